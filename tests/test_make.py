@@ -1,0 +1,55 @@
+"""What a newcomer types first, in a copy of the tree."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the tree without environment, records and history."""
+    private = shutil.ignore_patterns(".venv", ".mlops", ".git", ".*_cache", ".ipynb_checkpoints", "__pycache__", "*.egg-info")
+    return shutil.copytree(ROOT, tmp_path / "copy", ignore=private)
+
+
+def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run make as a person would, outside the environment and the make of these tests."""
+    env = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PYTHONPATH")}
+    return subprocess.run(["make", *words], cwd=folder, env=env, capture_output=True, text=True)
+
+
+def python(folder: Path, answer: str) -> str:
+    """A `python` that answers every call in the same way."""
+    path = folder / "python-for-the-test"
+    path.write_text(f"#!/bin/sh\n{answer}\n")
+    path.chmod(0o755)
+    return f"PYTHON={path}"
+
+
+def test_make_alone_lists_what_there_is(copy: Path):
+    listed = make(copy).stdout
+    assert all(f"make {target} " in listed for target in ("run", "test", "lab", "lock"))
+
+
+@pytest.mark.parametrize("answer, told", [
+    ("case $1 in -V) echo Python 3.9.2;; *) exit 1;; esac", "needs Python 3.11 or newer; "),
+    ("case \"$*\" in *ensurepip*) exit 1;; esac", "apt install python3-venv")])
+def test_a_python_that_will_not_do_is_named(copy: Path, answer: str, told: str):
+    done = make(copy, "run", python(copy, answer))
+    assert done.returncode and told in done.stderr
+    assert not (copy / ".venv").exists()
+
+
+@pytest.mark.long
+def test_a_fresh_copy_runs_and_then_has_nothing_to_run(copy: Path):
+    first = make(copy, "run")
+    assert first.returncode == 0, first.stdout + first.stderr
+    records = sorted((copy / ".mlops/records").iterdir())
+    second = make(copy, "run")
+    assert second.returncode == 0 and "installing" not in second.stderr
+    assert records and sorted((copy / ".mlops/records").iterdir()) == records

@@ -1,0 +1,89 @@
+"""What a user installs: the wheel in an empty environment, with its core requirements only (needs a package registry)."""
+
+import os
+import shutil
+import subprocess
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HEAVY = "torch lightning wandb hydra omegaconf papermill nbformat nbclient IPython polars numpy matplotlib sklearn".split()
+
+
+def command(*words: object, cwd: Path) -> str:
+    """Run a command, give its output; fail with everything that it said."""
+    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+    done = subprocess.run([str(word) for word in words], cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        pytest.fail(f"{' '.join(map(str, words))}\n{done.stdout}{done.stderr}", pytrace=False)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the sdist that is built from a copy of the tree."""
+    source, dist = tmp_path_factory.mktemp("source") / "mlops_kit", tmp_path_factory.mktemp("dist")
+    private = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "wandb", "outputs", "multirun")
+    shutil.copytree(ROOT, source, ignore=private)
+    command(sys.executable, "-m", "build", "--no-isolation", "--outdir", dist, source, cwd=dist)
+    return next(dist.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def empty(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The commands of an environment that holds the wheel and what it requires, in the locked versions."""
+    folder = tmp_path_factory.mktemp("venv")
+    command(sys.executable, "-m", "venv", folder, cwd=folder)
+    command(folder / "bin/pip", "install", "-qq", "-c", ROOT / "requirements.lock", wheel, cwd=folder)
+    return folder / "bin"
+
+
+def test_the_wheel_holds_modules_and_config(wheel: Path):
+    held = set(ZipFile(wheel).namelist())
+    wanted = {str(path.relative_to(ROOT)) for glob in ("**/*.py", "conf/**/*.yaml") for path in (ROOT / "mlops_kit").glob(glob)}
+    assert wanted - held == set()
+    assert {name.split("/")[0] for name in held if ".dist-info/" not in name} == {"mlops_kit"}
+
+
+def test_the_wheel_has_the_entry_points_of_settings_ini(wheel: Path):
+    settings, built = ConfigParser(delimiters=["="]), ConfigParser(delimiters=["="])
+    settings.read(ROOT / "settings.ini", encoding="utf8")
+    with ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
+        built.read_string(archive.read(name).decode())
+    groups = {name: lines for name, lines in settings["entry_points"].items() if name not in settings.defaults()}
+    wanted = {group: dict(map(str.strip, line.split("=")) for line in lines.strip().splitlines()) for group, lines in groups.items()}
+    assert {group: dict(built[group]) for group in built.sections()} == wanted
+
+
+def test_every_entry_point_exists(empty: Path, tmp_path: Path):
+    code = "from importlib.metadata import distribution; [one.load() for one in distribution('mlops_kit').entry_points]"
+    command(empty / "python", "-I", "-c", code, cwd=tmp_path)
+
+
+def test_help_works_in_an_empty_environment(empty: Path, tmp_path: Path):
+    assert "run" in command(empty / "mlops", "--help", cwd=tmp_path)
+
+
+# "here" has every extra installed, so that an import of one would be seen; "empty" has none, so that a need for one would
+@pytest.mark.parametrize("place", ["here", "empty"])
+@pytest.mark.parametrize("deed", [
+    "import mlops_kit",
+    "import mlops_kit; [getattr(mlops_kit, name) for name in dir(mlops_kit)]",
+    "from mlops_kit.cli import main; main()"])
+def test_nothing_heavy_is_imported(place: str, deed: str, request: pytest.FixtureRequest, tmp_path: Path):
+    python = sys.executable if place == "here" else request.getfixturevalue("empty") / "python"
+    code = f"""
+import sys
+sys.argv = ["mlops", "--help"]
+try:
+    {deed}
+except SystemExit as end:
+    assert not end.code
+print("\\nheavy:", *sorted(set(sys.modules) & set({HEAVY})))
+"""
+    assert command(python, "-I", "-c", code, cwd=tmp_path).splitlines()[-1].split() == ["heavy:"]
