@@ -2,6 +2,7 @@
 
 Modules:
 
+- `mlops_kit.cli`: `mlops`: the command table
 - `mlops_kit.config`: Find the project and compose its configuration: the same for the command line, a notebook and the library
 - `mlops_kit.engine`: Execute one notebook in a process of its own, watch it, and say truly how it ended
 - `mlops_kit.environment`: Everything besides code and data that may influence a result: how it is fixed, and how it is told
@@ -10,12 +11,34 @@ Modules:
 - `mlops_kit.files`: Every write, rename, lock and sync that the kit makes on disk, in one place
 - `mlops_kit.flights`: The flights example: what is known before departure, a network that uses it, and a page about the result
 - `mlops_kit.kernel`: The cells of one notebook in a real Jupyter kernel, through papermill: the reference engine
+- `mlops_kit.lab`: The same steps, plans and runs in JupyterLab
 - `mlops_kit.notebook`: A notebook as a step: what it can be given, and all the code that its result may depend on
 - `mlops_kit.pipeline`: From the configuration to a plan: what would run, what is reused, and why
 - `mlops_kit.records`: What a run was, written down while it happens
 - `mlops_kit.runner`: Carry out a plan: in parallel, once per key, and with a true account of every end
 - `mlops_kit.store`: Keep bytes, files and folders under the digest of their content
+- `mlops_kit.terminal`: How plans and runs look in a terminal, in a log file, and to another program
 - `mlops_kit.tracking`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way
 - `mlops_kit.training`: Lightning from config: seeded, quiet, with the best weights and a history at the end"""
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "run": "runner", "run_grid": "runner", "plan": "runner", "runs": "runner", "show": "runner",
+    "Run": "records", "Plan": "pipeline", "Store": "store", "digest": "store", "compose": "config", "MlopsError": "errors",
+}
+__all__ = list(_HOME)
+
+
+def __getattr__(name):
+    "Import what is offered when it is used: `import mlops_kit` stays light"
+    if name not in _HOME:
+        raise AttributeError(f"module 'mlops_kit' has no attribute {name!r}")
+    from importlib import import_module
+    return getattr(import_module(f"mlops_kit.{_HOME[name]}"), name)
+
+
+def load_ipython_extension(shell):
+    "`%load_ext mlops_kit` in a notebook"
+    from mlops_kit.lab import load_ipython_extension
+    load_ipython_extension(shell)

@@ -102,7 +102,8 @@ def test_online_tells_the_server_and_nothing_secret(run: Path, server: Backend, 
 
 
 def test_disabled_writes_nothing_and_does_not_import_wandb(run: Path):
-    code = "import sys", "from mlops_kit import tracking", "with tracking.logger() as log: assert log is None", "assert 'wandb' not in sys.modules"
+    code = ("import sys", "from mlops_kit import tracking", "with tracking.logger() as log: assert log is None",
+            "assert 'wandb' not in sys.modules")
     finish(run, step(run, "disabled", "\n".join(code)))
     finish(run, step(run, "disabled", PLAIN))
     assert [path.name for path in run.iterdir()] == ["config.json"]
