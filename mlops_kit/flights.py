@@ -12,7 +12,7 @@ __all__ = ['AFTERWARDS', 'WEATHER', 'CATEGORIES', 'NUMBERS', 'INK', 'GREY', 'BLU
            'encode', 'tensors', 'Batches', 'FlightData', 'positions', 'FlightNet', 'probabilities', 'fit_baseline',
            'predict', 'score', 'flatten', 'calibration', 'draw', 'svg', 'draw_days', 'draw_scores', 'period_name',
            'draw_calibration', 'draw_history', 'prose', 'table', 'tiles', 'section', 'picture', 'provenance', 'details',
-           'page']
+           'page', 'headline', 'describe_scores', 'describe_days']
 
 # %% ../nbs/50_flights.ipynb #3aadb070
 import json, math
@@ -207,11 +207,11 @@ def positions(
     missing = numbers.isnan()[:, :, None]
     return torch.cat([passed.nan_to_num(0.0).clamp(0, 1), missing], dim=2).flatten(1)
 
-# %% ../nbs/50_flights.ipynb #5c03e038
+# %% ../nbs/50_flights.ipynb #c54879d5
 class FlightNet(L.LightningModule):
     "The chance that a flight is late, as a logit: embeddings and positions into a small MLP"
     def __init__(self,
-        encoding: dict[str, dict[str, list]], # from `learn_encoding`
+        encoding: str,         # encoding.json
         width: int = 64,       # of each hidden layer
         depth: int = 1,        # hidden layers
         embedding: int = 8,    # numbers that stand for one word
@@ -219,9 +219,9 @@ class FlightNet(L.LightningModule):
         lr: float = 5e-3,      # the peak of one cycle
     ):
         super().__init__()
-        self.lr, self.auc = lr, BinaryAUROC()
-        self.register_buffer("edges", torch.tensor([encoding["edges"][name] for name in NUMBERS])) # saved with the weights
-        self.words = nn.ModuleList(nn.Embedding(len(encoding["words"][name]) + 1, embedding) for name in CATEGORIES) # + 1: unknown
+        self.lr, self.auc, learned = lr, BinaryAUROC(), json.loads(Path(encoding).read_bytes())
+        self.register_buffer("edges", torch.tensor([learned["edges"][name] for name in NUMBERS])) # saved with the weights
+        self.words = nn.ModuleList(nn.Embedding(len(learned["words"][name]) + 1, embedding) for name in CATEGORIES) # + 1: unknown
         size, layers = embedding * len(CATEGORIES) + self.edges.numel(), [] # a flag for missing makes up for the edge too many
         for _ in range(depth):
             layers += [nn.Linear(size, width), nn.GELU(), nn.Dropout(dropout)]
@@ -537,3 +537,33 @@ def page(
             f"<title>{escape(title)}</title>", f"<style>{STYLE}</style>"]
     body = [f"<h1>{escape(title)}</h1>", f"<p class=lead>{escape(lead)}</p>", *parts]
     return "\n".join(["<!doctype html>", '<html lang="en">', "<head>", *head, "</head>", "<body>", *body, "</body>", "</html>", ""])
+
+# %% ../nbs/50_flights.ipynb #4960191a
+def headline(
+    scores: pl.DataFrame, # from `score`
+) -> tuple[str, str, dict[str, float]]:
+    "Title, lead and the numbers to take along"
+    network, baseline = (scores.filter(period="holdout", model=model).to_dicts()[0] for model in ("network", "baseline"))
+    lead = (f"Before departure, a small network rates a late flight above a punctual one {100 * network['auc']:.1f} times of 100, on days that it has not seen. "
+            f"Gradient-boosted trees reach {100 * baseline['auc']:.1f}. Of these flights, {network['late']:.0%} were late.")
+    numbers = {"ROC AUC of the network, hold-out days": network["auc"], "ROC AUC of the trees": baseline["auc"],
+               "average precision of the network": network["ap"], "Brier score of the network": network["brier"]}
+    return "Will this flight arrive more than 15 minutes late?", lead, numbers
+
+# %% ../nbs/50_flights.ipynb #c6e01cfc
+def describe_scores(
+    scores: pl.DataFrame, # from `score`
+) -> list[dict]:
+    "The scores as rows of a table"
+    return [{"": period_name(row["period"]), "model": row["model"], "flights": row["flights"], "late": f"{row['late']:.1%}",
+             "ROC AUC": row["auc"], "average precision": row["ap"], "Brier": row["brier"]} for row in scores.to_dicts()]
+
+# %% ../nbs/50_flights.ipynb #3523e962
+def describe_days(
+    features: pl.DataFrame, # from `encode`
+) -> list[dict]:
+    "How many days and flights each split has, as rows of a table"
+    use = {"train": "training", "valid": "choosing settings", "holdout": "judging, same months", "test": "judging, later months"}
+    groups = {split: features.filter(split=split) for split in use}
+    return [{"days for": use[split], "from": str(rows["date"].min()), "to": str(rows["date"].max()), "days": rows["date"].n_unique(), "flights": rows.height,
+             "late": f"{rows['late'].mean():.1%}"} for split, rows in groups.items() if rows.height]

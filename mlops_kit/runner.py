@@ -7,8 +7,8 @@ waits for it: the other steps end well and are hits the next time. So after any 
 
 # %% auto #0
 __all__ = ['INTERRUPTED', 'Job', 'lay_down', 'keep_source', 'tagged', 'carry_out', 'ended', 'failed', 'read_metrics', 'Progress',
-           'about', 'run_plan', 'lay_views', 'interruptible', 'plan', 'run', 'run_grid', 'project_store', 'runs',
-           'show', 'step_of', 'restore_step']
+           'masked', 'about', 'run_plan', 'lay_views', 'interruptible', 'plan', 'run', 'run_grid', 'project_store',
+           'runs', 'show', 'step_of', 'restore_step']
 
 # %% ../nbs/22_runner.ipynb #b258fab8
 import json, os, signal, threading, time
@@ -229,7 +229,15 @@ class Progress:
     def notice(self, text: str) -> None: "Something to know"
     def end(self, run: Run) -> None: "The run has ended"
 
-# %% ../nbs/22_runner.ipynb #9d22e35c
+# %% ../nbs/22_runner.ipynb #e0e9c3d7
+def masked(
+    words: list[str], # of a command line
+) -> list[str]:
+    "The words with the values of secrets replaced by ***"
+    pairs = [word.partition("=") for word in words]
+    return [f"{name}={tracking.without_secrets({name.split('.')[-1]: value})[name.split('.')[-1]]}" if equals else name for name, equals, value in pairs]
+
+# %% ../nbs/22_runner.ipynb #c963b386
 def about(
     plan: Plan,
     command: list[str], # what the user typed
@@ -238,7 +246,7 @@ def about(
     config, store = plan.pipeline.config, plan.store
     git = git_state(plan.pipeline.project)
     return {
-        "pipeline": plan.pipeline.name, "overrides": list(config.overrides), "config": tracking.without_secrets(config.source), "command": command,
+        "pipeline": plan.pipeline.name, "overrides": masked(config.overrides), "config": tracking.without_secrets(config.source), "command": masked(command),
         "git": {**git, "changes": put_bytes(store, git["changes"].encode()) if git.get("changes") else None},
         "environment": put_bytes(store, to_json(describe(), pretty=True)), "hardware": hardware(), "threads": next((one.env["threads"] for one in plan.prepared.values()), None),
         "seed": config["seed"], "plan": {name: {"action": one.action, "reason": one.reason, "key": one.key} for name, one in plan.decisions.items()},

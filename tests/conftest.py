@@ -1,0 +1,65 @@
+"""One small project for each test, and the command line as a user calls it."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NOTEBOOKS = Path(__file__).parent / "notebooks"
+
+
+class Project:
+    "A project in a folder of its own, made of the fixture notebooks"
+
+    def __init__(self, root: Path):
+        self.root = root
+        (root / "conf/pipeline").mkdir(parents=True)
+        shutil.copytree(NOTEBOOKS, root / "notebooks")
+
+    def pipeline(self, text: str, name: str = "demo") -> None:
+        "Write conf/pipeline/<name>.yaml from the steps in YAML"
+        body = "".join(f"  {line}\n" for line in text.strip().splitlines())
+        (self.root / f"conf/pipeline/{name}.yaml").write_text(f"name: {name}\nsteps:\n{body}")
+
+    def start(self, *words: str, **environment: str) -> subprocess.Popen:
+        "Start `mlops` in a session of its own"
+        command = [Path(sys.executable).with_name("mlops"), *words]
+        return subprocess.Popen(command, cwd=self.root, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+    def mlops(self, *words: str, code: int = 0, **environment: str) -> str:
+        "Call `mlops`; what it prints on standard output (and error, when it fails)"
+        process = self.start(*words, **environment)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == code, f"mlops {' '.join(words)} ended with {process.returncode}:\n{out}\n{err}"
+        return out if code == 0 else out + err
+
+    def json(self, *words: str, code: int = 0, **environment: str):
+        "Call `mlops ... --json`; the document that it prints"
+        process = self.start(*words, "--json", **environment)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == code, f"mlops {' '.join(words)} ended with {process.returncode}:\n{out}\n{err}"
+        return json.loads(out)
+
+    def statuses(self, *words: str, code: int = 0) -> dict[str, str]:
+        "Call `mlops run`; how each step ended"
+        return {name: step["status"] for name, step in self.json("run", "pipeline=demo", *words, code=code)["steps"].items()}
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        "Change the text of a file"
+        path = self.root / name
+        text = path.read_text()
+        assert old in text, f"{name} does not hold {old!r}"
+        path.write_text(text.replace(old, new))
+
+    def records(self) -> list[Path]:
+        "The records of steps"
+        return sorted((self.root / ".mlops/records").glob("*.json"))
+
+
+@pytest.fixture
+def project(tmp_path):
+    "An empty project with the fixture notebooks in notebooks/"
+    return Project(tmp_path / "project")
