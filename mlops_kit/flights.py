@@ -14,7 +14,7 @@ __all__ = ['AFTERWARDS', 'WEATHER', 'CATEGORIES', 'NUMBERS', 'INK', 'GREY', 'BLU
            'draw_calibration', 'draw_history', 'prose', 'table', 'tiles', 'section', 'picture', 'provenance', 'details',
            'page', 'headline', 'describe_scores', 'describe_days']
 
-# %% ../nbs/50_flights.ipynb #3aadb070
+# %% ../nbs/50_flights.ipynb #bfb5c9ea
 import json, math
 from collections.abc import Iterator
 from html import escape
@@ -30,7 +30,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 from torchmetrics.classification import BinaryAUROC
 
-# %% ../nbs/50_flights.ipynb #7a7b1ec3
+from .errors import ConfigError
+
+# %% ../nbs/50_flights.ipynb #41a31dc3
 def read_table(
     path: Path, # a .csv, or a .csv.zip that holds one
 ) -> pl.DataFrame:
@@ -39,10 +41,10 @@ def read_table(
     if path.suffix == ".zip":
         with ZipFile(BytesIO(content)) as archive:
             content = archive.read(archive.namelist()[0])
-    table = pl.read_csv(content, null_values="NA", infer_schema_length=None)
-    return table.with_columns(pl.col("^time_hour$").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_zone="UTC")) # planes have none
+    rows = pl.read_csv(content, null_values="NA", infer_schema_length=None)
+    return rows.with_columns(pl.col("^time_hour$").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_zone="UTC")) # planes have none
 
-# %% ../nbs/50_flights.ipynb #c1e84b28
+# %% ../nbs/50_flights.ipynb #36c4e2ee
 def choose(
     flights: pl.DataFrame,
     months: list[int],   # 1 to 12
@@ -51,7 +53,10 @@ def choose(
     "Rows of some months, evenly thinned, in the order of the schedule"
     chosen = flights.filter(pl.col("month").is_in(months)).sort("time_hour", "minute", "origin", "carrier", "flight")
     row = pl.int_range(pl.len())
-    return chosen.filter(((row + 1) * sample).floor() > (row * sample).floor())
+    thinned = chosen.filter(((row + 1) * sample).floor() > (row * sample).floor())
+    if thinned.is_empty():
+        raise ConfigError(f"no flights left of months {months}, sample {sample}: months are 1 to 12, sample is above 0 and up to 1.")
+    return thinned
 
 # %% ../nbs/50_flights.ipynb #58ca4632
 AFTERWARDS = ("dep_time", "dep_delay", "arr_time", "arr_delay", "air_time")  # known only when the flight has left
@@ -76,8 +81,9 @@ def add_schedule(
         date=date, weekday=date.dt.weekday(), minute=minute, block=(arrival - minute) % 1440,
         departures=pl.len().over("origin", "time_hour"))
 
-# %% ../nbs/50_flights.ipynb #5109a46b
-WEATHER = ("temp", "dewp", "humid", "pressure", "precip", "visib", "wind_speed", "wind_gust", "wind_east", "wind_north", "rain_6h", "visib_6h", "wind_6h")
+# %% ../nbs/50_flights.ipynb #fe47100f
+WEATHER = ("temp", "dewp", "humid", "pressure", "precip", "visib", "wind_speed", "wind_gust",
+           "wind_east", "wind_north", "rain_6h", "visib_6h", "wind_6h")  # the last five are ours
 
 # %% ../nbs/50_flights.ipynb #a426907c
 def recent_weather(
@@ -207,7 +213,7 @@ def positions(
     missing = numbers.isnan()[:, :, None]
     return torch.cat([passed.nan_to_num(0.0).clamp(0, 1), missing], dim=2).flatten(1)
 
-# %% ../nbs/50_flights.ipynb #c54879d5
+# %% ../nbs/50_flights.ipynb #73556b69
 class FlightNet(L.LightningModule):
     "The chance that a flight is late, as a logit: embeddings and positions into a small MLP"
     def __init__(self,
@@ -215,7 +221,7 @@ class FlightNet(L.LightningModule):
         width: int = 64,       # of each hidden layer
         depth: int = 1,        # hidden layers
         embedding: int = 8,    # numbers that stand for one word
-        dropout: float = 0.5,
+        dropout: float = 0.3,
         lr: float = 5e-3,      # the peak of one cycle
     ):
         super().__init__()
@@ -288,7 +294,7 @@ def predict(
         network=pl.Series(probabilities(net, unseen)),
         baseline=pl.Series(trees.predict_proba(unseen.select(CATEGORIES + NUMBERS).to_numpy())[:, 1]))
 
-# %% ../nbs/50_flights.ipynb #3ec94859
+# %% ../nbs/50_flights.ipynb #1b4d9e55
 def score(
     predictions: pl.DataFrame, # from `predict`
 ) -> pl.DataFrame:
@@ -300,8 +306,10 @@ def score(
         late = part["late"].to_numpy()
         for model in ("network", "baseline") if 0 < late.mean() < 1 else ():
             chance = part[model].to_numpy()
-            rows.append({"period": period, "model": model, "flights": part.height, "late": float(late.mean()), "auc": float(roc_auc_score(late, chance)),
-                         "ap": float(average_precision_score(late, chance)), "brier": float(brier_score_loss(late, chance))})
+            rows.append({
+                "period": period, "model": model, "flights": part.height, "late": float(late.mean()),
+                "auc": float(roc_auc_score(late, chance)), "ap": float(average_precision_score(late, chance)),
+                "brier": float(brier_score_loss(late, chance))})
     return pl.DataFrame(rows)
 
 # %% ../nbs/50_flights.ipynb #dba6ba7c
@@ -325,24 +333,25 @@ def calibration(
 # %% ../nbs/50_flights.ipynb #0581fcde
 INK, GREY, BLUE, ORANGE = "#010203", "#8a94a0", "#3d8bd4", "#e08a2e"  # ink is a stand-in: no picture has that colour
 
-# %% ../nbs/50_flights.ipynb #d61d6355
+# %% ../nbs/50_flights.ipynb #32db20b7
 def draw(
-    height: float,    # inches; the width is that of the page
-    columns: int = 1,
-    **options,        # of `Figure.subplots`
+    height: float, # inches; the width is that of the page
+    *titles: str,  # one for each axes, from left to right
+    **options,     # of `Figure.subplots`
 ):
-    "A bare figure and its axes, in a list"
+    "A bare figure and its axes"
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    inks = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "axes.titlecolor"), INK)
-    with rc_context(inks | {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9.5, "axes.titlesize": 10, "axes.titlelocation": "left"}):
+    inks = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
+    with rc_context(inks | {"axes.spines.top": False, "axes.spines.right": False, "font.size": 10}):
         figure = Figure(figsize=(7.6, height), layout="constrained")
-        axes = figure.subplots(1, columns, squeeze=False, **options)[0]
-    for ax in axes:
-        ax.grid(axis="y", color=GREY, alpha=0.25, linewidth=0.8)
-        ax.set_axisbelow(True)
-    return figure, list(axes)
+        axes = figure.subplots(1, len(titles), squeeze=False, **options)[0]
+        for ax, title in zip(axes, titles):
+            ax.set_title(title, loc="left", fontsize=10.5)
+            ax.grid(axis="y", color=GREY, alpha=0.25, linewidth=0.8)
+            ax.set_axisbelow(True)
+    return figure, *axes
 
 # %% ../nbs/50_flights.ipynb #3c38a566
 def svg(
@@ -358,34 +367,38 @@ def svg(
     body = text.getvalue().partition("<svg ")[2].replace(INK, "currentColor")
     return f'<svg role="img" aria-label="{escape(title)}" {body}'
 
-# %% ../nbs/50_flights.ipynb #d13a216f
+# %% ../nbs/50_flights.ipynb #31621855
 def draw_days(
     features: pl.DataFrame, # from `encode`
 ):
     "Share of late flights by day, coloured by split"
+    from matplotlib.dates import DateFormatter, MonthLocator
+
     days = features.group_by("date", "split", maintain_order=True).agg(pl.col("late").mean())
-    figure, (ax,) = draw(height=2.5)
+    figure, ax = draw(2.6, "share of late flights by day")
     for split, colour, alpha in (("train", GREY, 0.55), ("valid", GREY, 1), ("holdout", BLUE, 1), ("test", ORANGE, 1)):
         part = days.filter(split=split)
         ax.bar(part["date"].to_numpy(), part["late"].to_numpy(), width=0.85, color=colour, alpha=alpha, label=split)
     ax.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    ax.set(title="late flights by day", xlim=(days["date"].min(), days["date"].max()))
+    ax.xaxis.set_major_locator(MonthLocator())
+    ax.xaxis.set_major_formatter(DateFormatter("1 %B"))
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
     return figure
 
-# %% ../nbs/50_flights.ipynb #8cb6e804
+# %% ../nbs/50_flights.ipynb #ad03cdf7
 def draw_scores(
     scores: pl.DataFrame, # from `score`
 ):
     "ROC AUC of both models in each period"
-    figure, (ax,) = draw(height=2.4)
+    figure, ax = draw(2.6, "ROC AUC (0.5 is a coin, 1 is an oracle)")
     periods = scores["period"].unique(maintain_order=True).to_list()
     for model, colour, shift in (("baseline", ORANGE, -0.19), ("network", BLUE, 0.19)):
         part = scores.filter(model=model)
         places = [periods.index(period) + shift for period in part["period"]]
         ax.bar_label(ax.bar(places, part["auc"].to_numpy(), width=0.34, color=colour, label=model), fmt="%.3f", fontsize=8.5, color=INK)
-    ax.set(title="ROC AUC (0.5 is a coin, 1 is an oracle)", ylim=(0.5, 0.8), xticks=range(len(periods)), xticklabels=[period_name(one) for one in periods])
-    ax.legend(frameon=False, ncols=2, loc="upper right", bbox_to_anchor=(1, 1.18))
+    ax.set(ylim=(min(0.5, scores["auc"].min()), scores["auc"].max() + 0.02))
+    ax.set_xticks(range(len(periods)), map(period_name, periods))
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 # %% ../nbs/50_flights.ipynb #27142086
@@ -396,67 +409,67 @@ def period_name(
     names = {"valid": "validation days", "holdout": "hold-out days"}
     return names.get(period) or pl.date_range(pl.date(2013, 1, 1), pl.date(2013, 12, 1), "1mo", eager=True)[int(period) - 1].strftime("%B")
 
-# %% ../nbs/50_flights.ipynb #880053fc
+# %% ../nbs/50_flights.ipynb #1bca4e07
 def draw_calibration(
     predictions: pl.DataFrame, # from `predict`
 ):
     "Predicted chance against the share that was late: hold-out days, and the months that follow"
     parts = {"hold-out days": pl.col("period") == "holdout", "months that follow": pl.col("period").str.contains(r"^\d\d$")}
-    figure, axes = draw(height=3.1, columns=2, sharex=True, sharey=True)
-    for ax, (title, rows) in zip(axes, parts.items()):
+    figure, *axes = draw(3.4, *parts, sharex=True, sharey=True)
+    for ax, rows in zip(axes, parts.values()):
         ax.axline((0, 0), slope=1, color=GREY, linewidth=1, linestyle=":")
         for model, colour in (("baseline", ORANGE), ("network", BLUE)):
             groups = calibration(predictions.filter(rows), model)
             ax.plot(groups["chance"], groups["late"], ".-", color=colour, label=model)
-        ax.set(title=title, xlabel="predicted chance", xlim=(0, 0.8), ylim=(0, 0.8))
+        ax.set(xlabel="predicted chance", xlim=(0, 0.8), ylim=(0, 0.8), aspect="equal")
     axes[0].set_ylabel("share that was late")
     axes[0].legend(frameon=False)
     return figure
 
-# %% ../nbs/50_flights.ipynb #c2549541
+# %% ../nbs/50_flights.ipynb #7fbdc8d7
 def draw_history(
     history: list[dict], # from `training.fit`: epoch and metrics
 ):
     "Loss and AUC by epoch"
     epochs = [row["epoch"] + 1 for row in history]
-    figure, (left, right) = draw(height=2.4, columns=2)
+    figure, left, right = draw(2.4, "loss", "ROC AUC on validation days")
     for name, colour in (("train_loss", GREY), ("val_loss", BLUE)):
         left.plot(epochs, [row[name] for row in history], ".-", color=colour, label=name)
     right.plot(epochs, [row["val_auc"] for row in history], ".-", color=BLUE)
-    left.set(title="loss", xlabel="epoch")
-    right.set(title="ROC AUC on validation days", xlabel="epoch")
     left.legend(frameon=False)
     for ax in (left, right):
+        ax.set_xlabel("epoch")
         ax.xaxis.get_major_locator().set_params(integer=True)
     return figure
 
-# %% ../nbs/50_flights.ipynb #15484032
+# %% ../nbs/50_flights.ipynb #1ff06391
 def prose(
-    *texts: str, # plain text
+    *texts: str, # plain text; line ends and indents don't count
 ) -> str:
     "Paragraphs"
-    return "\n".join(f"<p>{escape(text)}</p>" for text in texts)
+    return "\n".join(f"<p>{escape(' '.join(text.split()))}</p>" for text in texts)
 
-# %% ../nbs/50_flights.ipynb #34adbe79
+# %% ../nbs/50_flights.ipynb #55694caa
 def table(
     rows: list[dict], # with equal keys: the header
 ) -> str:
     "A table: text to the left, numbers to the right, fractions with three digits"
-    def cell(value: object) -> str:
-        number = isinstance(value, int | float)
-        text = f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if number else str(value)
-        return f'<td{" class=n" * number}>{escape(text)}</td>'
+    def cell(tag: str, value: object, text: object) -> str:
+        number = isinstance(value, int | float) or str(value).endswith("%")
+        shown = f"{text:.3f}" if isinstance(text, float) else f"{text:,}" if isinstance(text, int) else str(text)
+        return f"<{tag}{' class=n' * number}>{escape(shown)}</{tag}>"
 
-    head = "".join(f'<th{" class=n" * isinstance(value, int | float)}>{escape(name)}</th>' for name, value in rows[0].items()) if rows else ""
-    body = "\n".join("<tr>" + "".join(map(cell, row.values())) + "</tr>" for row in rows)
+    head = "".join(cell("th", value, name) for name, value in rows[0].items()) if rows else ""
+    body = "\n".join("<tr>" + "".join(cell("td", value, value) for value in row.values()) + "</tr>" for row in rows)
     return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>"
 
-# %% ../nbs/50_flights.ipynb #f1c25c4e
+# %% ../nbs/50_flights.ipynb #4659a906
 def tiles(
     numbers: dict[str, float], # what it is -> how much
 ) -> str:
     "The few numbers that a hurried reader takes along"
-    return "<dl class=tiles>" + "".join(f"<div><dd>{value:.3f}</dd><dt>{escape(name)}</dt></div>" for name, value in numbers.items()) + "</dl>"
+    each = (f"<div><dd>{value:.3f}</dd><dt>{escape(name)}</dt></div>" for name, value in numbers.items())
+    return f"<dl class=tiles>{''.join(each)}</dl>"
 
 # %% ../nbs/50_flights.ipynb #355f0426
 def section(
@@ -483,7 +496,7 @@ def provenance(
                  "outputs": ", ".join(out["file"] for out in one["outs"].values())} for one in records]
     return "\n".join([table(overview), *map(details, records)])
 
-# %% ../nbs/50_flights.ipynb #a2cb5357
+# %% ../nbs/50_flights.ipynb #0d09d1b0
 def details(
     record: dict, # of one step
 ) -> str:
@@ -491,13 +504,14 @@ def details(
     env = record["env"]
     files = {f"{name} = {one['url']}": one["digest"] for name, one in record["sources"].items()} | record["ins"]
     files |= {f"{name} -> {one['file']} ({one['size']:,} bytes)": one["digest"] for name, one in record["outs"].items()}
-    lines = [f"key      {record['key']}", f"seed     {record['seed']}", f"python   {env['python']} on {env['machine']}, {env['threads']} threads", ""]
+    lines = [f"key     {record['key']}", f"seed    {record['seed']}"]
+    lines += [f"python  {env['python']} on {env['machine']}, {env['threads']} threads", ""]
     lines += [*(f"{name} = {json.dumps(value)}" for name, value in record["params"].items()), ""]
-    lines += [*(f"{digest}  {name}" for name, digest in files.items()), ""]
+    lines += [*(f"{digest[:16]}  {name}" for name, digest in files.items()), ""]
     lines += [" ".join(f"{name}=={version}" for name, version in env["packages"].items())]
     return f"<details><summary>{escape(record['step'])}</summary><pre>{escape(chr(10).join(lines))}</pre></details>"
 
-# %% ../nbs/50_flights.ipynb #8691d4d3
+# %% ../nbs/50_flights.ipynb #e8f82a09
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2733; --soft: #5d6a78; --line: #d9dfe6; --back: #fdfdfc; --accent: #2f7cc4; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e3e8ee; --soft: #9aa7b5; --line: #36414d; --back: #151b22; --accent: #6fb1ee; } }
@@ -513,12 +527,13 @@ h2 { font-size: 1.25rem; margin: 3rem 0 .6rem; padding-top: 1.1rem; border-top: 
 .tiles dt { color: var(--soft); font-size: .86rem; line-height: 1.35; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0; font-size: .93rem; font-variant-numeric: tabular-nums; }
-th { color: var(--soft); font-weight: 600; text-align: left; }
-th, td { padding: .35rem .7rem .35rem 0; border-bottom: 1px solid var(--line); }
-.n { text-align: right; }
+th { color: var(--soft); font-weight: 600; text-align: left; line-height: 1.3; }
+th, td { padding: .35rem .7rem .35rem 0; vertical-align: top; border-bottom: 1px solid var(--line); }
+th.n, td.n { text-align: right; padding: .35rem 0 .35rem .9rem; }
+td:first-child { white-space: nowrap; }
 figure { margin: 1.6rem 0; }
 svg { width: 100%; height: auto; }
-svg text { font-family: inherit !important; }
+svg text { font-family: inherit !important; fill: currentColor; }
 figcaption { color: var(--soft); font-size: .88rem; }
 details { margin: .5rem 0; border: 1px solid var(--line); border-radius: .5rem; padding: .4rem .9rem; }
 summary { cursor: pointer; font-weight: 600; }
@@ -538,32 +553,39 @@ def page(
     body = [f"<h1>{escape(title)}</h1>", f"<p class=lead>{escape(lead)}</p>", *parts]
     return "\n".join(["<!doctype html>", '<html lang="en">', "<head>", *head, "</head>", "<body>", *body, "</body>", "</html>", ""])
 
-# %% ../nbs/50_flights.ipynb #4960191a
+# %% ../nbs/50_flights.ipynb #d01483fc
 def headline(
     scores: pl.DataFrame, # from `score`
 ) -> tuple[str, str, dict[str, float]]:
     "Title, lead and the numbers to take along"
     network, baseline = (scores.filter(period="holdout", model=model).to_dicts()[0] for model in ("network", "baseline"))
-    lead = (f"Before departure, a small network rates a late flight above a punctual one {100 * network['auc']:.1f} times of 100, on days that it has not seen. "
+    lead = (f"Before departure, a small network rates a late flight above a punctual one {100 * network['auc']:.1f} times of 100, "
+            "on days that it has not seen. "
             f"Gradient-boosted trees reach {100 * baseline['auc']:.1f}. Of these flights, {network['late']:.0%} were late.")
     numbers = {"ROC AUC of the network, hold-out days": network["auc"], "ROC AUC of the trees": baseline["auc"],
                "average precision of the network": network["ap"], "Brier score of the network": network["brier"]}
     return "Will this flight arrive more than 15 minutes late?", lead, numbers
 
-# %% ../nbs/50_flights.ipynb #c6e01cfc
+# %% ../nbs/50_flights.ipynb #9f592f4f
 def describe_scores(
     scores: pl.DataFrame, # from `score`
 ) -> list[dict]:
-    "The scores as rows of a table"
-    return [{"": period_name(row["period"]), "model": row["model"], "flights": row["flights"], "late": f"{row['late']:.1%}",
-             "ROC AUC": row["auc"], "average precision": row["ap"], "Brier": row["brier"]} for row in scores.to_dicts()]
+    "A row of a table for each period, with the network beside the baseline"
+    wide = scores.pivot("model", index=["period", "flights", "late"], values=["auc", "ap", "brier"])
+    columns = {f"{label} {model}": f"{name}_{model}" for name, label in (("auc", "AUC"), ("ap", "precision"), ("brier", "Brier"))
+               for model in ("network", "baseline")}
+    return [
+        {"": period_name(row["period"]), "late": f"{row['late']:.1%}"} | {name: row[column] for name, column in columns.items()}
+        for row in wide.to_dicts()]
 
-# %% ../nbs/50_flights.ipynb #3523e962
+# %% ../nbs/50_flights.ipynb #a9cceb3d
 def describe_days(
     features: pl.DataFrame, # from `encode`
 ) -> list[dict]:
     "How many days and flights each split has, as rows of a table"
     use = {"train": "training", "valid": "choosing settings", "holdout": "judging, same months", "test": "judging, later months"}
     groups = {split: features.filter(split=split) for split in use}
-    return [{"days for": use[split], "from": str(rows["date"].min()), "to": str(rows["date"].max()), "days": rows["date"].n_unique(), "flights": rows.height,
-             "late": f"{rows['late'].mean():.1%}"} for split, rows in groups.items() if rows.height]
+    return [
+        {"days for": use[split], "from": str(rows["date"].min()), "to": str(rows["date"].max()), "days": rows["date"].n_unique(),
+         "flights": rows.height, "late": f"{rows['late'].mean():.1%}"}
+        for split, rows in groups.items() if rows.height]

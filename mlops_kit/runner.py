@@ -122,11 +122,11 @@ def failed(status: str, error: str, decision: Decision | None = None, seconds: f
     "How a step ended that has no result"
     return {"status": status, "key": decision and decision.key, "seconds": round(seconds, 3), "reason": decision.reason if decision else "", "error": error, "outs": {}, "metrics": {}, "cells": list(cells)}
 
-# %% ../nbs/22_runner.ipynb #feff412a
+# %% ../nbs/22_runner.ipynb #d5f74e05
 def _attempt(job: Job, attempt: int) -> dict:
     "Execute the notebook once, and keep what came out"
     files, begun = job.plan.store.files, now()
-    folder = files.temp()
+    folder, clock = files.temp(), time.monotonic()
     files.folder(str(folder.relative_to(files.root)))
     try:
         lay_down(job.plan, job.name, job.records, folder)
@@ -136,7 +136,7 @@ def _attempt(job: Job, attempt: int) -> dict:
             return failed("interrupted" if outcome.status == "stopped" and outcome.error == INTERRUPTED else "failed", outcome.error, job.decision, outcome.seconds, outcome.cells)
         return ended("ran", _keep(job, folder, outcome, attempt, begun), job.decision.reason)
     except (StepError, StoreError) as error:
-        return failed("failed", str(error), job.decision)
+        return failed("failed", str(error), job.decision, time.monotonic() - clock)
     finally:
         remove(files, folder)
 

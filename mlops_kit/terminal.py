@@ -39,7 +39,7 @@ def grid_of(*columns: str, title: str | None = None):
     table = Table(*columns, box=None, padding=(0, 2, 0, 0), title=title, title_justify="left", show_header=any(columns), header_style="dim")
     return table
 
-# %% ../nbs/39_terminal.ipynb #806e3bf7
+# %% ../nbs/39_terminal.ipynb #25f6001e
 class LogProgress(Progress):
     "One line for each thing that happens, for log files"
 
@@ -47,13 +47,19 @@ class LogProgress(Progress):
         print(*(plain(word) for word in words if word), file=sys.stderr, flush=True)
 
     def begin(self, plan: Plan, run: Run) -> None:
+        self.planned = plan.decisions
         self.say(f"mlops: {plan.pipeline.name}, run {run.id}, {len(plan.prepared)} steps:", ", ".join(f"{number} {action}" for action, number in plan.counts().items()))
+        for name, one in plan.decisions.items():
+            self.say(f"mlops: {SIGNS[one.action]} {name}: {one.action} ({one.reason})")
 
     def step(self, name: str, what: str, reason: str) -> None:
-        self.say(f"mlops: {name}: runs ({reason})")
+        self.say(f"mlops: > {name}: starts", f"({reason})" if self.planned[name].action == "wait" else "")
 
     def done(self, name: str, outcome: dict) -> None:
-        self.say(f"mlops: {name}: {outcome['status']}", f"in {seconds_text(outcome['seconds'])}" if outcome["status"] in ("ran", "failed") else "", f"({outcome['error'] or outcome['reason']})")
+        if self.planned[name].action != "hit":
+            spent = f"in {seconds_text(outcome['seconds'])}" if outcome["seconds"] else ""
+            why = f"({outcome['error'] or outcome['reason']})" if outcome["status"] != "ran" else ""
+            self.say(f"mlops: {SIGNS.get(outcome['status'], '')} {name}: {outcome['status']}", spent, why)
 
     def notice(self, text: str) -> None:
         self.say(f"mlops: {text}")
