@@ -8,7 +8,7 @@ parameters of the configuration, as papermill would inject them. So "Run All" do
 # %% auto #0
 __all__ = ['LabProgress', 'open_step', 'Injection', 'mlops', 'load_ipython_extension']
 
-# %% ../nbs/42_lab.ipynb #c731c0f0
+# %% ../nbs/42_lab.ipynb #f790f812
 import ast, os, shlex, sys, time
 from html import escape
 from pathlib import Path
@@ -20,10 +20,10 @@ from .errors import ConfigError, MlopsError, StepError, unknown
 from .files import remove
 from .notebook import shape
 from .pipeline import Plan, make_plan
-from .records import Run, badge, run_html, seconds_text, step_record
+from .records import Run, badge, html_table, run_html, seconds_text, step_record
 from .runner import Progress, lay_down, run_plan
 
-# %% ../nbs/42_lab.ipynb #075a4b93
+# %% ../nbs/42_lab.ipynb #dd671262
 class LabProgress(Progress):
     "A table below the cell that changes in place, and becomes the run in the end"
 
@@ -61,8 +61,7 @@ class LabProgress(Progress):
 
     def html(self) -> str:
         "The steps as they are now"
-        lines = [f"<tr><td><b>{escape(name)}</b></td><td>{badge(status)}</td><td>{escape(how)}</td><td>{escape(why)}</td></tr>" for name, (status, why, how) in self.rows.items()]
-        return f"<table>{''.join(lines)}</table>"
+        return html_table(["step", "", "", "why"], [[escape(name), badge(status), escape(how), escape(why)] for name, (status, why, how) in self.rows.items()])
 
 # %% ../nbs/42_lab.ipynb #b663cb8c
 def open_step(

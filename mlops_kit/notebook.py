@@ -256,7 +256,7 @@ def _without_docs(tree: ast.stmt) -> ast.stmt:
 _HARMLESS = {"Path", "compile", "set", "dict", "list", "tuple", "frozenset", "sorted", "range", "len", "int", "float", "str", "count", "namedtuple", "TypeVar", "field",
              "object", "dataclass", "property", "staticmethod", "classmethod", "cached_property", "cache", "lru_cache", "contextmanager", "wraps", "overload", "no_grad", "inference_mode"}
 
-# %% ../nbs/10_notebook.ipynb #4d4047fb
+# %% ../nbs/10_notebook.ipynb #915fe784
 @dataclass
 class Module:
     "The top-level statements of one module of the project"
@@ -277,8 +277,9 @@ class Module:
                 self.bindings.setdefault(name, []).append(node)
             if not isinstance(node, (ast.Import, ast.ImportFrom)) and _acts(node, self):
                 self.effects.append(node)
-            for name, target in _imports(node, self.package):
-                self.stars.append(target[0]) if name == "*" else self.imports.update({name: target})
+            for one in _outside_functions(node):
+                for name, target in _imports(one, self.package):
+                    self.stars.append(target[0]) if name == "*" else self.imports.update({name: target})
 
     @property
     def package(self) -> str:
@@ -317,20 +318,19 @@ def _acts(node: ast.stmt, module: Module) -> bool:
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     return bool(calls) or not all(isinstance(one, (ast.Name, ast.Tuple)) for one in targets)
 
-# %% ../nbs/10_notebook.ipynb #cb0ee5f1
+# %% ../nbs/10_notebook.ipynb #15f6b30d
 def _imports(node: ast.AST, package: str) -> Iterator[tuple[str, tuple]]:
-    "The names that import statements in a node define, with what they stand for"
-    for one in ast.walk(node):
-        if isinstance(one, ast.Import):
-            for alias in one.names:
-                yield alias.asname or alias.name.partition(".")[0], (alias.name if alias.asname else alias.name.partition(".")[0], None)
-                if not alias.asname and "." in alias.name:
-                    yield f" {alias.name}", (alias.name, None)
-        elif isinstance(one, ast.ImportFrom):
-            base = ".".join(package.split(".")[:len(package.split(".")) - one.level + 1]) if one.level else ""
-            source = ".".join(part for part in (base, one.module) if part)
-            for alias in one.names:
-                yield alias.asname or alias.name, (source, alias.name)
+    "The names that an import statement defines, with what they stand for"
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            yield alias.asname or alias.name.partition(".")[0], (alias.name if alias.asname else alias.name.partition(".")[0], None)
+            if not alias.asname and "." in alias.name:
+                yield f" {alias.name}", (alias.name, None)
+    elif isinstance(node, ast.ImportFrom):
+        base = ".".join(package.split(".")[:len(package.split(".")) - node.level + 1]) if node.level else ""
+        source = ".".join(part for part in (base, node.module) if part)
+        for alias in node.names:
+            yield alias.asname or alias.name, (source, alias.name)
 
 # %% ../nbs/10_notebook.ipynb #6542a07a
 @dataclass(frozen=True)
@@ -353,7 +353,7 @@ _ANY_MODULE = {"eval", "exec", "__import__", "import_module", "spec_from_file_lo
 WHOLE, ON_IMPORT = " (whole module)", " (on import)"  # units that are no single name
 _SKIP = {"build", "dist", "node_modules", "site-packages"}
 
-# %% ../nbs/10_notebook.ipynb #44c06ef2
+# %% ../nbs/10_notebook.ipynb #c7e3501c
 class _Walk:
     "Follows names through the modules of a project"
 
@@ -426,7 +426,7 @@ class _Walk:
     def follow(self, module: Module, nodes: list[ast.stmt]) -> None:
         "Follow every name in some statements of a module"
         imports = dict(module.imports)
-        for node in nodes:
+        for node in (inner for one in nodes for inner in ast.walk(one)):
             for name, target in _imports(node, module.package):
                 self.import_of(*target)
                 imports[name] = target

@@ -10,7 +10,7 @@ __all__ = ['Step', 'Pipeline', 'read_pipeline', 'Prepared', 'prepare', 'Source',
            'key_of', 'differences', 'Decision', 'Plan', 'store_of', 'make_plan', 'decide', 'digest_in', 'group_bytes',
            'record_bytes', 'lineage']
 
-# %% ../nbs/20_pipeline.ipynb #29dc2413
+# %% ../nbs/20_pipeline.ipynb #9e20d99c
 import json, re
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
@@ -23,7 +23,7 @@ from .environment import env_key, threads_of
 from .errors import ConfigError, refuse, unknown
 from .files import to_json
 from .notebook import Code, Notebook, check_parameters, code_of, read_notebook
-from .records import badge, step_record
+from .records import badge, html_table, step_record
 from .store import Store, digest, ref, tree_bytes
 
 # %% ../nbs/20_pipeline.ipynb #c78e35aa
@@ -361,7 +361,7 @@ def key_of(parts: dict) -> str:
     "The key of a step"
     return digest(["step", 1, *(parts[name] for name in ("code", "params", "ins", "sources", "env", "seed"))])
 
-# %% ../nbs/20_pipeline.ipynb #6d7cca47
+# %% ../nbs/20_pipeline.ipynb #acb66b1d
 def differences(
     old: dict,                    # parts of the last good record
     new: dict,                    # parts now
@@ -376,11 +376,17 @@ def differences(
         found.append(f"{len(cells)} code cells instead of {len(before)}")
     found += [f"{name} {verb}" for name, verb, _, _ in _changes(old["code"]["units"], new["code"]["units"])]
     for kind, one in (("parameter", "params"), ("input", "ins"), ("source", "sources")):
-        for name, verb, was, now in _changes(old[one], new[one]):
+        for name, verb, was, now in _changes(_flat(old[one]), _flat(new[one])):
             found.append(f"parameter {name}: {was!r} -> {now!r}" if one == "params" and verb == "changed" else f"{kind} {name} {verb}")
     found += [f"package {name} {was} -> {now}" if verb == "changed" else f"package {name} {verb}" for name, verb, was, now in _changes(old["env"]["packages"], new["env"]["packages"])]
     plain = lambda parts: {**{name: value for name, value in parts["env"].items() if name != "packages"}, "seed": parts["seed"], "outs": parts["code"]["outs"]}
     return found + [f"{name} {was} -> {now}" for name, _, was, now in _changes(plain(old), plain(new))]
+
+# %% ../nbs/20_pipeline.ipynb #4eb09d37
+def _flat(values: dict) -> dict:
+    "Nested names as one: {'model': {'width': 8}} becomes {'model.width': 8}"
+    inside = {name: _flat(one) if isinstance(one, dict) and one else None for name, one in values.items()}
+    return {path: value for name, one in values.items() for path, value in ([(f"{name}.{key}", deep) for key, deep in inside[name].items()] if inside[name] else [(name, one)])}
 
 # %% ../nbs/20_pipeline.ipynb #3ad57034
 def _changes(old: dict, new: dict) -> list[tuple]:
@@ -399,7 +405,7 @@ class Decision:
     parts: dict | None = None
     record: dict | None = None # the good record of a hit
 
-# %% ../nbs/20_pipeline.ipynb #d12e84c6
+# %% ../nbs/20_pipeline.ipynb #ac372c88
 @dataclass(frozen=True)
 class Plan:
     "What would run, what is reused, and why"
@@ -415,8 +421,7 @@ class Plan:
         return {action: actions.count(action) for action in ("hit", "run", "wait") if action in actions}
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><td><b>{escape(name)}</b></td><td>{badge(one.action)}</td><td>{escape(one.reason)}</td></tr>" for name, one in self.decisions.items())
-        return f"<table style='text-align:left'><tr><th>step</th><th></th><th>why</th></tr>{rows}</table>"
+        return html_table(["step", "", "why"], [[escape(name), badge(one.action), escape(one.reason)] for name, one in self.decisions.items()])
 
 # %% ../nbs/20_pipeline.ipynb #f23e1059
 def store_of(config: Config) -> Store:

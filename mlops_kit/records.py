@@ -8,7 +8,7 @@ it is missing or damaged."""
 
 # %% auto #0
 __all__ = ['seal', 'step_record', 'publish_record', 'now', 'Run', 'start_run', 'note', 'end_run', 'read_run', 'run_names',
-           'find_run', 'summary', 'runs', 'seconds_text', 'number_text', 'badge', 'run_html']
+           'find_run', 'summary', 'runs', 'seconds_text', 'number_text', 'html_table', 'badge', 'run_html']
 
 # %% ../nbs/12_records.ipynb #a5cd5768
 import json, os, sqlite3
@@ -59,7 +59,7 @@ def now() -> str:
     "The time in UTC, for people; nothing is decided by it"
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
-# %% ../nbs/12_records.ipynb #11d075da
+# %% ../nbs/12_records.ipynb #5000c7be
 @dataclass(frozen=True)
 class Run:
     "The record of a run"
@@ -80,20 +80,21 @@ class Run:
     @property
     def steps(self) -> dict[str, dict]:
         "How each step ended: status, key, seconds, outs, error"
-        return self.data["steps"]
+        order = {name: place for place, name in enumerate(self.data.get("order", ()))}
+        return dict(sorted(self.data["steps"].items(), key=lambda item: order.get(item[0], len(order))))
 
     @property
     def metrics(self) -> dict[str, dict]:
         "The numbers of each step that declares metrics"
-        return self.data["metrics"]
+        return {name: step["metrics"] for name, step in self.steps.items() if step.get("metrics")}
 
     def _repr_html_(self) -> str:
         return run_html(self)
 
-# %% ../nbs/12_records.ipynb #fbf0ec07
+# %% ../nbs/12_records.ipynb #edeb9e96
 def start_run(
     store: Store,
-    about: dict, # what was asked: pipeline, overrides, config, command, git, environment
+    about: dict, # what was asked: pipeline, overrides, config, command, git, environment, the order of the steps
 ) -> Run:
     "Begin the record of a run"
     runs = store.files.folder("runs")
@@ -105,7 +106,7 @@ def start_run(
             break
         except FileExistsError:
             continue
-    data = {**about, "schema": 1, "run": name, "status": "running", "started": now(), "owner": owner(), "steps": {}, "metrics": {}}
+    data = {**about, "schema": 1, "run": name, "status": "running", "started": now(), "owner": owner(), "steps": {}}
     write(store.files, f"runs/{name}/run.json", to_json(data, pretty=True))
     return Run(store, name, data)
 
@@ -118,7 +119,7 @@ def note(
     "Append an event to the run's journal"
     append(run.folder / "events.jsonl", {"time": now(), "event": event, **fields})
 
-# %% ../nbs/12_records.ipynb #7d4f8806
+# %% ../nbs/12_records.ipynb #c8ce3dd4
 def end_run(
     run: Run,
     status: str,             # done, failed, interrupted
@@ -126,12 +127,11 @@ def end_run(
     seconds: float,          # by a clock that never goes back
 ) -> Run:
     "Finish the record of a run"
-    metrics = {name: step["metrics"] for name, step in steps.items() if step.get("metrics")}
-    data = {**run.data, "status": status, "ended": now(), "seconds": seconds, "steps": steps, "metrics": metrics}
+    data = {**run.data, "status": status, "ended": now(), "seconds": seconds, "steps": steps}
     write(run.store.files, f"runs/{run.id}/run.json", to_json(data, pretty=True), replace=True)
     return Run(run.store, run.id, data)
 
-# %% ../nbs/12_records.ipynb #0d6711d4
+# %% ../nbs/12_records.ipynb #42fe4c2e
 def read_run(
     store: Store,
     name: str, # the whole name of a run
@@ -141,7 +141,7 @@ def read_run(
     data = json.loads((folder / "run.json").read_bytes())
     if data["status"] == "running":
         ended = {line["step"]: line["outcome"] for line in read_lines(folder / "events.jsonl") if line["event"] == "ended"}
-        data |= {"steps": ended, "metrics": {step: one["metrics"] for step, one in ended.items() if one.get("metrics")}}
+        data["steps"] = ended
         data["status"] = "running" if alive(data["owner"]) else "interrupted"
     return Run(store, name, data)
 
@@ -231,10 +231,10 @@ def number_text(value) -> str:
     "A metric for people: four digits behind the point are enough"
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
-# %% ../nbs/12_records.ipynb #05ec78cf
-def _table(head: list[str], rows: list[list[str]]) -> str:
+# %% ../nbs/12_records.ipynb #37095584
+def html_table(head: list[str], rows: list[list[str]]) -> str:
     "An HTML table of cells that are already HTML"
-    line = lambda cells, tag: "<tr>" + "".join(f"<{tag} style='text-align:left;padding:2px 14px 2px 0'>{cell}</{tag}>" for cell in cells) + "</tr>"
+    line = lambda cells, tag: "<tr>" + "".join(f"<{tag} style='text-align:left;vertical-align:top;padding:2px 14px 2px 0;white-space:{'normal' if cell is cells[-1] else 'nowrap'}'>{cell}</{tag}>" for cell in cells) + "</tr>"
     return "<table style='border-collapse:collapse;font-variant-numeric:tabular-nums'>" + line(head, "th") + "".join(line(row, "td") for row in rows) + "</table>"
 
 # %% ../nbs/12_records.ipynb #ababbacc
@@ -242,11 +242,11 @@ def badge(status: str) -> str:
     "A status in its colour"
     return f"<span style='color:{_COLOURS.get(status, '#777')};font-weight:600'>{escape(status)}</span>"
 
-# %% ../nbs/12_records.ipynb #55847c33
+# %% ../nbs/12_records.ipynb #c8a7a581
 def run_html(run: Run) -> str:
     "A run as HTML: its steps, its numbers, where its files are"
     steps = [[escape(name), badge(one["status"]), seconds_text(one.get("seconds")), escape(one.get("error") or one.get("reason") or "")] for name, one in run.steps.items()]
     numbers = [[escape(step), escape(name), number_text(value)] for step, values in run.metrics.items() for name, value in values.items() if isinstance(value, (int, float))]
     title = f"<b>{escape(str(run.data.get('pipeline')))}</b> {badge(run.status)} {seconds_text(run.data.get('seconds'))} <code>{escape(run.id)}</code>"
-    more = f"<details><summary>{len(numbers)} metrics</summary>{_table(['step', 'metric', ''], numbers)}</details>" if numbers else ""
-    return f"<div>{title}{_table(['step', 'status', 'time', 'why'], steps)}{more}<small>{escape(str(run.folder))}</small></div>"
+    more = f"<details><summary>{len(numbers)} metrics</summary>{html_table(['step', 'metric', ''], numbers)}</details>" if numbers else ""
+    return f"<div>{title}{html_table(['step', 'status', 'time', 'why'], steps)}{more}<small>{escape(str(run.folder))}</small></div>"

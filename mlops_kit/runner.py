@@ -237,7 +237,7 @@ def masked(
     pairs = [word.partition("=") for word in words]
     return [f"{name}={tracking.without_secrets({name.split('.')[-1]: value})[name.split('.')[-1]]}" if equals else name for name, equals, value in pairs]
 
-# %% ../nbs/22_runner.ipynb #c963b386
+# %% ../nbs/22_runner.ipynb #2ea3df41
 def about(
     plan: Plan,
     command: list[str], # what the user typed
@@ -249,7 +249,7 @@ def about(
         "pipeline": plan.pipeline.name, "overrides": masked(config.overrides), "config": tracking.without_secrets(config.source), "command": masked(command),
         "git": {**git, "changes": put_bytes(store, git["changes"].encode()) if git.get("changes") else None},
         "environment": put_bytes(store, to_json(describe(), pretty=True)), "hardware": hardware(), "threads": next((one.env["threads"] for one in plan.prepared.values()), None),
-        "seed": config["seed"], "plan": {name: {"action": one.action, "reason": one.reason, "key": one.key} for name, one in plan.decisions.items()},
+        "seed": config["seed"], "order": list(plan.prepared), "plan": {name: {"action": one.action, "reason": one.reason, "key": one.key} for name, one in plan.decisions.items()},
     }
 
 # %% ../nbs/22_runner.ipynb #90cf2588

@@ -31,12 +31,14 @@ def short(path: Path) -> str:
     "A path relative to the working folder, when it lies below it"
     return os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else str(path)
 
-# %% ../nbs/39_terminal.ipynb #7dc9cb4e
+# %% ../nbs/39_terminal.ipynb #2062cd6e
 def grid_of(*columns: str, title: str | None = None):
     "A table of rich without lines"
     from rich.table import Table
 
-    table = Table(*columns, box=None, padding=(0, 2, 0, 0), title=title, title_justify="left", show_header=any(columns), header_style="dim")
+    table = Table(box=None, padding=(0, 2, 0, 0), title=title, title_justify="left", show_header=any(columns), header_style="dim")
+    for column in columns:
+        table.add_column(column, no_wrap=column != columns[-1])
     return table
 
 # %% ../nbs/39_terminal.ipynb #25f6001e
@@ -64,20 +66,20 @@ class LogProgress(Progress):
     def notice(self, text: str) -> None:
         self.say(f"mlops: {text}")
 
-# %% ../nbs/39_terminal.ipynb #71957252
+# %% ../nbs/39_terminal.ipynb #89ec5874
 class LiveProgress(Progress):
     "A table that changes in place, for people"
 
     def __init__(self):
+        self.rows, self.cells, self.begun = {}, {}, {}
+
+    def begin(self, plan: Plan, run: Run) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        self.rows, self.cells, self.begun = {}, {}, {}
-        self.live = Live(console=Console(stderr=True), refresh_per_second=8, get_renderable=self.table, transient=False)
-
-    def begin(self, plan: Plan, run: Run) -> None:
         self.title = f"{plan.pipeline.name}  {run.id}"
         self.rows = {name: (one.action, one.reason) for name, one in plan.decisions.items()}
+        self.live = Live(console=Console(stderr=True), refresh_per_second=8, get_renderable=self.table)
         self.live.start()
 
     def step(self, name: str, what: str, reason: str) -> None:
@@ -125,12 +127,12 @@ def make_progress() -> Progress:
     "What fits where standard error goes to"
     return LiveProgress() if sys.stderr.isatty() else LogProgress()
 
-# %% ../nbs/39_terminal.ipynb #ff8789f5
+# %% ../nbs/39_terminal.ipynb #0881cd4e
 def console():
     "Standard output, with colours where it is a terminal"
     from rich.console import Console
 
-    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=200)
 
 # %% ../nbs/39_terminal.ipynb #312de14a
 def print_plan(plan: Plan) -> None:

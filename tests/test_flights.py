@@ -15,6 +15,7 @@ from mlops_kit.store import digest_of
 
 ROOT = Path(__file__).parents[1]
 STEPS = ["ingest", "features", "train", "evaluate", "report"]
+FEATURE_EDIT = ("(arrival - minute) % 1440", "(arrival - minute) % 1441", "add_schedule")
 OUTS = {"weights": "model.safetensors", "metrics": "metrics.json", "history": "history.json", "checkpoints": "checkpoints"}
 
 

@@ -31,8 +31,10 @@ def price(amount, discount=0.1):
 
 
 def nobody_uses_this():
-    return 1
+    from shop.unused import unused
+    return unused()
 ''',
+    "shop/unused.py": "print('imported')\n\n\ndef unused():\n    return 1\n",
     "shop/rounding.py": "DIGITS = 2\n\n\ndef rounded(value):\n    return round(value, DIGITS)\n\n\ndef other(value):\n    return value\n",
     "shop/limits.py": "MOST = 1000\n",
 }
@@ -62,8 +64,9 @@ NEUTRAL = {
     "markdown": ("notebooks/shop.ipynb", "What a shop asks for", "What a shop wants"),
     "comment in a module": ("shop/prices.py", "# for people", "# for everybody"),
     "docstring": ("shop/prices.py", '"The price"', '"What to pay"'),
+    "function that only an unused function imports": ("shop/unused.py", "return 1", "return 2"),
     "module docstring": ("shop/prices.py", '"Prices"', '"All prices"'),
-    "function that nobody uses": ("shop/prices.py", "return 1", "return 2"),
+    "function that nobody uses": ("shop/prices.py", "return unused()", "return 1 + unused()"),
     "function of another module that nobody uses": ("shop/rounding.py", "return value\n", "return -value\n"),
     "layout": ("shop/rounding.py", "round(value, DIGITS)", "round(\n        value,\n        DIGITS,\n    )"),
 }
