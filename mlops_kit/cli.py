@@ -123,12 +123,23 @@ def _parser() -> argparse.ArgumentParser:
     commands.choices["show"].add_argument("--folder", metavar="DIR", help="lay the step out there as it ran: notebook, in/, parameters.yaml")
     return top
 
-# %% ../nbs/43_cli.ipynb #1a5fd170
+# %% ../nbs/43_cli.ipynb #04f4d166
+def _parse(words: list[str] | None) -> argparse.Namespace:
+    "The command line, understood"
+    parser = _parser()
+    args, rest = parser.parse_known_args(words)
+    if rest and (not hasattr(args, "overrides") or any(one.startswith("-") for one in rest)):
+        parser.error(f"unknown: {' '.join(rest)}; see mlops {args.command} --help")
+    if rest:
+        args.overrides += rest
+    return args
+
+# %% ../nbs/43_cli.ipynb #f7b3d5c9
 def main(
     words: list[str] | None = None, # the command line without its first word; sys.argv when None
 ) -> int:
     "Run one command; its exit code"
-    args = _parser().parse_args(words)
+    args = _parse(words)
     try:
         result, code = args.function(args)
         if args.json:

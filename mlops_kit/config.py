@@ -71,7 +71,7 @@ def _free(override: str) -> str:
     "Let an override of a step's parameter add it (Hydra's `++`)"
     return "++" + override if re.match(r"pipeline\.steps\.[^.=]+\.params\.[^=]+=", override) else override
 
-# %% ../nbs/03_config.ipynb #cccbec94
+# %% ../nbs/03_config.ipynb #bacc8af8
 def _nearest(
     message: str,         # of Hydra
     overrides: list[str],
@@ -81,7 +81,10 @@ def _nearest(
     if not (found := re.search(r"Could not override '([^']+)'", message)):
         return None
     *parents, last = found[1].split(".")
-    tree = compose([one for one in overrides if not one.startswith(found[1])], project).source
+    others = [one for one in overrides if not one.startswith(found[1])]
+    if len(others) == len(overrides):
+        return None
+    tree = compose(others, project).source
     for depth, name in enumerate(parents):
         if name not in tree:
             parents, last = parents[:depth], name

@@ -10,8 +10,8 @@ temporary name and then *published*, so that no reader ever sees half a file. Ev
 __all__ = ['change', 'to_json', 'Files', 'publish', 'write', 'append', 'read_lines', 'remove', 'owner', 'alive', 'locked',
            'take_lease', 'release_lease', 'lease']
 
-# %% ../nbs/01_files.ipynb #f71a9b79
-import errno, fcntl, itertools, json, math, os, shutil, signal, time
+# %% ../nbs/01_files.ipynb #e852db49
+import errno, fcntl, itertools, json, os, shutil, signal, time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass

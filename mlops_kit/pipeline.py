@@ -10,8 +10,8 @@ __all__ = ['Step', 'Pipeline', 'read_pipeline', 'Prepared', 'prepare', 'Source',
            'key_of', 'differences', 'Decision', 'Plan', 'store_of', 'make_plan', 'decide', 'digest_in', 'group_bytes',
            'record_bytes', 'lineage']
 
-# %% ../nbs/20_pipeline.ipynb #9e20d99c
-import json, re
+# %% ../nbs/20_pipeline.ipynb #db6726ba
+import re
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from html import escape

@@ -1,5 +1,4 @@
 """Wrong use is answered before anything starts: exit 2, all problems at once, the nearest known name."""
-import json
 
 import pytest
 

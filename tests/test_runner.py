@@ -190,6 +190,9 @@ all: {notebook: notebooks/lists.ipynb, sources: {folder: data, some: "data/*.jso
     metrics = project.json("run", "pipeline=demo")["metrics"]
     assert metrics["one"] == {"number": 5}
     assert metrics["all"] == {"folder": ["a.json", "b.json"], "some": ["a.json", "b.json"], "packaged": "config.yaml"}
+    project.mlops("run", "pipeline=demo", "store=again", "sources_limit=0")
+    kept = [path.read_bytes() for path in (project.root / "again/objects").rglob("*") if path.is_file()]
+    assert b'{"number": 4}' not in kept, "above the limit a source is not kept"
     (project.root / "data/b.json").write_text('{"number": 9}')
     plan = project.json("plan", "pipeline=demo")
     assert plan["one"]["action"] == "hit" and plan["all"]["action"] == "run" and "source folder changed" in plan["all"]["reason"]
