@@ -2,6 +2,7 @@
 
 Modules:
 
+- `mlops_kit.cells`: The cells of one notebook in this very process, with the outputs that a Jupyter kernel would give
 - `mlops_kit.cli`: `mlops`: the command table
 - `mlops_kit.config`: Find the project and compose its configuration: the same for the command line, a notebook and the library
 - `mlops_kit.engine`: Execute one notebook in a process of its own, watch it, and say truly how it ended
@@ -19,7 +20,8 @@ Modules:
 - `mlops_kit.store`: Keep bytes, files and folders under the digest of their content
 - `mlops_kit.terminal`: How plans and runs look in a terminal, in a log file, and to another program
 - `mlops_kit.tracking`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way
-- `mlops_kit.training`: Lightning from config: seeded, quiet, with the best weights and a history at the end"""
+- `mlops_kit.training`: Lightning from config: seeded, quiet, with the best weights and a history at the end
+- `mlops_kit.warm`: A parent process with the heavy packages imported, that forks a child for each notebook"""
 
 __version__ = "0.1.0"
 

@@ -332,15 +332,20 @@ def _imports(node: ast.AST, package: str) -> Iterator[tuple[str, tuple]]:
         for alias in node.names:
             yield alias.asname or alias.name, (source, alias.name)
 
-# %% ../nbs/10_notebook.ipynb #6542a07a
+# %% ../nbs/10_notebook.ipynb #acdf2844
 @dataclass(frozen=True)
 class Code:
     "All the code that the result of a step may depend on"
     cells: tuple[str, ...]      # shape of each code cell, in order
     numbers: tuple[int, ...]    # and its number in the notebook
     units: dict[str, str]       # "module.function" -> shape
-    packages: frozenset[str]    # top-level modules that come from elsewhere
+    modules: frozenset[str]     # dotted names of modules that come from elsewhere
     files: tuple[Path, ...]     # the project's files that hold the units
+
+    @property
+    def packages(self) -> frozenset[str]:
+        "The top-level modules among them"
+        return frozenset(name.partition(".")[0] for name in self.modules)
 
     @property
     def key(self) -> dict:
@@ -353,12 +358,12 @@ _ANY_MODULE = {"eval", "exec", "__import__", "import_module", "spec_from_file_lo
 WHOLE, ON_IMPORT = " (whole module)", " (on import)"  # units that are no single name
 _SKIP = {"build", "dist", "node_modules", "site-packages"}
 
-# %% ../nbs/10_notebook.ipynb #c7e3501c
+# %% ../nbs/10_notebook.ipynb #9ea31403
 class _Walk:
     "Follows names through the modules of a project"
 
     def __init__(self, root: Path):
-        self.root, self.units, self.packages, self.modules, self.docs = root, {}, set(), {}, False
+        self.root, self.units, self.elsewhere, self.modules, self.docs = root, {}, set(), {}, False
 
     def module(self, name: str) -> Module | None:
         "A module of the project; noted as imported, with what its import does"
@@ -366,7 +371,7 @@ class _Walk:
             self.modules[name] = found = _find_module(self.root, name)
             if found is None:
                 if not (self.root / Path(*name.split("."))).is_dir():
-                    self.packages.add(name.partition(".")[0])
+                    self.elsewhere.add(name)
                 return None
             if "." in name:
                 self.module(name.rpartition(".")[0])
@@ -514,7 +519,7 @@ def _targets(value) -> Iterator[str]:
         for one in value:
             yield from _targets(one)
 
-# %% ../nbs/10_notebook.ipynb #ee8edfdf
+# %% ../nbs/10_notebook.ipynb #40e6731f
 def code_of(
     notebook: Notebook,
     root: Path,              # of the project: what lies below it is followed
@@ -533,7 +538,7 @@ def code_of(
     counted = [(cell, body) for cell, body in trees if body]
     cells = tuple(shape(body, walk.docs) + ("!" if "raises-exception" in cell.tags else "") for cell, body in counted)
     files = tuple(sorted({module.path for module in walk.modules.values() if module}))
-    return Code(cells, tuple(cell.number for cell, _ in counted), walk.shapes(), frozenset(walk.packages), files)
+    return Code(cells, tuple(cell.number for cell, _ in counted), walk.shapes(), frozenset(walk.elsewhere), files)
 
 # %% ../nbs/10_notebook.ipynb #fd22b08a
 def _counted(cell: Cell, notebook: Notebook) -> list[ast.stmt]:

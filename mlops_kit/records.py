@@ -91,7 +91,7 @@ class Run:
     def _repr_html_(self) -> str:
         return run_html(self)
 
-# %% ../nbs/12_records.ipynb #edeb9e96
+# %% ../nbs/12_records.ipynb #2e06175d
 def start_run(
     store: Store,
     about: dict, # what was asked: pipeline, overrides, config, command, git, environment, the order of the steps
@@ -99,7 +99,8 @@ def start_run(
     "Begin the record of a run"
     runs = store.files.folder("runs")
     while True:
-        name = f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{token_hex(3)}"
+        moment = datetime.now(timezone.utc)
+        name = f"{moment:%Y%m%d-%H%M%S}-{moment.microsecond // 1000:03}{token_hex(2)}"
         change("mkdir", runs / name)
         try:
             (runs / name).mkdir()

@@ -30,7 +30,7 @@ from .pipeline import Decision, Plan, decide, group_bytes, make_plan, read_remot
 from .records import Run, end_run, find_run, note, now, publish_record, start_run, step_record
 from .store import Store, copy_file, digest_of, get, get_bytes, put, put_bytes, set_ref, size_of, tree_bytes
 
-# %% ../nbs/22_runner.ipynb #1154df1e
+# %% ../nbs/22_runner.ipynb #7ed2af74
 @dataclass(frozen=True)
 class Job:
     "One step that is about to run"
@@ -42,6 +42,7 @@ class Job:
     mode: str              # of tracking: offline, online, disabled
     on_event: Callable[[dict], None]
     on_start: Callable[[Running], None]
+    notice: Callable[[str], None]
 
     @property
     def prepared(self):
@@ -152,7 +153,7 @@ def failed(status: str, error: str, decision: Decision | None = None, seconds: f
     "How a step ended that has no result"
     return {"status": status, "key": decision and decision.key, "seconds": round(seconds, 3), "reason": decision.reason if decision else "", "error": error, "outs": {}, "metrics": {}, "cells": list(cells)}
 
-# %% ../nbs/22_runner.ipynb #d5f74e05
+# %% ../nbs/22_runner.ipynb #12bd44cc
 def _attempt(job: Job, attempt: int) -> dict:
     "Execute the notebook once, and keep what came out"
     files, begun = job.plan.store.files, now()
@@ -160,7 +161,7 @@ def _attempt(job: Job, attempt: int) -> dict:
     files.folder(str(folder.relative_to(files.root)))
     try:
         lay_down(job.plan, job.name, job.records, folder)
-        outcome = execute(_work(job, folder), job.on_event, job.on_start)
+        outcome = execute(_work(job, folder), job.on_event, job.on_start, job.notice)
         _keep_notebook(job, folder)
         if outcome.status != "done":
             return failed("interrupted" if outcome.status == "stopped" and outcome.error == INTERRUPTED else "failed", outcome.error, job.decision, outcome.seconds, outcome.cells)
@@ -173,7 +174,7 @@ def _attempt(job: Job, attempt: int) -> dict:
 # %% ../nbs/22_runner.ipynb #0ea31804
 INTERRUPTED = "interrupted"  # why a step was stopped that is to run again
 
-# %% ../nbs/22_runner.ipynb #d269b3f3
+# %% ../nbs/22_runner.ipynb #282b9af8
 def _work(job: Job, folder: Path) -> Work:
     "What the engine is told"
     prepared, config, run = job.prepared, job.plan.pipeline.config, job.run
@@ -185,7 +186,7 @@ def _work(job: Job, folder: Path) -> Work:
     environment |= {"MLOPS_RUN": run.id, "MLOPS_STEP": job.name}
     return Work(
         str(inside / "step.ipynb"), str(inside / "executed.ipynb"), str(run.folder / f"{job.name}.log"), str(folder), prepared.inject, environment,
-        seed_code(prepared.seed, prepared.code.packages), config["engine"], prepared.step.timeout,
+        seed_code(prepared.seed, prepared.code.packages), config["engine"], prepared.step.timeout, prepared.env["threads"], tuple(sorted(prepared.code.modules)),
     )
 
 # %% ../nbs/22_runner.ipynb #44af7018
@@ -341,7 +342,7 @@ def interruptible(
         for one, handler in before.items():
             signal.signal(one, handler)
 
-# %% ../nbs/22_runner.ipynb #4f2e7064
+# %% ../nbs/22_runner.ipynb #84c6eed2
 class _Course:
     "The course of one run: which steps have ended, run, or wait"
 
@@ -407,7 +408,7 @@ class _Course:
         "Hand a step to the executor"
         self.progress.step(name, "run", decision.reason)
         note(self.run, "started", step=name, key=decision.key, reason=decision.reason)
-        job = Job(self.plan, name, decision, dict(self.records), self.run, self.mode, lambda event: self.progress.cell(name, event), lambda child: self.child(name, child))
+        job = Job(self.plan, name, decision, dict(self.records), self.run, self.mode, lambda event: self.progress.cell(name, event), lambda child: self.child(name, child), self.progress.notice)
         self.running[self.executor.submit(carry_out, job)] = name
 
     def child(self, name: str, child: Running) -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ class Project:
     def start(self, *words: str, **environment: str) -> subprocess.Popen:
         "Start `mlops` in a session of its own"
         command = [Path(sys.executable).with_name("mlops"), *words]
-        return subprocess.Popen(command, cwd=self.root, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        outer = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}  # where it is set, ipykernel leaves descriptors alone
+        return subprocess.Popen(command, cwd=self.root, env=outer | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
     def mlops(self, *words: str, code: int = 0, **environment: str) -> str:
         "Call `mlops`; what it prints on standard output (and error, when it fails)"
@@ -57,6 +59,16 @@ class Project:
     def records(self) -> list[Path]:
         "The records of steps"
         return sorted((self.root / ".mlops/records").glob("*.json"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_parents():
+    "The warm parents of the tests are theirs alone, and end with them"
+    folder = tempfile.mkdtemp(prefix="mlops-test-")
+    os.environ["MLOPS_RUNTIME_DIR"] = folder
+    yield
+    subprocess.run([Path(sys.executable).with_name("mlops"), "engine", "stop"], capture_output=True, timeout=60)
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

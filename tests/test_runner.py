@@ -17,7 +17,6 @@ below: {notebook: notebooks/adds.ipynb, ins: {given: raises.result}, outs: {resu
 exits: {notebook: notebooks/exits.ipynb, outs: {result: result.json}}
 os_exit: {notebook: notebooks/os_exit.ipynb, outs: {result: result.json}}
 killed: {notebook: notebooks/killed.ipynb, outs: {result: result.json}}
-killed_child: {notebook: notebooks/kills_runner_child.ipynb, outs: {result: result.json}}
 endless: {notebook: notebooks/endless.ipynb, outs: {result: result.json}, timeout: 4s}
 nothing: {notebook: notebooks/writes_nothing.ipynb, outs: {result: result.json}}
 spoils: {notebook: notebooks/spoils_input.ipynb, ins: {given: good.result}, outs: {result: result.json}}
@@ -26,9 +25,8 @@ spoils: {notebook: notebooks/spoils_input.ipynb, ins: {given: good.result}, outs
 REASONS = {
     "raises": "In [3] raised ValueError: the third cell gives up",
     "exits": "left the notebook with sys.exit(0)",
-    "os_exit": "the kernel died: its process ended with exit status 0",
-    "killed": "the kernel died: its process was killed by SIGKILL",
-    "killed_child": "its process was killed by SIGKILL",
+    "os_exit": "its process ended with exit status 0",
+    "killed": "its process was killed by SIGKILL",
     "endless": "the step ran longer than its timeout of 4 s",
     "nothing": "without writing out/result.json; in out/ there is resalt.json",
     "spoils": "the notebook changed its input in/result.json",
@@ -41,9 +39,10 @@ def error_outputs(notebook: Path) -> list[str]:
     return [output["evalue"] for cell in cells for output in cell.get("outputs", []) if output["output_type"] == "error"]
 
 
-def test_every_end_is_told_truly(project):
+@pytest.mark.parametrize("engine", ["mlops", "kernel"])
+def test_every_end_is_told_truly(project, engine):
     project.pipeline(FAULTS)
-    run = project.json("run", "pipeline=demo", code=1)
+    run = project.json("run", "pipeline=demo", f"engine={engine}", code=1)
     steps = run["steps"]
     assert {name for name, step in steps.items() if step["status"] == "ran"} == {"good", "after"}
     assert steps["below"]["status"] == "skipped"
@@ -53,7 +52,7 @@ def test_every_end_is_told_truly(project):
     assert len(project.records()) == 2, "only what ended well is kept"
 
     folder = project.root / ".mlops/runs" / run["run"]
-    for name in ("raises", "exits", "os_exit", "killed", "killed_child", "endless"):
+    for name in ("raises", "exits", "os_exit", "killed", "endless"):
         assert error_outputs(folder / f"{name}.ipynb"), f"the notebook of {name} shows no error"
         statuses = [cell["metadata"]["papermill"]["status"] for cell in json.loads((folder / f"{name}.ipynb").read_text())["cells"] if "papermill" in cell["metadata"]]
         assert "failed" in statuses and "completed" not in statuses[statuses.index("failed"):], (name, statuses)
@@ -62,6 +61,16 @@ def test_every_end_is_told_truly(project):
     again = project.json("run", "pipeline=demo", "--until", "after")
     assert {step["status"] for step in again["steps"].values()} == {"hit"}
     assert not list((project.root / ".mlops/tmp").iterdir()) and not list((project.root / ".mlops/leases").glob("*.json"))
+
+
+@pytest.mark.parametrize("engine, reason", [("mlops", "the warm parent was killed"), ("kernel", "its process was killed by SIGKILL")])
+def test_what_executes_the_notebook_is_killed(project, engine, reason):
+    project.pipeline("killed: {notebook: notebooks/kills_runner_child.ipynb, outs: {result: result.json}}")
+    run = project.json("run", "pipeline=demo", f"engine={engine}", code=1)
+    assert reason in run["steps"]["killed"]["error"]
+    assert error_outputs(project.root / ".mlops/runs" / run["run"] / "killed.ipynb")
+    project.pipeline("good: {notebook: notebooks/good.ipynb, outs: {result: result.json}}")
+    assert project.statuses(f"engine={engine}") == {"good": "ran"}, "a new parent is started"
 
 
 def test_a_failed_step_continues_after_the_mend(project):
