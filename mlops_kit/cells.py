@@ -8,7 +8,7 @@ the sockets between the two are left out. So the outputs are the same because th
 # %% auto #0
 __all__ = ['GATHER', 'Wire', 'Direct', 'Stream', 'LocalKernel', 'show_figures', 'CellsEngine', 'run_cells', 'serve']
 
-# %% ../nbs/07_cells.ipynb #606ee330
+# %% ../nbs/07_cells.ipynb #7d8f4dc3
 import json, os, select, sys, threading, time
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
@@ -21,12 +21,12 @@ from ipykernel.iostream import IOPubThread, OutStream
 from ipykernel.kernelapp import IPKernelApp
 from jupyter_client.session import Session
 from jupyter_core.utils import ensure_event_loop
-from papermill.engines import Engine, papermill_engines
+from papermill.engines import papermill_engines
 from papermill.log import logger
 
-from .kernel import DirectClient, Watch, packed, run_work, unpacked
+from .kernel import CalmEngine, DirectClient, Watch, packed, run_work, unpacked
 
-# %% ../nbs/07_cells.ipynb #d596474f
+# %% ../nbs/07_cells.ipynb #b5c8fd84
 class Wire(Session):
     "A session that hands messages over instead of sending them"
 
@@ -39,8 +39,9 @@ class Wire(Session):
         if os.getpid() != self.owner:  # a process that a cell has forked
             return None
         message = msg_or_type if isinstance(msg_or_type, dict) else self.msg(msg_or_type, content, parent, header, metadata)
-        message |= json.loads(self.pack({name: message[name] for name in ("content", "metadata")}))  # as it would arrive: bytes as base64, tuples as lists
         message["buffers"] = buffers or []
+        if message["msg_type"] not in ("status", "execute_input", "stream"):  # as it would arrive: bytes as base64, tuples as lists
+            message |= json.loads(self.pack({name: message[name] for name in ("content", "metadata")}))
         with self.lock:
             if message["msg_type"].endswith("_reply"):
                 self.reply = message
@@ -188,8 +189,8 @@ def show_figures() -> None:
         pyplot.install_repl_displayhook()
         _enable_matplotlib_integration()
 
-# %% ../nbs/07_cells.ipynb #762f1726
-class CellsEngine(Engine):
+# %% ../nbs/07_cells.ipynb #8ac80e76
+class CellsEngine(CalmEngine):
     "Executes the cells in the process of the caller"
 
     @classmethod

@@ -7,13 +7,15 @@ A step must be a process that can be killed, and what became of it must be told 
 
 # %% auto #0
 __all__ = ['LOST', 'kernel_engine', 'mlops_engine', 'Work', 'Outcome', 'start_child', 'Deadline', 'Running', 'mark_unfinished',
-           'read_journal', 'RemoteKernel', 'MlopsEngine', 'threads_here', 'imports_of', 'execute']
+           'read_journal', 'RemoteKernel', 'warm_engine', 'kernel_engine_class', 'threads_here', 'imports_of',
+           'execute']
 
-# %% ../nbs/09_engine.ipynb #85028e07
+# %% ../nbs/09_engine.ipynb #cf9bd7ab
 import json, os, re, signal, sys, tempfile, time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 
 from .errors import death
@@ -185,18 +187,19 @@ def read_journal(path: Path) -> dict:
                 book["cells"][entry["cell"]] |= {"outputs": entry["outputs"], "execution_count": entry["execution_count"]}
     return book
 
-# %% ../nbs/09_engine.ipynb #48bbe460
+# %% ../nbs/09_engine.ipynb #6bc9a9c7
 class _Reference:
-    "Stands for an engine in `kernel` until somebody uses it"
+    "Stands for an engine until somebody uses it"
 
-    def __init__(self, name: str):
-        self.name = name
+    def __init__(self, find: Callable[[], type]):
+        self.find = find
 
     def __getattr__(self, name: str):
-        from mlops_kit import kernel
-        return getattr(getattr(kernel, self.name), name)
+        if name.startswith("__"):
+            raise AttributeError(name)  # so that it can be copied
+        return getattr(self.find(), name)
 
-# %% ../nbs/09_engine.ipynb #81bc9c0e
+# %% ../nbs/09_engine.ipynb #73d342fc
 class RemoteKernel:
     "A kernel in a child: it gets requests and sends messages"
 
@@ -223,15 +226,16 @@ class RemoteKernel:
     def _until(self, kind: str, deadline: Deadline) -> dict:
         "Deliver messages until an event of this kind comes; DeadKernelError when it can't come"
         while True:
-            with suppress(TimeoutError):
+            try:
                 event = deadline.read(self.child, patience=0.5)
-                if event is None or event["event"] == "end" or (deadline.passed and event["event"] == kind):
-                    self._raise(event or {}, deadline)
-                if event["event"] == kind:
-                    return event
-                self.deliver(self.unpacked(event["message"]))
+            except TimeoutError:
+                self.settle()
                 continue
-            self.settle()
+            if event is None or event["event"] == "end" or (deadline.passed and event["event"] == kind):
+                self._raise(event or {}, deadline)
+            if event["event"] == kind:
+                return event
+            self.deliver(self.unpacked(event["message"]))
 
     def _raise(self, event: dict, deadline: Deadline) -> None:
         from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -244,44 +248,38 @@ class RemoteKernel:
         "End the child"
         self.child.close()
 
-# %% ../nbs/09_engine.ipynb #9ae15cd3
-class MlopsEngine:
-    "papermill's view of the warm parent"
+# %% ../nbs/09_engine.ipynb #a222c584
+@cache
+def warm_engine() -> type:
+    "The engine behind `papermill --engine mlops`, made when papermill is there"
+    from papermill.log import logger
+    from mlops_kit.kernel import CalmEngine, DirectClient, KernelEngine, Watch, is_ours
 
-    def nb_kernel_name(self, nb, name: str | None = None) -> str:
-        from papermill.utils import nb_kernel_name
-        return nb_kernel_name(nb, name)
+    class WarmEngine(CalmEngine):
+        "Executes the cells in a fork of the warm parent"
 
-    def nb_language(self, nb, language: str | None = None) -> str:
-        from papermill.utils import nb_language
-        return nb_language(nb, language)
+        @classmethod
+        def execute_notebook(cls, nb, kernel_name, *args, **options):
+            engine = super() if is_ours(nb, kernel_name) else KernelEngine
+            return engine.execute_notebook(nb, kernel_name, *args, **options)
 
-    def execute_notebook(self, nb, kernel_name, output_path=None, progress_bar=True, log_output=False, autosave_cell_every=30, **options):
-        "What papermill calls; arguments are papermill's"
-        from mlops_kit.kernel import CalmManager, KernelEngine, is_ours
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, kernel_name, log_output=False, stdout_file=None, stderr_file=None, execution_timeout=None, **_):
+            with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
+                work = Work("", "", f"{folder}/log", os.getcwd(), environment=dict(os.environ), threads=threads_here(), preload=tuple(imports_of(nb_man.nb)))
+                child = start_child("mlops_kit.cells:serve", work, lambda text: print(text, file=sys.stderr))
+                settle = nb_man.settle if nb_man.autosave_cell_every else lambda: None
+                kernel = lambda deliver: RemoteKernel(child, deliver, settle, execution_timeout)
+                DirectClient(nb_man, kernel=kernel, kernel_name=kernel_name, watch=Watch(), log=logger, log_output=log_output, stdout_file=stdout_file, stderr_file=stderr_file).execute()
 
-        if not is_ours(nb, kernel_name):
-            return KernelEngine.execute_notebook(nb, kernel_name, output_path, progress_bar, log_output, autosave_cell_every, **options)
-        manager = CalmManager(nb, output_path=output_path, progress_bar=progress_bar, log_output=log_output, autosave_cell_every=autosave_cell_every)
-        manager.notebook_start()
-        try:
-            self.execute_managed_notebook(manager, kernel_name, log_output=log_output, **options)
-            manager.output_path = None  # papermill writes it now
-        finally:
-            manager.cleanup_pbar()
-            manager.notebook_complete()
-        return manager.nb
+    return WarmEngine
 
-    def execute_managed_notebook(self, nb_man, kernel_name, log_output=False, stdout_file=None, stderr_file=None, execution_timeout=None, **_):
-        "What papermill's other engines are called with"
-        from mlops_kit.kernel import DirectClient, Watch
-        from papermill.log import logger
+# %% ../nbs/09_engine.ipynb #97db91aa
+def kernel_engine_class() -> type:
+    "The engine behind `papermill --engine kernel`"
+    from mlops_kit.kernel import KernelEngine
 
-        with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
-            work = Work("", "", f"{folder}/log", os.getcwd(), environment=dict(os.environ), threads=threads_here(), preload=tuple(imports_of(nb_man.nb)))
-            child = start_child("mlops_kit.cells:serve", work, lambda text: print(text, file=sys.stderr))
-            kernel = lambda deliver: RemoteKernel(child, deliver, nb_man.settle, execution_timeout)
-            DirectClient(nb_man, kernel=kernel, kernel_name=kernel_name, watch=Watch(), log=logger, log_output=log_output, stdout_file=stdout_file, stderr_file=stderr_file).execute()
+    return KernelEngine
 
 # %% ../nbs/09_engine.ipynb #e0a42ad3
 def threads_here() -> int:
@@ -294,8 +292,8 @@ def imports_of(nb) -> list[str]:
     lines = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "code")
     return sorted({one for first, second in re.findall(r"^\s*(?:import\s+([\w., ]+)|from\s+([\w.]+)\s+import)", lines, re.M) for one in (second or first).replace(",", " ").split() if one != "as"})
 
-# %% ../nbs/09_engine.ipynb #1a910f35
-kernel_engine, mlops_engine = _Reference("KernelEngine"), MlopsEngine()  # what the entry points `papermill.engine` name
+# %% ../nbs/09_engine.ipynb #e03cb7df
+kernel_engine, mlops_engine = _Reference(kernel_engine_class), _Reference(warm_engine)  # what the entry points `papermill.engine` name
 
 # %% ../nbs/09_engine.ipynb #648170f1
 def execute(

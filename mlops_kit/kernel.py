@@ -7,10 +7,10 @@ papermill calls a notebook whose kernel died completed, and one that left throug
 
 # %% auto #0
 __all__ = ['OUTPUT_LIMIT', 'DIE_WITH_PARENT', 'KernelManager', 'Watch', 'as_output', 'size_of', 'NotebookClient', 'Ended',
-           'is_ours', 'KernelEngine', 'DirectClient', 'packed', 'unpacked', 'CalmManager', 'unfinished', 'run_work',
-           'run_notebook']
+           'is_ours', 'KernelEngine', 'DirectClient', 'packed', 'unpacked', 'CalmManager', 'CalmEngine', 'unfinished',
+           'run_work', 'run_notebook']
 
-# %% ../nbs/06_kernel.ipynb #487e25ed
+# %% ../nbs/06_kernel.ipynb #1a4b6d97
 import json, os, signal, sys, time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ from nbformat import NotebookNode, from_dict
 from nbformat.v4 import new_output
 from papermill import execute_notebook
 from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import NBClientEngine, NotebookExecutionManager
+from papermill.engines import Engine, NBClientEngine, NotebookExecutionManager
 from papermill.exceptions import PapermillExecutionError
 from papermill.log import logger
 from traitlets import Any
@@ -265,24 +265,49 @@ def unpacked(message: dict) -> dict:
     timed = lambda header: {**header, "date": datetime.fromisoformat(header["date"])} if header else {}
     return {**message, "header": timed(message["header"]), "parent_header": timed(message["parent_header"]), "buffers": [b64decode(one) for one in message["buffers"]]}
 
-# %% ../nbs/06_kernel.ipynb #cc377b18
+# %% ../nbs/06_kernel.ipynb #ef564a18
 class CalmManager(NotebookExecutionManager):
     "papermill's manager, that writes the notebook no more often than a person can look"
-    stale = False
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.written = time.monotonic()
+    written, stale = 0.0, False
 
     def save(self, **_) -> None:
         self.stale = True
         self.settle()
+
+    def cell_complete(self, cell: NotebookNode, cell_index: int | None = None, **_) -> None:
+        "Note the end of a cell, as papermill does"
+        about, ended = cell.metadata.papermill, self.now()
+        if self.log_output:
+            logger.info(f"Ending Cell {'' if cell_index is None else cell_index + 1:-<43}")
+        about.end_time, about.duration = ended.isoformat(), (ended - datetime.fromisoformat(about.start_time)).total_seconds()
+        if about.status != self.FAILED:
+            about.status = self.COMPLETED
+        self.save()
+        if self.pbar:
+            self.pbar.update(1)
 
     def settle(self) -> None:
         "Write the notebook if it has changed and was not written just now"
         if self.stale and (self.end_time or time.monotonic() - self.written > 1):
             super().save()
             self.written, self.stale = time.monotonic(), False
+
+# %% ../nbs/06_kernel.ipynb #0fdb92ef
+class CalmEngine(Engine):
+    "An engine with such a manager"
+
+    @classmethod
+    def execute_notebook(cls, nb, kernel_name, output_path=None, progress_bar=True, log_output=False, autosave_cell_every=30, **options) -> NotebookNode:
+        "What papermill calls; arguments are papermill's"
+        manager = CalmManager(nb, output_path=output_path, progress_bar=progress_bar, log_output=log_output, autosave_cell_every=autosave_cell_every)
+        manager.notebook_start()
+        try:
+            cls.execute_managed_notebook(manager, kernel_name, log_output=log_output, **options)
+            manager.output_path = None  # papermill writes it now
+        finally:
+            manager.cleanup_pbar()
+            manager.notebook_complete()
+        return manager.nb
 
 # %% ../nbs/06_kernel.ipynb #816be094
 def unfinished(notebook) -> str | None:
