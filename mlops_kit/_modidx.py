@@ -521,6 +521,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'mlops_kit.warm.Preload.heard': ('warm.html#preload.heard', 'mlops_kit/warm.py'),
                                 'mlops_kit.warm.Preload.is_installed': ('warm.html#preload.is_installed', 'mlops_kit/warm.py'),
                                 'mlops_kit.warm._ended': ('warm.html#_ended', 'mlops_kit/warm.py'),
+                                'mlops_kit.warm._let_go': ('warm.html#_let_go', 'mlops_kit/warm.py'),
                                 'mlops_kit.warm._memory': ('warm.html#_memory', 'mlops_kit/warm.py'),
                                 'mlops_kit.warm._packages': ('warm.html#_packages', 'mlops_kit/warm.py'),
                                 'mlops_kit.warm._prctl': ('warm.html#_prctl', 'mlops_kit/warm.py'),

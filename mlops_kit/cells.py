@@ -8,8 +8,8 @@ the sockets between the two are left out. So the outputs are the same because th
 # %% auto #0
 __all__ = ['GATHER', 'Wire', 'Direct', 'Stream', 'LocalKernel', 'show_figures', 'CellsEngine', 'run_cells', 'serve']
 
-# %% ../nbs/07_cells.ipynb #7d8f4dc3
-import json, os, select, sys, threading, time
+# %% ../nbs/07_cells.ipynb #8ee97d95
+import faulthandler, json, os, select, sys, threading, time
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -107,7 +107,7 @@ class Stream(OutStream):
 # %% ../nbs/07_cells.ipynb #201bea75
 GATHER = 0.2  # seconds that printed text may wait for more
 
-# %% ../nbs/07_cells.ipynb #c3db6698
+# %% ../nbs/07_cells.ipynb #4034404d
 class LocalKernel:
     "A kernel that executes code in this process and thread"
 
@@ -123,10 +123,10 @@ class LocalKernel:
         show_figures()
         self.before = sys.stdout, sys.stderr
         self.streams = sys.stdout, sys.stderr = Stream(self.session, "stdout", 1), Stream(self.session, "stderr", 2)
-        self.ended, wake = os.pipe2(os.O_CLOEXEC)
+        faulthandler.enable(file=sys.stderr.fileno())  # the log learns where a cell crashed
+        self.ended, self.wake = os.pipe2(os.O_CLOEXEC)
         self.listener = threading.Thread(target=self.listen, daemon=True, name="streams")
         self.listener.start()
-        self.wake = wake
 
     @property
     def language_info(self) -> dict:
@@ -176,6 +176,7 @@ class LocalKernel:
         os.close(self.wake)
         self.listener.join()
         os.close(self.ended)
+        faulthandler.disable()
         for stream in self.streams:
             stream.close()
         sys.stdout, sys.stderr = self.before
@@ -210,7 +211,7 @@ def run_cells(
     "Execute a notebook, and report about its cells and its end"
     report(run_work({**work, "engine": "cells"}, report))
 
-# %% ../nbs/07_cells.ipynb #4e18b9ec
+# %% ../nbs/07_cells.ipynb #47506de7
 def serve(
     work: dict,
     report: Callable[[dict], None], # tells the caller
@@ -220,6 +221,8 @@ def serve(
     kernel = LocalKernel(lambda message: report({"event": "message", "message": packed(message)}))
     report({"event": "ready", "language_info": kernel.language_info})
     for message in map(unpacked, requests):
+        if message["msg_type"] == "shutdown_request":
+            break
         if message["msg_type"] == "execute_request":
             report({"event": "reply", "message": packed(kernel.execute(message))})
         else:

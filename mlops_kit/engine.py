@@ -199,7 +199,7 @@ class _Reference:
             raise AttributeError(name)  # so that it can be copied
         return getattr(self.find(), name)
 
-# %% ../nbs/09_engine.ipynb #73d342fc
+# %% ../nbs/09_engine.ipynb #75e74430
 class RemoteKernel:
     "A kernel in a child: it gets requests and sends messages"
 
@@ -245,7 +245,11 @@ class RemoteKernel:
         raise DeadKernelError("the kernel died: " + (event.get("error") or (LOST if self.child.code is None else death(self.child.code))))
 
     def close(self) -> None:
-        "End the child"
+        "Let the child come to its end, but not wait for long"
+        self.send(self.session.msg("shutdown_request", {"restart": False}))
+        with suppress(TimeoutError):
+            while self.child.read(10):
+                pass
         self.child.close()
 
 # %% ../nbs/09_engine.ipynb #a222c584

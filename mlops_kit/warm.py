@@ -121,14 +121,12 @@ def become(
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()
 
-# %% ../nbs/08_warm.ipynb #87b1ad9b
+# %% ../nbs/08_warm.ipynb #9886b317
 def carry_out(
     request: dict, # "call": "<module>:<function>", and "work"
     lines: Lines,  # to the caller
 ) -> None:
     "Do what a request asks for, and end the process"
-    import atexit
-
     code = 70
     try:
         module, _, name = request["call"].partition(":")
@@ -136,14 +134,23 @@ def carry_out(
         for one in [one for one in sys.modules if one.partition(".")[0] == "mlops_kit"]:
             del sys.modules[one]
         function(request["work"], lines.send, iter(lines.read, None))
-        threading._shutdown()
-        atexit._run_exitfuncs()
+        _let_go()
         code = 0
     except BaseException as error:
         with suppress(OSError):
             lines.send({"event": "end", "status": "failed", "error": f"{type(error).__name__}: {error}"})
     finally:
         os._exit(code)
+
+# %% ../nbs/08_warm.ipynb #f3a6dfa7
+def _let_go() -> None:
+    import atexit
+
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
+        shell.reset(new_session=False)
+    gc.collect()
 
 # %% ../nbs/08_warm.ipynb #903e7d4f
 def kill_tree(pid: int) -> None:
