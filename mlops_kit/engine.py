@@ -10,7 +10,7 @@ __all__ = ['LOST', 'kernel_engine', 'mlops_engine', 'Work', 'Outcome', 'start_ch
            'read_journal', 'RemoteKernel', 'warm_engine', 'kernel_engine_class', 'threads_here', 'imports_of',
            'execute']
 
-# %% ../nbs/09_engine.ipynb #cf9bd7ab
+# %% ../nbs/09_engine.ipynb #c42084f0
 import json, os, re, signal, sys, tempfile, time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +20,8 @@ from pathlib import Path
 
 from .errors import death
 from .files import Files, change, to_json
-from .warm import Child, connect, kill_tree
+from .process import kill_tree
+from .warm import Child, connect
 
 # %% ../nbs/09_engine.ipynb #481b1eaf
 @dataclass(frozen=True)
