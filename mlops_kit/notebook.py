@@ -8,7 +8,7 @@ nothing is imported or executed."""
 
 # %% auto #0
 __all__ = ['MISSING', 'WHOLE', 'ON_IMPORT', 'Cell', 'Parameter', 'Notebook', 'read_notebook', 'cell_tree', 'fit',
-           'check_parameters', 'shape', 'Module', 'Code', 'code_of']
+           'check_parameters', 'shape', 'Module', 'Code', 'targets_in', 'code_of']
 
 # %% ../nbs/10_notebook.ipynb #d9f3ef2f
 import ast, io, json, math, re, tokenize
@@ -256,13 +256,13 @@ def _without_docs(tree: ast.stmt) -> ast.stmt:
 _HARMLESS = {"Path", "compile", "set", "dict", "list", "tuple", "frozenset", "sorted", "range", "len", "int", "float", "str", "count", "namedtuple", "TypeVar", "field",
              "object", "dataclass", "property", "staticmethod", "classmethod", "cached_property", "cache", "lru_cache", "contextmanager", "wraps", "overload", "no_grad", "inference_mode"}
 
-# %% ../nbs/10_notebook.ipynb #915fe784
+# %% ../nbs/10_notebook.ipynb #d3062c93
 @dataclass
 class Module:
     "The top-level statements of one module of the project"
     name: str   # dotted
     path: Path
-    source: str
+    source: bytes
     is_package: bool = False
     bindings: dict[str, list[ast.stmt]] = field(default_factory=dict)  # what defines each name
     imports: dict[str, tuple] = field(default_factory=dict)            # name -> (module, attribute or None)
@@ -332,7 +332,7 @@ def _imports(node: ast.AST, package: str) -> Iterator[tuple[str, tuple]]:
         for alias in node.names:
             yield alias.asname or alias.name, (source, alias.name)
 
-# %% ../nbs/10_notebook.ipynb #acdf2844
+# %% ../nbs/10_notebook.ipynb #acef97f2
 @dataclass(frozen=True)
 class Code:
     "All the code that the result of a step may depend on"
@@ -340,7 +340,8 @@ class Code:
     numbers: tuple[int, ...]    # and its number in the notebook
     units: dict[str, str]       # "module.function" -> shape
     modules: frozenset[str]     # dotted names of modules that come from elsewhere
-    files: tuple[Path, ...]     # the project's files that hold the units
+    files: dict[Path, bytes] = field(compare=False, repr=False) # the project's files that hold the units, as they were read
+    looked: dict[Path, bytes | None] | None = field(compare=False, repr=False) # every file that was looked for; None: it may be any
 
     @property
     def packages(self) -> frozenset[str]:
@@ -352,23 +353,40 @@ class Code:
         "The part of the key"
         return {"cells": list(self.cells), "units": self.units}
 
+    def still(self) -> bool:
+        "Do all files read as they did? Then nothing has changed, and nobody needs to look closer"
+        return self.looked is not None and all(_content(path) == content for path, content in self.looked.items())
+
 # %% ../nbs/10_notebook.ipynb #40a15923
 _THIS_MODULE = {"globals", "vars", "locals"}  # these reach any name of their module
 _ANY_MODULE = {"eval", "exec", "__import__", "import_module", "spec_from_file_location", "run_path", "run_module"}  # these may import anything
 WHOLE, ON_IMPORT = " (whole module)", " (on import)"  # units that are no single name
 _SKIP = {"build", "dist", "node_modules", "site-packages"}
 
-# %% ../nbs/10_notebook.ipynb #9ea31403
+# %% ../nbs/10_notebook.ipynb #ed111de8
 class _Walk:
     "Follows names through the modules of a project"
 
     def __init__(self, root: Path):
-        self.root, self.units, self.elsewhere, self.modules, self.docs = root, {}, set(), {}, False
+        self.root, self.units, self.elsewhere, self.modules, self.docs, self.looked, self.open = root, {}, set(), {}, False, {}, False
+
+    def find(self, name: str) -> Module | None:
+        "A module of the project, by its dotted name; each file is read once"
+        base = self.root.joinpath(*name.split("."))
+        for path in (base / "__init__.py", base.with_suffix(".py")):
+            if path not in self.looked:
+                self.looked[path] = _content(path)
+            if (content := self.looked[path]) is not None:
+                try:
+                    return _parsed(name, path, content)
+                except SyntaxError as error:
+                    raise ConfigError(f"{path.relative_to(self.root)}, line {error.lineno}: {error.msg}") from None
+        return None
 
     def module(self, name: str) -> Module | None:
         "A module of the project; noted as imported, with what its import does"
         if name not in self.modules:
-            self.modules[name] = found = _find_module(self.root, name)
+            self.modules[name] = found = self.find(name)
             if found is None:
                 if not (self.root / Path(*name.split("."))).is_dir():
                     self.elsewhere.add(name)
@@ -383,7 +401,7 @@ class _Walk:
 
     def import_of(self, target: str, attribute: str | None) -> None:
         "An import statement was reached: its module is imported, and perhaps a submodule"
-        if self.module(target) is not None and attribute and _find_module(self.root, f"{target}.{attribute}"):
+        if self.module(target) is not None and attribute and self.find(f"{target}.{attribute}"):
             self.module(f"{target}.{attribute}")
 
     def take(self, module: Module, name: str, nodes: list[ast.stmt]) -> None:
@@ -398,7 +416,7 @@ class _Walk:
             self.take(module, name, module.bindings[name])
         elif name in module.imports:
             self.use(*module.imports[name])
-        elif (submodule := self.module(f"{module.name}.{name}") if _find_module(self.root, f"{module.name}.{name}") else None):
+        elif (submodule := self.module(f"{module.name}.{name}") if self.find(f"{module.name}.{name}") else None):
             self.whole(submodule)
         elif not name.startswith("__"):
             self.whole(module)
@@ -407,7 +425,7 @@ class _Walk:
         "Something imported is used: an attribute of a module, or the module itself"
         module = self.module(target)
         if module is None:
-            if attribute and (submodule := _find_module(self.root, f"{target}.{attribute}")):
+            if attribute and (submodule := self.find(f"{target}.{attribute}")):
                 self.module(submodule.name)
                 self.whole(submodule)
         elif attribute is None:
@@ -421,6 +439,7 @@ class _Walk:
 
     def everything(self) -> None:
         "Code was reached that may import anything: the whole project counts"
+        self.open = True
         for path in sorted(self.root.rglob("*.py")):
             parts = path.relative_to(self.root).with_suffix("").parts
             if not any(part.startswith(".") or part in _SKIP or not part.isidentifier() for part in parts):
@@ -437,7 +456,7 @@ class _Walk:
                 imports[name] = target
                 if name == "*":
                     self.use(target[0], None)
-                elif target[1] and name not in module.imports and not _find_module(self.root, ".".join(target)):
+                elif target[1] and name not in module.imports and not self.find(".".join(target)):
                     self.use(*target)
         for node in nodes:
             for chain in _chains(node):
@@ -449,7 +468,7 @@ class _Walk:
         if chain[0] in imports and imports[chain[0]][0]:
             target, attribute = imports[chain[0]]
             dotted = [*target.split("."), *([attribute] if attribute else []), *chain[1:]]
-            depth = next((n for n in range(len(dotted), 0, -1) if _find_module(self.root, ".".join(dotted[:n]))), 0)
+            depth = next((n for n in range(len(dotted), 0, -1) if self.find(".".join(dotted[:n]))), 0)
             if depth:
                 self.use(".".join(dotted[:depth]), dotted[depth] if depth < len(dotted) else None)
         elif chain[0] in module.bindings:
@@ -489,56 +508,53 @@ def _chains(node: ast.AST) -> Iterator[list[str]]:
     for child in ast.iter_child_nodes(node):
         yield from _chains(child)
 
-# %% ../nbs/10_notebook.ipynb #ea915446
-def _find_module(root: Path, name: str) -> Module | None:
-    "A module of the project, by its dotted name"
-    base = root.joinpath(*name.split("."))
-    for path in (base / "__init__.py", base.with_suffix(".py")):
-        try:
-            return _parsed(name, path, path.read_text("utf8"))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except SyntaxError as error:
-            raise ConfigError(f"{path.relative_to(root)}, line {error.lineno}: {error.msg}") from None
-    return None
+# %% ../nbs/10_notebook.ipynb #d390103e
+def _content(path: Path) -> bytes | None:
+    "What a file holds; None when there is none"
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
-# %% ../nbs/10_notebook.ipynb #85e798a5
+# %% ../nbs/10_notebook.ipynb #56cff15d
 @lru_cache(maxsize=1000)
-def _parsed(name: str, path: Path, source: str) -> Module:
+def _parsed(name: str, path: Path, source: bytes) -> Module:
     "A parsed module; the same source is parsed once"
     return Module(name, path, source, path.name == "__init__.py")
 
-# %% ../nbs/10_notebook.ipynb #758981a9
-def _targets(value) -> Iterator[str]:
-    "All `_target_` names in a parameter's value"
+# %% ../nbs/10_notebook.ipynb #6c02a7b2
+def targets_in(
+    value, # of parameters
+) -> Iterator[str]:
+    "All `_target_` names in a value"
     if isinstance(value, dict):
         if isinstance(value.get("_target_"), str):
             yield value["_target_"]
         value = list(value.values())
     if isinstance(value, list):
         for one in value:
-            yield from _targets(one)
+            yield from targets_in(one)
 
-# %% ../nbs/10_notebook.ipynb #40e6731f
+# %% ../nbs/10_notebook.ipynb #4faba42f
 def code_of(
     notebook: Notebook,
     root: Path,              # of the project: what lies below it is followed
-    params: dict | None = None, # the step's parameters, for the `_target_`s in them
+    targets: tuple[str, ...] = (), # dotted names that the step's parameters hold
 ) -> Code:
     "The code that a step's result may depend on"
     walk = _Walk(root)
     trees = [(cell, _counted(cell, notebook)) for cell in notebook.cells if "skip-execution" not in cell.tags]
-    main = Module("", root, "")
+    main = Module("", root, b"")
     walk.follow(main, [node for _, body in trees for node in body])
     if re.search(r"^\s*(%run|[%!].*\.py\b)|^%%\w+.*\n(.*\n)*.*\.py\b", "\n".join(cell.source for cell in notebook.cells), re.M):
         walk.everything()
-    for target in _targets(params):
+    for target in targets:
         walk.name(main, {target.split(".")[0]: (target.split(".")[0], None)}, target.split("."))
         walk.module(target.split(".")[0])
     counted = [(cell, body) for cell, body in trees if body]
     cells = tuple(shape(body, walk.docs) + ("!" if "raises-exception" in cell.tags else "") for cell, body in counted)
-    files = tuple(sorted({module.path for module in walk.modules.values() if module}))
-    return Code(cells, tuple(cell.number for cell, _ in counted), walk.shapes(), frozenset(walk.elsewhere), files)
+    files = {module.path: module.source for module in walk.modules.values() if module}
+    return Code(cells, tuple(cell.number for cell, _ in counted), walk.shapes(), frozenset(walk.elsewhere), files, None if walk.open else walk.looked)
 
 # %% ../nbs/10_notebook.ipynb #fd22b08a
 def _counted(cell: Cell, notebook: Notebook) -> list[ast.stmt]:

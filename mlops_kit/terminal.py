@@ -220,12 +220,12 @@ def print_step(
         table.add_row(Text(kind, "dim"), one, Text(plain(value)))
     out.print(table)
 
-# %% ../nbs/39_terminal.ipynb #72480543
+# %% ../nbs/39_terminal.ipynb #10cff105
 def places(run: Run) -> list[tuple[str, str]]:
     "What there is to look at, and where"
     runs = run.store.root / "runs"
     made = {name: runs / step.get("run", run.id) for name, step in run.steps.items()}
-    views = sorted((run.folder / "out").rglob("*.*")) if (run.folder / "out").is_dir() else []
+    views = [path for name, folder in made.items() for path in sorted((folder / "out" / name).rglob("*.*"))]
     notebooks = [made[name] / f"{name}.ipynb" for name in run.steps if (made[name] / f"{name}.ipynb").exists()]
     folders = list(dict.fromkeys(path.parent for path in notebooks))
     logs = [made[name] / f"{name}.log" for name, step in run.steps.items() if step["status"] == "failed"]
