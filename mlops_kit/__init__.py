@@ -15,6 +15,7 @@ Modules:
 - `mlops_kit.lab`: The same steps, plans and runs in JupyterLab
 - `mlops_kit.notebook`: A notebook as a step: what it can be given, and all the code that its result may depend on
 - `mlops_kit.pipeline`: From the configuration to a plan: what would run, what is reused, and why
+- `mlops_kit.recall`: The configuration of the last time, when nothing that it was composed from has changed
 - `mlops_kit.records`: What a run was, written down while it happens
 - `mlops_kit.runner`: Carry out a plan: in parallel, once per key, and with a true account of every end
 - `mlops_kit.store`: Keep bytes, files and folders under the digest of their content

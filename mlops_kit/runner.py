@@ -10,7 +10,7 @@ __all__ = ['INTERRUPTED', 'Job', 'lay_down', 'keep_source', 'copy_source', 'tagg
            'read_metrics', 'Progress', 'masked', 'about', 'run_plan', 'lay_views', 'interruptible', 'plan', 'run',
            'run_grid', 'project_store', 'runs', 'show', 'step_of', 'restore_step']
 
-# %% ../nbs/22_runner.ipynb #78250877
+# %% ../nbs/22_runner.ipynb #b29d7703
 import json, os, signal, threading, time
 from collections import deque
 from collections.abc import Callable
@@ -30,6 +30,7 @@ from .executors import make_executor, resources_of
 from .files import lease, publish, remove, to_json, write
 from .notebook import code_of, targets_in
 from .pipeline import Decision, Plan, decide, group_bytes, make_plan, read_remote, record_bytes, store_of
+from .recall import recall
 from .records import Run, end_run, find_run, note, now, publish_record, start_run, step_record
 from .store import Store, copy_file, digest_of, get, get_bytes, put, put_bytes, set_ref, size_of, tree_bytes
 
@@ -430,14 +431,14 @@ class _Course:
         note(self.run, "ended", step=name, outcome=outcome)
         self.progress.done(name, outcome)
 
-# %% ../nbs/22_runner.ipynb #3ad8f895
+# %% ../nbs/22_runner.ipynb #889ac04a
 def plan(
     pipeline: str | None = None,  # name of a file in conf/pipeline; as the config says when None
     overrides: list[str] = (),    # as on the command line
     until: list[str] = (),        # only these steps and what they need
 ) -> Plan:
     "What would run, what is reused, and why; starts nothing"
-    return make_plan(compose([*([f"pipeline={pipeline}"] if pipeline else []), *overrides]), until)
+    return make_plan(recall([*([f"pipeline={pipeline}"] if pipeline else []), *overrides]), until)
 
 # %% ../nbs/22_runner.ipynb #ec59b07f
 def run(
@@ -461,10 +462,10 @@ def run_grid(
     plans = [make_plan(compose(one), until) for one in grid(overrides)]
     return [run_plan(make_plan(one.pipeline.config, until), progress, command) for one in plans]
 
-# %% ../nbs/22_runner.ipynb #3b07ebb3
+# %% ../nbs/22_runner.ipynb #f91cd263
 def project_store() -> Store:
     "The store of the project that we are in"
-    return store_of(compose())
+    return store_of(recall())
 
 # %% ../nbs/22_runner.ipynb #34ce7a77
 def runs(
