@@ -167,7 +167,7 @@ def _step(name: str, body: dict, where: str, problems: list[str]) -> Step:
         problems.append(f"{where}: retries wants a number of attempts, not {fields['retries']!r}")
     return Step(**fields, metrics=body.get("metrics"))
 
-# %% ../nbs/20_pipeline.ipynb #ae126e90
+# %% ../nbs/20_pipeline.ipynb #67b010c2
 def _check_step(pipeline: Pipeline, step: Step, problems: list[str]) -> None:
     "What is wrong with the names of one step"
     where = f"pipeline {pipeline.name}, step {step.name}"
@@ -190,7 +190,7 @@ def _check_step(pipeline: Pipeline, step: Step, problems: list[str]) -> None:
         if name not in ("cpu", "gpu"):
             problems.append(f"{where}: resources: {unknown('resource', name, ('cpu', 'gpu'))}")
         elif not isinstance(number, int) or number < 0:
-            problems.append(f"{where}: resources: {name} wants a number, not {number!r}")
+            problems.append(f"{where}: resources: {name} wants a whole number, not {number!r}")
 
 # %% ../nbs/20_pipeline.ipynb #8fd417ac
 def _check_in(pipeline: Pipeline, step: Step, value: str) -> list[str]:

@@ -7,7 +7,8 @@
   many steps      200 independent trivial ones by `mlops run`: the seconds, and the memory of the client
 
 Sides of a comparison take turns, and the median of the rounds counts. Everything runs on two cores, and may keep its byte code, as
-what pip has installed does. A bar is what we have promised: it is shown, never asserted. DVC, Ploomber and Snakemake are installed on first use, each into its own folder of .venv-peers.
+what pip has installed does. A bar is what we have promised: it is shown, never asserted. DVC, Ploomber and Snakemake are installed on
+first use, each into its own folder of .venv-peers.
 """
 
 import argparse
