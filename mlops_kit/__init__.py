@@ -15,11 +15,11 @@ Modules:
 - `mlops_kit.lab`: The same steps, plans and runs in JupyterLab
 - `mlops_kit.notebook`: A notebook as a step: what it can be given, and all the code that its result may depend on
 - `mlops_kit.pipeline`: From the configuration to a plan: what would run, what is reused, and why
+- `mlops_kit.progress`: How a run is watched while it goes on, in a terminal and in a log file
 - `mlops_kit.recall`: The configuration of the last time, when nothing that it was composed from has changed
 - `mlops_kit.records`: What a run was, written down while it happens
 - `mlops_kit.runner`: Carry out a plan: in parallel, once per key, and with a true account of every end
 - `mlops_kit.store`: Keep bytes, files and folders under the digest of their content
-- `mlops_kit.terminal`: How plans and runs look in a terminal, in a log file, and to another program
 - `mlops_kit.tracking`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way
 - `mlops_kit.training`: Lightning from config: seeded, quiet, with the best weights and a history at the end
 - `mlops_kit.warm`: A parent process with the heavy packages imported, that forks a child for each notebook"""

@@ -15,16 +15,16 @@ from pathlib import Path
 from . import __version__
 from .errors import ConfigError, MlopsError, refuse
 
-# %% ../nbs/43_cli.ipynb #c2479609
+# %% ../nbs/43_cli.ipynb #7c7fad80
 def run(args) -> tuple[object, int]:
     "Run a pipeline; steps whose result is already there are reused."
-    from mlops_kit import runner, terminal
+    from mlops_kit import progress, runner, terminal
 
     command = ["mlops", *sys.argv[1:]]
     if args.multirun:
-        done = runner.run_grid(args.overrides, args.until, terminal.make_progress(), command)
+        done = runner.run_grid(args.overrides, args.until, progress.make_progress(), command)
     else:
-        done = [runner.run(None, args.overrides, args.until, terminal.make_progress(), command)]
+        done = [runner.run(None, args.overrides, args.until, progress.make_progress(), command)]
     if not args.json:
         for one in done:
             terminal.print_run(one)

@@ -82,3 +82,22 @@ def test_the_client_stays_light(project):
     told = subprocess.run([sys.executable, "-c", code], cwd=project.root, capture_output=True, text=True, env={name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"})
     assert told.stdout == "done []\n", told.stdout + told.stderr
     assert [Path(record).suffix for record in project.records()] == [".json"] * 3, "its steps have run"
+
+
+def test_a_log_file_has_a_line_for_each_step_that_ran_and_one_for_all_hits(project):
+    items = list(range(40))
+    project.pipeline(f'part: {{foreach: {items}, notebook: notebooks/good.ipynb, params: {{number: "{{item}}"}}, outs: {{result: result.json}}}}')
+
+    def log(*words: str) -> list[str]:
+        process = project.start("run", "pipeline=demo", "--json", *words)
+        out, err = process.communicate(timeout=300)
+        assert len(json.loads(out)["steps"]) == 40, "standard output is one document"
+        return err.splitlines()
+
+    first = log()
+    assert len(first) == 41 and {line.split()[2].split("/")[0] for line in first[1:]} == {str(number) for number in range(1, 41)}, first
+    second = log()
+    assert len(second) == 2 and second[1] == "mlops: = 40/40 part@0, part@1 and 38 more: hit", second
+    project.edit("conf/pipeline/demo.yaml", "[0, 1,", "[0, 41,")
+    third = log()
+    assert len(third) == 4 and "ran" in third[3] and "> part@41: starts" in third[2], third
