@@ -77,11 +77,11 @@ def show(args) -> tuple[object, int]:
         terminal.print_run(found, steps=True)
     return found.data, 0
 
-# %% ../nbs/43_cli.ipynb #84147f60
+# %% ../nbs/43_cli.ipynb #7509fee5
 def check(args) -> tuple[object, int]:
     "Check configuration and notebooks; all problems at once. Starts nothing."
     from mlops_kit.config import compose, find_project
-    from mlops_kit.pipeline import make_plan
+    from mlops_kit.planning import make_plan
 
     project = find_project()
     named = [one.partition("=")[2] for one in args.overrides if one.startswith("pipeline=")]

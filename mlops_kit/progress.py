@@ -8,11 +8,11 @@ and one line for many that have nothing to tell. Both go to standard error; the 
 # %% auto #0
 __all__ = ['STYLES', 'SIGNS', 'MANY', 'QUIET', 'plain', 'grid_of', 'LogProgress', 'LiveProgress', 'make_progress']
 
-# %% ../nbs/38_progress.ipynb #91f7423d
+# %% ../nbs/38_progress.ipynb #1b53c12f
 import sys, time
 from collections import Counter
 
-from .pipeline import Plan
+from .planning import Plan
 from .records import Run, seconds_text
 from .runner import Progress
 
@@ -81,7 +81,7 @@ class LogProgress(Progress):
     def end(self, run: Run) -> None:
         self.sum_up()
 
-# %% ../nbs/38_progress.ipynb #b413696f
+# %% ../nbs/38_progress.ipynb #18ff7858
 class LiveProgress(Progress):
     "A table that changes in place, for people"
 
@@ -122,7 +122,7 @@ class LiveProgress(Progress):
         if len(self.ended) == len(self.rows):
             return []
         ended = {status: [] for status in ("failed", "interrupted", "ran", "hit", "skipped")}
-        for name in reversed(self.ended):
+        for name in list(self.ended)[::-1]:  # a list, because steps end while this thread draws
             ended[self.rows[name][0]].append(name)
         failed, *others = ended.values()
         return [*list(self.running)[:room // 2], *failed[:room // 3], *(name for names in others for name in names)][:room]
@@ -135,7 +135,7 @@ class LiveProgress(Progress):
 
         counts, line = Counter(status for status, _ in self.rows.values()), Table.grid(padding=(0, 2, 0, 0))
         words = [(f"{SIGNS[one]} {counts[one]} {one}", STYLES[one]) for one in ("ran", "failed", "interrupted", "skipped", "running") if counts[one]]
-        hits = len([name for name in self.ended if self.rows[name][0] == "hit"])
+        hits = len([name for name in list(self.ended) if self.rows[name][0] == "hit"])
         words += [(f"= {hits} hit", STYLES["hit"])] if hits else []
         line.add_row(
             ProgressBar(len(self.rows), len(self.ended), width=12), f"{len(self.ended)}/{len(self.rows)}", seconds_text(time.monotonic() - self.begun),
@@ -151,7 +151,7 @@ class LiveProgress(Progress):
         table = grid_of("", "", "", "", "")
         table.expand, table.columns[1].max_width = True, self.screen.width // 3
         table.columns[4].ratio, table.columns[4].no_wrap = 1, True
-        for name in self.visible(self.screen.height - 4):
+        for name in self.visible(max(self.screen.height - 4, 1)):
             (status, reason), (begun, cell) = self.rows[name], self.running.get(name, (0, ""))
             spent = time.monotonic() - begun if begun else self.ended.get(name)
             table.add_row(Text(SIGNS[status], STYLES[status]), name, Text(status, STYLES[status]), "  ".join(filter(None, [cell, seconds_text(spent or None)])), Text(plain(reason), "dim"))

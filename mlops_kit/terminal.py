@@ -8,11 +8,11 @@ What was asked for goes to standard output: a table for people, or with `--json`
 __all__ = ['FEW', 'short', 'console', 'print_plan', 'steps_table', 'rows_table', 'print_run', 'print_runs', 'print_step',
            'places']
 
-# %% ../nbs/39_terminal.ipynb #69ebba33
+# %% ../nbs/39_terminal.ipynb #26f62352
 import os, sys
 from pathlib import Path
 
-from .pipeline import Plan
+from .planning import Plan
 from .progress import SIGNS, STYLES, grid_of, plain
 from .records import Run, number_text, seconds_text
 
