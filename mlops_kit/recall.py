@@ -21,7 +21,10 @@ from .files import Files, remove, write
 from .store import digest
 from .tracking import without_secrets
 
-# %% ../nbs/14_recall.ipynb #09289ac5
+# %% ../nbs/14_recall.ipynb #924699f2
+_ELSEWHERE = re.compile(r"\$\{[^}]*:|searchpath")  # `${resolver:...}`, and `hydra.searchpath`
+
+# %% ../nbs/14_recall.ipynb #3df02173
 def origins(
     project: Path,
     overrides: list[str],
@@ -32,7 +35,7 @@ def origins(
     if find_spec("hydra_plugins") or any(path.is_symlink() for path in folders[0].rglob("*")):
         return None
     texts = [path.read_text("utf8") for path in paths]
-    if any(re.search(r"\$\{[^}]*:|searchpath", text) for text in [*texts[1:], *overrides]):
+    if any(_ELSEWHERE.search(text) for text in [*texts[1:], *overrides]):
         return None
     makers = [find_spec(name).origin for name in ("hydra", "omegaconf", "yaml")]
     return digest([sys.version, [[maker, Path(maker).stat().st_mtime_ns] for maker in makers], list(overrides), [[str(path), text] for path, text in zip(paths, texts)]])
@@ -57,7 +60,7 @@ def recall(
         _keep(Files(project / ".mlops"), name, {"origins": made_from, "tree": composed.tree, "source": composed.source})
     return composed
 
-# %% ../nbs/14_recall.ipynb #037b5c19
+# %% ../nbs/14_recall.ipynb #f1dcea25
 def _keep(
     kept: Files,
     name: str,
@@ -66,7 +69,7 @@ def _keep(
     "Keep a composition, and no more than `KEPT`"
     with suppress(OSError, TypeError, ValueError):
         text = json.dumps(memory)
-        if without_secrets(memory) == memory == json.loads(text):
+        if without_secrets(memory) == memory == json.loads(text) and not _ELSEWHERE.search(text):
             for old in sorted(kept.folder("composed").iterdir(), key=lambda path: path.stat().st_mtime)[:1 - KEPT]:
                 remove(kept, old)
             write(kept, name, text.encode(), replace=True)
