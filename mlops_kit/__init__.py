@@ -4,21 +4,26 @@ Modules:
 
 - `mlops_kit.cells`: The cells of one notebook in this very process, with the outputs that a Jupyter kernel would give
 - `mlops_kit.cli`: `mlops`: the command table
+- `mlops_kit.closure`: All the code that the result of a step may depend on
 - `mlops_kit.config`: Find the project and compose its configuration: the same for the command line, a notebook and the library
 - `mlops_kit.engine`: Execute one notebook in a process of its own, watch it, and say truly how it ended
 - `mlops_kit.environment`: Everything besides code and data that may influence a result: how it is fixed, and how it is told
 - `mlops_kit.errors`: What can go wrong, said so that a person can act on it
+- `mlops_kit.execution`: One step: its folder, its process, its result
 - `mlops_kit.executors`: Where steps are carried out
 - `mlops_kit.files`: Every write, rename, lock and sync that the kit makes on disk, in one place
 - `mlops_kit.flights`: The flights example: what is known before departure, a network that uses it, and a page about the result
 - `mlops_kit.kernel`: The cells of one notebook in a real Jupyter kernel, through papermill: the reference engine
 - `mlops_kit.lab`: The same steps, plans and runs in JupyterLab
-- `mlops_kit.notebook`: A notebook as a step: what it can be given, and all the code that its result may depend on
-- `mlops_kit.pipeline`: From the configuration to a plan: what would run, what is reused, and why
+- `mlops_kit.notebook`: A notebook as a step: its cells, and what it can be given
+- `mlops_kit.pipeline`: From the configuration to steps that know what they need from each other
+- `mlops_kit.planning`: What would run, what is reused, and why
+- `mlops_kit.progress`: How a run is watched while it goes on, in a terminal and in a log file
+- `mlops_kit.recall`: The configuration of the last time, when nothing that it was composed from has changed
 - `mlops_kit.records`: What a run was, written down while it happens
 - `mlops_kit.runner`: Carry out a plan: in parallel, once per key, and with a true account of every end
+- `mlops_kit.sources`: What steps read from outside: looked at before a run, kept while it goes on
 - `mlops_kit.store`: Keep bytes, files and folders under the digest of their content
-- `mlops_kit.terminal`: How plans and runs look in a terminal, in a log file, and to another program
 - `mlops_kit.tracking`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way
 - `mlops_kit.training`: Lightning from config: seeded, quiet, with the best weights and a history at the end
 - `mlops_kit.warm`: A parent process with the heavy packages imported, that forks a child for each notebook"""

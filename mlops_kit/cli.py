@@ -15,16 +15,16 @@ from pathlib import Path
 from . import __version__
 from .errors import ConfigError, MlopsError, refuse
 
-# %% ../nbs/43_cli.ipynb #c2479609
+# %% ../nbs/43_cli.ipynb #7c7fad80
 def run(args) -> tuple[object, int]:
     "Run a pipeline; steps whose result is already there are reused."
-    from mlops_kit import runner, terminal
+    from mlops_kit import progress, runner, terminal
 
     command = ["mlops", *sys.argv[1:]]
     if args.multirun:
-        done = runner.run_grid(args.overrides, args.until, terminal.make_progress(), command)
+        done = runner.run_grid(args.overrides, args.until, progress.make_progress(), command)
     else:
-        done = [runner.run(None, args.overrides, args.until, terminal.make_progress(), command)]
+        done = [runner.run(None, args.overrides, args.until, progress.make_progress(), command)]
     if not args.json:
         for one in done:
             terminal.print_run(one)
@@ -77,11 +77,11 @@ def show(args) -> tuple[object, int]:
         terminal.print_run(found, steps=True)
     return found.data, 0
 
-# %% ../nbs/43_cli.ipynb #84147f60
+# %% ../nbs/43_cli.ipynb #7509fee5
 def check(args) -> tuple[object, int]:
     "Check configuration and notebooks; all problems at once. Starts nothing."
     from mlops_kit.config import compose, find_project
-    from mlops_kit.pipeline import make_plan
+    from mlops_kit.planning import make_plan
 
     project = find_project()
     named = [one.partition("=")[2] for one in args.overrides if one.startswith("pipeline=")]

@@ -8,20 +8,21 @@ parameters of the configuration, as papermill would inject them. So "Run All" do
 # %% auto #0
 __all__ = ['LabProgress', 'open_step', 'Injection', 'mlops', 'load_ipython_extension']
 
-# %% ../nbs/42_lab.ipynb #f790f812
+# %% ../nbs/42_lab.ipynb #f6bbe8c9
 import ast, os, shlex, sys, time
 from html import escape
 from pathlib import Path
 
 from . import tracking
+from .closure import shape
 from .config import compose
 from .environment import seed_code, variables
 from .errors import ConfigError, MlopsError, StepError, unknown
+from .execution import lay_down
 from .files import remove
-from .notebook import shape
-from .pipeline import Plan, make_plan
+from .planning import Plan, make_plan
 from .records import Run, badge, html_table, run_html, seconds_text, step_record
-from .runner import Progress, lay_down, run_plan
+from .runner import Progress, run_plan
 
 # %% ../nbs/42_lab.ipynb #dd671262
 class LabProgress(Progress):

@@ -10,14 +10,13 @@ it is missing or damaged."""
 __all__ = ['seal', 'step_record', 'publish_record', 'now', 'Run', 'start_run', 'note', 'end_run', 'read_run', 'run_names',
            'find_run', 'summary', 'runs', 'seconds_text', 'number_text', 'html_table', 'badge', 'run_html']
 
-# %% ../nbs/12_records.ipynb #a5cd5768
+# %% ../nbs/12_records.ipynb #a7c92ddd
 import json, os, sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from html import escape
 from pathlib import Path
-from secrets import token_hex
 
 from .errors import ConfigError, unknown
 from .files import alive, append, change, owner, read_lines, to_json, write
@@ -91,7 +90,7 @@ class Run:
     def _repr_html_(self) -> str:
         return run_html(self)
 
-# %% ../nbs/12_records.ipynb #2e06175d
+# %% ../nbs/12_records.ipynb #bc1474df
 def start_run(
     store: Store,
     about: dict, # what was asked: pipeline, overrides, config, command, git, environment, the order of the steps
@@ -100,7 +99,7 @@ def start_run(
     runs = store.files.folder("runs")
     while True:
         moment = datetime.now(timezone.utc)
-        name = f"{moment:%Y%m%d-%H%M%S}-{moment.microsecond // 1000:03}{token_hex(2)}"
+        name = f"{moment:%Y%m%d-%H%M%S}-{moment.microsecond // 1000:03}{os.urandom(2).hex()}"
         change("mkdir", runs / name)
         try:
             (runs / name).mkdir()

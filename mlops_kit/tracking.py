@@ -10,7 +10,7 @@ then stays offline, silent and inside the run's folder. A **mode** is `offline`,
 __all__ = ['SECRET', 'USERINFO', 'SECONDS', 'SETTINGS', 'MODES', 'without_secrets', 'variables', 'settle', 'logger', 'unsent',
            'sync']
 
-# %% ../nbs/05_tracking.ipynb #5bbce85d
+# %% ../nbs/05_tracking.ipynb #73a10a4d
 import json, netrc, os, re, subprocess, sys, threading, warnings
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
 from .errors import MlopsError, refuse, unknown
 
@@ -91,9 +90,11 @@ def variables(
     told |= {"WANDB_" + setting.removeprefix("x").upper(): str(value).lower() for setting, value in SETTINGS.items()}
     return told | (_access() if mode == "online" else {})
 
-# %% ../nbs/05_tracking.ipynb #8b5f43e3
+# %% ../nbs/05_tracking.ipynb #3d4fa521
 def _obstacle(access: dict[str, str]) -> str:
     "Why the W&B server can't be used, or an empty string"
+    from urllib.request import Request, urlopen  # 10 ms
+
     if "WANDB_API_KEY" not in access:
         return "there is no API key (`wandb login`, or WANDB_API_KEY)"
     login = b64encode(b"api:" + access["WANDB_API_KEY"].encode()).decode()

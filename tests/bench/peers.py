@@ -6,8 +6,9 @@
   nothing to do   10 unchanged steps: `mlops run` against the others; 1,000 unchanged steps against 10
   many steps      200 independent trivial ones by `mlops run`: the seconds, and the memory of the client
 
-Sides of a comparison take turns, and the median of the rounds counts. Everything runs on two cores. A bar is what we have promised:
-it is shown, never asserted. DVC, Ploomber and Snakemake are installed on first use, each into its own folder of .venv-peers.
+Sides of a comparison take turns, and the median of the rounds counts. Everything runs on two cores, and may keep its byte code, as
+what pip has installed does. A bar is what we have promised: it is shown, never asserted. DVC, Ploomber and Snakemake are installed on
+first use, each into its own folder of .venv-peers.
 """
 
 import argparse
@@ -392,6 +393,7 @@ def measure(size: Size, engine: str) -> Iterator[Row]:
         os.environ |= {
             "XDG_RUNTIME_DIR": folder, "OMP_NUM_THREADS": str(CORES), "DVC_NO_ANALYTICS": "1", "PLOOMBER_STATS_ENABLED": "false",
         }
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         bench = Bench(Path(folder), size, engine)
         try:
             yield from bench.rows()
