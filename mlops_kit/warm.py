@@ -71,10 +71,11 @@ def become(
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()
 
-# %% ../nbs/08_warm.ipynb #61185ab4
+# %% ../nbs/08_warm.ipynb #dfdbe925
 def run_child(
     work: dict,                # `engine.Work` as a dict
     connection: socket.socket, # reports go there
+    call: str | None = None,   # "module:function" to call instead of executing a notebook
 ) -> None:
     "Execute one notebook in this fork, and end the process"
     import atexit
@@ -85,6 +86,10 @@ def run_child(
     try:
         become(work)
         report({"event": "started", "pid": os.getpid()})
+        if call:
+            module, _, function = call.partition(":")
+            getattr(import_module(module), function)(work, connection)
+            os._exit(0)
         for name in [name for name in sys.modules if name.partition(".")[0] == "mlops_kit"]:
             del sys.modules[name]
         last = kernel.run_work({**work, "engine": "cells"}, report)
@@ -131,7 +136,7 @@ def preload(
         except Exception:
             continue
 
-# %% ../nbs/08_warm.ipynb #bdd8eb62
+# %% ../nbs/08_warm.ipynb #e296c986
 class Parent:
     "The warm parent: one loop that waits for callers and for children"
 
@@ -191,7 +196,7 @@ class Parent:
             self.listener.close()
             for other in self.children.values():
                 other.close()
-            run_child(request["work"], connection)
+            run_child(request["work"], connection, request.get("call"))
         self.served += 1
         self.children[pid] = connection
 
