@@ -10,12 +10,13 @@ __all__ = ['PATIENCE', 'PARTS', 'SPECS', 'SETTINGS', 'be_kernel', 'search_folder
            'ForkedKernel', 'fork_kernel', 'kernel_arguments', 'WarmProvisioner', 'modules_of', 'step_notebooks',
            'modules_for', 'lab_command', 'warm_up', 'nothing', 'lab']
 
-# %% ../nbs/40_jupyter.ipynb #6387ab98
+# %% ../nbs/40_jupyter.ipynb #aee4c5f2
 import asyncio, atexit, json, logging, os, signal, socket, sys, threading
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 
 from jupyter_client.provisioning import LocalProvisioner
@@ -122,9 +123,9 @@ class ForkedKernel:
         if self.returncode is not None:
             self.connection.close()
 
-# %% ../nbs/40_jupyter.ipynb #05db6d88
+# %% ../nbs/40_jupyter.ipynb #7fb962af
 PATIENCE = 20  # seconds for the parent to import what was not imported yet
-PARTS = ["ipykernel.kernelapp", "ipykernel.debugger"]  # of a kernel
+PARTS = ["ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.completerlib", "IPython.core.debugger", "IPython.extensions.storemagic"]  # of a kernel, some imported late
 
 # %% ../nbs/40_jupyter.ipynb #725e0feb
 def fork_kernel(
@@ -198,30 +199,29 @@ def modules_of(project: Path) -> tuple[str, ...]:
         return tuple(named)
     return tuple(sorted({name for notebook in step_notebooks(project) for name in code_of(notebook, project).modules}))
 
-# %% ../nbs/40_jupyter.ipynb #c86a2327
+# %% ../nbs/40_jupyter.ipynb #a5d1a709
 def step_notebooks(project: Path) -> Iterator[Notebook]:
-    "The notebooks of a project that have parameters"
-    for folder, below, names in os.walk(project):
+    "The notebooks of a project that have parameters; of a very large one, those that are found soon"
+    for folder, below, names in islice(os.walk(project), 2000):
         below[:] = [one for one in below if one[0] not in "._" and not Path(folder, one, "pyvenv.cfg").exists()]
         for name in names:
             with suppress(ConfigError):
                 if name.endswith(".ipynb"):
                     yield read_notebook(Path(folder, name))
 
-# %% ../nbs/40_jupyter.ipynb #4dfe521f
+# %% ../nbs/40_jupyter.ipynb #46e5adcc
 def modules_for(
     env: dict[str, str],  # of a kernel
     cwd: str,             # its working folder
 ) -> list[str]:
     "What the parent shall import before this kernel is forked"
-    import nbformat
+    from nbformat import v4
 
     names = []
-    with suppress(ConfigError):
+    with suppress(ConfigError):  # there is no project
         names += env["MLOPS_WARM"].split() if "MLOPS_WARM" in env else modules_of(find_project(Path(cwd)))
-    opened = Path(env.get("JPY_SESSION_NAME", ""))
-    if opened.suffix == ".ipynb" and opened.exists():
-        names += imports_of(nbformat.read(opened, as_version=4))
+    with suppress(Exception):  # no notebook, or none that can be read
+        names += imports_of(v4.reads(Path(env["JPY_SESSION_NAME"]).read_text("utf8")))
     return names
 
 # %% ../nbs/40_jupyter.ipynb #2885b633
