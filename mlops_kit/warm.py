@@ -44,7 +44,7 @@ def identity(
     own = [str(HOME)] + sorted((one.name, one.stat().st_mtime_ns, one.stat().st_size) for one in os.scandir(HOME) if one.name.endswith(".py"))
     return blake2b(to_json([sys.executable, sys.version, packages, own, threads]), digest_size=10).hexdigest()
 
-# %% ../nbs/08_warm.ipynb #e2b75e01
+# %% ../nbs/08_warm.ipynb #4135ac5d
 def become(
     work: dict, # `engine.Work` as a dict
 ) -> None:
@@ -61,6 +61,8 @@ def become(
     os.dup2(log, 2)
     os.chdir(work["folder"])
     sys.path.remove(os.environ["PYTHONPATH"])
+    if os.environ["PYTHONPATH"] == sysconfig.get_path("purelib"):  # a wheel lies among all other packages
+        sys.path.append(os.environ["PYTHONPATH"])
     os.environ.clear()
     os.environ.update({"MPLBACKEND": "module://matplotlib_inline.backend_inline", **work["environment"]})
     time.tzset()
