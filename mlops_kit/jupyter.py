@@ -252,14 +252,16 @@ def warm_up(modules: list[str]) -> None:
 def nothing(work: dict, connection: socket.socket) -> None:
     "What a fork does when only the imports before it were wanted"
 
-# %% ../nbs/40_jupyter.ipynb #28ad9ebc
+# %% ../nbs/40_jupyter.ipynb #3d5a83dc
 def lab(
     options: list[str], # for `jupyter lab`
 ) -> None:
     "Become JupyterLab"
     command, environment = lab_command(find_project(), options)
-    if os.fork() == 0:  # the parent that it may start belongs to nobody then
-        warm_up(environment["MLOPS_WARM"].split())
-        os._exit(0)
+    if os.fork() == 0:  # a parent that is started there is nobody's child afterwards
+        try:
+            warm_up(environment["MLOPS_WARM"].split())
+        finally:
+            os._exit(0)
     os.wait()
     os.execve(command[0], command, environment)

@@ -41,7 +41,6 @@ def folders(tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("JUPYTER_PATH", str(jupyter.SPECS))
-    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
     monkeypatch.setenv("ASKED", "1")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "beside"))
     (tmp_path / "runtime").mkdir()
