@@ -10,8 +10,8 @@ __all__ = ['PATIENCE', 'PARTS', 'SPECS', 'SETTINGS', 'be_kernel', 'search_folder
            'ForkedKernel', 'fork_kernel', 'kernel_arguments', 'WarmProvisioner', 'modules_of', 'step_notebooks',
            'modules_for', 'lab_command', 'warm_up', 'nothing', 'lab']
 
-# %% ../nbs/40_jupyter.ipynb #aee4c5f2
-import asyncio, atexit, json, logging, os, signal, socket, sys, threading
+# %% ../nbs/40_jupyter.ipynb #cde3879a
+import asyncio, logging, os, signal, sys
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -24,19 +24,15 @@ from jupyter_client.provisioning import LocalProvisioner
 from .config import compose, find_project
 from .engine import imports_of, threads_here
 from .errors import ConfigError, MlopsError
-from .files import to_json
 from .notebook import Notebook, code_of, read_notebook
-from .warm import HOME, connect
+from .warm import HOME, Child, connect
 
-# %% ../nbs/40_jupyter.ipynb #1b57fb15
+# %% ../nbs/40_jupyter.ipynb #0cf36b36
 def be_kernel(
-    work: dict,                # `argv` of a kernel, and what `warm.become` wants
-    connection: socket.socket, # to the server that wants the kernel; only the parent needs it
+    work: dict, # `argv` of a kernel, and what `process.become` wants
+    *_,         # the server has nothing to say, and the parent tells it when the kernel ends
 ) -> None:
     "Be an ipykernel until it is shut down"
-    connection.close()
-    for name in [name for name in sys.modules if name.partition(".")[0] == "mlops_kit"]:
-        del sys.modules[name]
     from ipykernel.kernelapp import IPKernelApp
 
     sys.argv = [find_spec("ipykernel_launcher").origin, *work["argv"]]
@@ -49,8 +45,6 @@ def be_kernel(
         handler.setStream(sys.stderr)
     show_figures()
     app.start()
-    threading._shutdown()
-    atexit._run_exitfuncs()
 
 # %% ../nbs/40_jupyter.ipynb #b30a8873
 def search_folder() -> None:
@@ -75,23 +69,24 @@ def show_figures() -> None:
         pyplot.install_repl_displayhook()
         _enable_matplotlib_integration()
 
-# %% ../nbs/40_jupyter.ipynb #0e382025
+# %% ../nbs/40_jupyter.ipynb #cae5bcf0
 class ForkedKernel:
     "A kernel forked out of the warm parent, with the face of a `subprocess.Popen`"
-    stdin = stdout = stderr = pid = returncode = None
+    stdin = stdout = stderr = returncode = None
 
-    def __init__(self, connection: socket.socket):
-        self.connection, self.rest = connection, b""
+    def __init__(self, child: Child):
+        self.child, self.pid = child, child.pid
 
     def poll(self) -> int | None:
         "The exit status, negative for a signal; None while it lives"
-        self._hear(socket.MSG_DONTWAIT)
+        with suppress(BlockingIOError):
+            self._read(0)
         return self.returncode
 
     def wait(self) -> int:
         "The exit status, when it has ended"
         while self.returncode is None:
-            self._hear()
+            self._read(None)
         return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -105,48 +100,30 @@ class ForkedKernel:
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
 
-    def _hear(self, flags: int = 0) -> None:
-        "Take in what the parent says; when it says nothing any more it is dead, and has taken the kernel with it"
-        if self.returncode is not None:
-            return
-        try:
-            data = self.connection.recv(4096, flags)
-        except BlockingIOError:
-            return
-        except ConnectionError:
-            data = b""
-        *lines, self.rest = (self.rest + data).split(b"\n")
-        for event in map(json.loads, filter(None, lines)):
-            self.pid, self.returncode = event.get("pid", self.pid), event.get("code")
-        if not data and self.returncode is None:
-            self.returncode = -signal.SIGKILL
-        if self.returncode is not None:
-            self.connection.close()
+    def _read(self, patience: float | None) -> None:
+        "Take in what the parent says; when it is silent for ever it is dead, and has taken the kernel with it"
+        if self.returncode is None and self.child.read(patience) is None:
+            self.returncode = -signal.SIGKILL if self.child.code is None else self.child.code
 
 # %% ../nbs/40_jupyter.ipynb #7fb962af
 PATIENCE = 20  # seconds for the parent to import what was not imported yet
 PARTS = ["ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.completerlib", "IPython.core.debugger", "IPython.extensions.storemagic"]  # of a kernel, some imported late
 
-# %% ../nbs/40_jupyter.ipynb #725e0feb
+# %% ../nbs/40_jupyter.ipynb #90cae97f
 def fork_kernel(
     work: dict,             # what `be_kernel` gets
     modules: list[str],     # that the parent shall have imported
 ) -> ForkedKernel:
     "A kernel out of the warm parent; OSError when there is none to be had"
-    connection = connect(threads_here())
-    kernel = ForkedKernel(connection)
+    child = Child("mlops_kit.jupyter:be_kernel", work, [*PARTS, *modules], connect(threads_here()))
     try:
-        connection.settimeout(PATIENCE)
-        connection.sendall(to_json({"op": "run", "call": "mlops_kit.jupyter:be_kernel", "work": work, "preload": [*PARTS, *modules]}))
-        while kernel.pid is None and kernel.returncode is None:
-            kernel._hear()
-        connection.settimeout(None)
+        child.pid = (child.lines.read(PATIENCE) or {}).get("pid")
+        if child.pid is None:
+            raise ConnectionError("the fork ended before it was a kernel")
     except OSError:
-        connection.close()
+        child.close()
         raise
-    if kernel.returncode is not None:
-        raise ConnectionError(f"the fork ended with exit status {kernel.returncode}")
-    return kernel
+    return ForkedKernel(child)
 
 # %% ../nbs/40_jupyter.ipynb #8720fbd6
 def kernel_arguments(
@@ -241,15 +218,15 @@ def lab_command(
     fixed = [f"--{name}={value}" for name, value in {**SETTINGS, "ServerApp.root_dir": project}.items() if name.rpartition(".")[2] not in said]
     return [sys.executable, "-P", "-m", "jupyterlab", *fixed, *options], os.environ | {"JUPYTER_PATH": path, "MLOPS_WARM": " ".join(modules_of(project))}
 
-# %% ../nbs/40_jupyter.ipynb #c5d7caa2
+# %% ../nbs/40_jupyter.ipynb #50fd4306
 def warm_up(modules: list[str]) -> None:
     "Let the warm parent import modules; nobody waits for it"
-    with suppress(OSError), connect(threads_here()) as connection:
+    with suppress(OSError):
         work = {"folder": "/", "log": os.devnull, "environment": {}}
-        connection.sendall(to_json({"op": "run", "call": "mlops_kit.jupyter:nothing", "work": work, "preload": [*PARTS, *modules]}))
+        Child("mlops_kit.jupyter:nothing", work, [*PARTS, *modules], connect(threads_here())).close()
 
-# %% ../nbs/40_jupyter.ipynb #06a944c0
-def nothing(work: dict, connection: socket.socket) -> None:
+# %% ../nbs/40_jupyter.ipynb #f12d2e53
+def nothing(*_) -> None:
     "What a fork does when only the imports before it were wanted"
 
 # %% ../nbs/40_jupyter.ipynb #3d5a83dc

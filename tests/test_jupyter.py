@@ -14,7 +14,6 @@ import nbformat
 import psutil
 import pytest
 from jupyter_client.ioloop import AsyncIOLoopKernelManager
-from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 from test_fidelity import CORPUS, compare, normal

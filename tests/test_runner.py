@@ -63,7 +63,14 @@ def test_every_end_is_told_truly(project, engine):
     assert not list((project.root / ".mlops/tmp").iterdir()) and not list((project.root / ".mlops/leases").glob("*.json"))
 
 
-@pytest.mark.parametrize("engine, reason", [("mlops", "the warm parent was killed"), ("kernel", "its process was killed by SIGKILL")])
+def test_files_left_open_are_written_to_their_end(project):
+    project.pipeline("open: {notebook: notebooks/leaves_files_open.ipynb, outs: {text: text.txt, archive: archive.zip, last: last.txt}}")
+    warm = project.json("run", "pipeline=demo")["steps"]["open"]["outs"]
+    kernel = project.json("run", "pipeline=demo", "engine=kernel", "store=.other")["steps"]["open"]["outs"]
+    assert warm == kernel
+
+
+@pytest.mark.parametrize("engine, reason", [("mlops", "was killed, and the step with it"), ("kernel", "its process was killed by SIGKILL")])
 def test_what_executes_the_notebook_is_killed(project, engine, reason):
     project.pipeline("killed: {notebook: notebooks/kills_runner_child.ipynb, outs: {result: result.json}}")
     run = project.json("run", "pipeline=demo", f"engine={engine}", code=1)
