@@ -37,7 +37,7 @@ bench: $(READY) ## measure; prints tables, asserts nothing
 	@for one in tests/bench/*.py; do echo "== $$one"; python "$$one"; done
 
 lab: $(READY) ## JupyterLab in this project, for this machine only (more options: make lab args=--no-browser)
-	@jupyter lab --ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)" $(args)
+	@mlops lab $(args)
 
 export: $(READY) ## notebooks -> mlops_kit/*.py
 	@nbdev-export

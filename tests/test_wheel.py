@@ -44,7 +44,7 @@ def empty(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_modules_and_config(wheel: Path):
     held = set(ZipFile(wheel).namelist())
-    wanted = {str(path.relative_to(ROOT)) for glob in ("**/*.py", "conf/**/*.yaml") for path in (ROOT / "mlops_kit").glob(glob)}
+    wanted = {str(path.relative_to(ROOT)) for glob in ("**/*.py", "conf/**/*.yaml", "share/**/*.json") for path in (ROOT / "mlops_kit").glob(glob)}
     assert wanted - held == set()
     assert {name.split("/")[0] for name in held if ".dist-info/" not in name} == {"mlops_kit"}
 
@@ -67,6 +67,21 @@ def test_every_entry_point_exists(empty: Path, tmp_path: Path):
 
 def test_help_works_in_an_empty_environment(empty: Path, tmp_path: Path):
     assert "run" in command(empty / "mlops", "--help", cwd=tmp_path)
+
+
+def test_a_warm_kernel_starts_and_finds_its_packages(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    code = """
+from jupyter_client.manager import start_new_kernel
+manager, client = start_new_kernel(kernel_name="mlops", startup_timeout=60)
+cell = "import mlops_kit, papermill.inspection, rich.emoji, sys; assert [one for one in sys.path if one][-1].endswith('site-packages'), sys.path"
+reply = client.execute_interactive(cell, timeout=60)
+client.stop_channels()
+print(type(manager.provisioner.process).__name__, reply["content"]["status"], manager.shutdown_kernel())
+"""
+    specs = command(empty / "python", "-I", "-c", "from mlops_kit.jupyter import SPECS; print(SPECS)", cwd=tmp_path).strip()
+    monkeypatch.setenv("JUPYTER_PATH", specs)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    assert command(empty / "python", "-I", "-c", code, cwd=tmp_path).split() == ["ForkedKernel", "ok", "None"]
 
 
 # "here" has every extra installed, so that an import of one would be seen; "empty" has none, so that a need for one would
