@@ -93,7 +93,7 @@ class Preload:
             if not hasattr(sys.modules.get(name), "__path__"):
                 sys.modules.pop(name, None)
 
-# %% ../nbs/08_warm.ipynb #df24ddd7
+# %% ../nbs/08_warm.ipynb #c9dd479f
 class Parent:
     "The warm parent: one loop that waits for callers and for children"
 
@@ -136,7 +136,7 @@ class Parent:
             self.used = time.monotonic()
             self.fork(request, lines)
             return "run"
-        if request and request["op"] == "status":
+        if request and request["op"] in ("status", "stop"):
             lines.send({"pid": os.getpid(), "seconds": round(time.monotonic() - self.begun), "served": self.served, "running": len(self.children), "memory": _memory()})
         connection.close()
         return request["op"] if request else "refused"
