@@ -98,7 +98,7 @@ def check(args) -> tuple[object, int]:
             print(f"{name}: {number} steps, no problems")
     return {name: {"steps": number} for name, number in good.items()}, 0
 
-# %% ../nbs/43_cli.ipynb #ce8da47c
+# %% ../nbs/43_cli.ipynb #1847eaee
 def engine(args) -> tuple[object, int]:
     "Look at the warm parent processes, or stop them. They start by themselves when they are needed."
     from mlops_kit import warm
@@ -106,7 +106,7 @@ def engine(args) -> tuple[object, int]:
     found = warm.ask(args.verb)
     if not args.json:
         for one in found:
-            print(f"stopped, {one['running']} running ended with it" if args.verb == "stop" else f"pid {one['pid']}, up {one['seconds']} s, {one['served']} notebooks, {one['running']} running, {one['memory'] / 1e6:.0f} MB")
+            print(f"stopped, {one.get('running', 0)} running ended with it" if args.verb == "stop" else f"pid {one['pid']}, up {one['seconds']} s, {one['served']} notebooks, {one['running']} running, {one['memory'] / 1e6:.0f} MB")
         if not found:
             print("no warm parent")
     return found, 0
