@@ -211,20 +211,31 @@ def run_cells(
     "Execute a notebook, and report about its cells and its end"
     report(run_work({**work, "engine": "cells"}, report))
 
-# %% ../nbs/07_cells.ipynb #47506de7
+# %% ../nbs/07_cells.ipynb #05b7fcaf
 def serve(
     work: dict,
-    report: Callable[[dict], None], # tells the caller
-    requests: Iterator[dict],       # messages of the caller
+    report: Callable[..., None], # tells the caller one thing or several
+    requests: Iterator[dict],    # messages of the caller
 ) -> None:
     "Be the kernel of a caller"
-    kernel = LocalKernel(lambda message: report({"event": "message", "message": packed(message)}))
+    held = []
+
+    def deliver(message: dict) -> None:
+        held.append({"event": "message", "message": packed(message)})
+        if message["msg_type"] not in ("status", "execute_input"):  # these only tell the time, and can wait for the next message
+            report(*held)
+            held.clear()
+
+    kernel = LocalKernel(deliver)
     report({"event": "ready", "language_info": kernel.language_info})
     for message in map(unpacked, requests):
         if message["msg_type"] == "shutdown_request":
             break
         if message["msg_type"] == "execute_request":
-            report({"event": "reply", "message": packed(kernel.execute(message))})
+            reply = kernel.execute(message)
+            with kernel.session.lock:
+                report(*held, {"event": "reply", "message": packed(reply)})
+                held.clear()
         else:
             kernel.receive(message)
     kernel.close()

@@ -289,10 +289,10 @@ def unpacked(message: dict) -> dict:
     timed = lambda header: {**header, "date": datetime.fromisoformat(header["date"])} if header else {}
     return {**message, "header": timed(message["header"]), "parent_header": timed(message["parent_header"]), "buffers": [b64decode(one) for one in message["buffers"]]}
 
-# %% ../nbs/06_kernel.ipynb #ef564a18
+# %% ../nbs/06_kernel.ipynb #394dd3f0
 class CalmManager(NotebookExecutionManager):
     "papermill's manager, that writes the notebook no more often than a person can look"
-    written, stale = 0.0, False
+    due, stale = 0.0, False
 
     def save(self, **_) -> None:
         self.stale = True
@@ -312,9 +312,10 @@ class CalmManager(NotebookExecutionManager):
 
     def settle(self) -> None:
         "Write the notebook if it has changed and was not written just now"
-        if self.stale and (self.end_time or time.monotonic() - self.written > 1):
+        begun = time.monotonic()
+        if self.stale and (self.end_time or begun > self.due):
             super().save()
-            self.written, self.stale = time.monotonic(), False
+            self.due, self.stale = begun + max(1, 20 * (time.monotonic() - begun)), False
 
 # %% ../nbs/06_kernel.ipynb #0fdb92ef
 class CalmEngine(Engine):

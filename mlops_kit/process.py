@@ -12,17 +12,17 @@ import gc, json, os, random, signal, socket, sys, threading, time
 from contextlib import suppress
 from importlib import import_module
 
-# %% ../nbs/04_process.ipynb #abbee4db
+# %% ../nbs/04_process.ipynb #83054a6c
 class Lines:
     "JSON documents over a socket"
 
     def __init__(self, connection: socket.socket):
         self.connection, self.rest = connection, bytearray()
 
-    def send(self, document: dict) -> None:
+    def send(self, *documents: dict) -> None:
         "Say something; OSError when nobody listens any more"
         self.connection.settimeout(None)
-        self.connection.sendall(json.dumps(document, separators=(",", ":")).encode() + b"\n")
+        self.connection.sendall(b"".join(json.dumps(one, separators=(",", ":")).encode() + b"\n" for one in documents))
 
     def read(
         self,
