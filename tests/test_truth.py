@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ MB = 1 << 20
 SECONDS = 5    # from what happened to the news about it
 PATIENCE = 10  # from the end of a time limit to the end of whatever heeds no signal
 LIMIT = 4      # seconds that an endless step may run
+CELL_LIMIT = 1 # seconds that an endless cell may run
 JOURNAL = "import os, time\nwith open({journal!r}, 'w') as journal:\n    journal.write(str(time.time()))\n"
 SHOWN = "print('dying words', flush=True)\ntime.sleep(0.5)\n"
 
@@ -91,48 +93,6 @@ def ended_at(folder: Path) -> dict[str, float]:
     return {event["step"]: datetime.fromisoformat(event["time"]).timestamp() for event in events if event["event"] == "ended"}
 
 
-# -- deaths ------------------------------------------------------------------------------------------------------------------
-
-
-WITH_A_KERNEL = ("ignores_all", "segfault", "too_large")
-
-
-@pytest.fixture(scope="module")
-def deaths_of_steps(tmp_path_factory):
-    "One run for each engine in which every step dies, all at once; run again after the repair"
-    done = {}
-    for engine, names, limit in (("mlops", tuple(DEATHS), LIMIT), ("kernel", WITH_A_KERNEL, LIMIT + 2)):
-        project = done[engine] = Project(tmp_path_factory.mktemp(engine) / "project")
-        steps = {name: f"notebook: notebooks/{name}.ipynb, outs: {{result: result.json}}" + f", timeout: {limit}s" * (DEATHS[name][1] == "timeout") for name in names}
-        project.pipeline("\n".join(f"{name}: {{{step}}}" for name, step in steps.items()))
-        for name in names:
-            project.notebook(name, *cells_that_end_in(DEATHS[name][0], project.root / f"{name}.journal"))
-        options = ("pipeline=demo", f"engine={engine}", f"executor.workers={len(names)}")
-        project.told = project.json("run", *options, code=1)
-        project.kept = len(project.records())
-        for name in names:
-            project.notebook(name, f"result.write_text({name!r})")
-        project.repaired = {name: step["status"] for name, step in project.json("run", *options)["steps"].items()} if engine == "mlops" else {}
-    return done
-
-
-@pytest.mark.parametrize("engine, name", [*(("mlops", name) for name in DEATHS), *(("kernel", name) for name in WITH_A_KERNEL)])
-def test_a_step_that_dies_says_so(deaths_of_steps, engine, name):
-    project, reason = deaths_of_steps[engine], DEATHS[name][1]
-    step, folder = project.told["steps"][name], project.root / ".mlops/runs" / project.told["run"]
-    assert step["status"] == "failed" and re.search(reason, step["error"]), step
-    took = ended_at(folder)[name] - float((project.root / f"{name}.journal").read_text())
-    assert took < (LIMIT + PATIENCE if reason == "timeout" else SECONDS), f"{took:.1f} s after the event"
-    check_book(book_of(folder / f"{name}.ipynb"), reason)
-
-
-def test_a_death_records_no_result_and_can_be_repaired(deaths_of_steps):
-    project = deaths_of_steps["mlops"]
-    assert project.kept == deaths_of_steps["kernel"].kept == 0
-    assert project.repaired == dict.fromkeys(DEATHS, "ran") and len(project.records()) == len(DEATHS)
-    assert not list((project.root / ".mlops/tmp").iterdir()) and not list((project.root / ".mlops/leases").glob("*.json"))
-
-
 class Papermill:
     "Plain papermill in a folder of its own"
 
@@ -158,40 +118,76 @@ def last_line(text: str) -> str:
     return text.strip().rpartition("\n")[2]
 
 
+# -- deaths ------------------------------------------------------------------------------------------------------------------
+
+
+WITH_A_KERNEL = ("ignores_all", "segfault", "too_large")
+
+
+def let_steps_die(project: Project, engine: str, names: tuple[str, ...]) -> Project:
+    "One run in which every step dies, all at once; run again after the repair"
+    steps = {name: f"notebook: notebooks/{name}.ipynb, outs: {{result: result.json}}" + f", timeout: {LIMIT}s" * (DEATHS[name][1] == "timeout") for name in names}
+    project.pipeline("\n".join(f"{name}: {{{step}}}" for name, step in steps.items()))
+    for name in names:
+        project.notebook(name, *cells_that_end_in(DEATHS[name][0], project.root / f"{name}.journal"))
+    options = ("pipeline=demo", f"engine={engine}", f"executor.workers={len(names)}")
+    project.told = project.json("run", *options, code=1)
+    project.kept = len(project.records())
+    for name in names:
+        project.notebook(name, f"result.write_text({name!r})")
+    project.repaired = {name: step["status"] for name, step in project.json("run", *options)["steps"].items()}
+    return project
+
+
+def let_papermill_die(folder: Path, name: str) -> tuple[int, str, float, Path]:
+    "Plain papermill executes a dying notebook: exit code, standard error, seconds from the event to its end, executed notebook"
+    death, reason = DEATHS[name]
+    journal, limit = folder / f"{name}.journal", ("--execution-timeout", str(CELL_LIMIT)) * (reason == "timeout")
+    one = Papermill(folder / name, "mlops", *cells_that_end_in(death, journal), options=limit)
+    told = one.wait()
+    return (*told, time.time() - float(journal.read_text()), one.output)
+
+
 @pytest.fixture(scope="module")
-def deaths_of_papermill(tmp_path_factory):
-    "Plain papermill executes each dying notebook, all at once: exit code, standard error, and when it ended"
-    top = tmp_path_factory.mktemp("papermill")
-    limit = ("--execution-timeout", str(LIMIT))
-    running = {name: Papermill(top / name, "mlops", *cells_that_end_in(death, top / f"{name}.journal"), options=limit if reason == "timeout" else ()) for name, (death, reason) in DEATHS.items()}
-    done, lock = {}, threading.Lock()
+def deaths(tmp_path_factory):
+    "All deaths at once, as most of them wait for a limit: futures of what became of them"
+    top = tmp_path_factory.mktemp("deaths")
+    with ThreadPoolExecutor(len(DEATHS) + 2) as pool:
+        done = {"mlops": pool.submit(let_steps_die, Project(top / "mlops"), "mlops", tuple(DEATHS))}
+        done["kernel"] = pool.submit(let_steps_die, Project(top / "kernel"), "kernel", WITH_A_KERNEL)
+        yield done | {name: pool.submit(let_papermill_die, top, name) for name in DEATHS}
 
-    def wait(name: str) -> None:
-        told = running[name].wait()
-        with lock:
-            done[name] = (*told, time.time() - float((top / f"{name}.journal").read_text()), running[name].output)
 
-    threads = [threading.Thread(target=wait, args=[name]) for name in running]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return done
+@pytest.mark.parametrize("engine, name", [*(("mlops", name) for name in DEATHS), *(("kernel", name) for name in WITH_A_KERNEL)])
+def test_a_step_that_dies_says_so(deaths, engine, name):
+    project, reason = deaths[engine].result(), DEATHS[name][1]
+    step, folder = project.told["steps"][name], project.root / ".mlops/runs" / project.told["run"]
+    assert step["status"] == "failed" and re.search(reason, step["error"]), step
+    took = ended_at(folder)[name] - float((project.root / f"{name}.journal").read_text())
+    assert took < (LIMIT + PATIENCE if reason == "timeout" else SECONDS), f"{took:.1f} s after the event"
+    check_book(book_of(folder / f"{name}.ipynb"), reason)
+
+
+def test_a_death_records_no_result_and_can_be_repaired(deaths):
+    project = deaths["mlops"].result()
+    assert project.kept == deaths["kernel"].result().kept == 0
+    assert project.repaired == dict.fromkeys(DEATHS, "ran") and len(project.records()) == len(DEATHS)
+    assert not list((project.root / ".mlops/tmp").iterdir()) and not list((project.root / ".mlops/leases").glob("*.json"))
 
 
 @pytest.mark.parametrize("name", DEATHS)
-def test_papermill_says_how_a_notebook_died(deaths_of_papermill, name):
-    code, error, took, output = deaths_of_papermill[name]
+def test_papermill_says_how_a_notebook_died(deaths, name):
+    code, error, took, output = deaths[name].result()
     reason = DEATHS[name][1]
     assert code in (1, 138) and re.search(reason, last_line(error)), f"{code}: {error[-600:]}"  # 138 is papermill's for a dead kernel
-    assert took < (LIMIT + PATIENCE if reason == "timeout" else SECONDS), f"{took:.1f} s after the event"
+    assert took < (CELL_LIMIT + PATIENCE if reason == "timeout" else SECONDS), f"{took:.1f} s after the event"
     check_book(book_of(output), reason)
 
 
 # -- the log -----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("engine", ["mlops", "kernel"])
+@pytest.mark.parametrize("engine", ["mlops", pytest.param("kernel", marks=pytest.mark.long)])
 def test_the_log_grows_while_a_cell_runs(project, engine):
     project.notebook("talks", "import subprocess, time\nfor number in range(8):\n    print('line', number)\n    time.sleep(0.3)\nsubprocess.run(['echo', 'from a child'])\ntime.sleep(1)\nprint('END')\nresult.write_text('{}')")
     project.pipeline("talks: {notebook: notebooks/talks.ipynb, outs: {result: result.json}}")
@@ -217,7 +213,6 @@ FLOODS = {
     "values": "from IPython.display import display\nwhile True:\n    display(1)",
 }
 NOTE = r"(?i)\b(capped|cut|cut off|truncated|left out|dropped|not kept|too much output|limit)\b"
-TALKS_LONG = 3  # seconds that a flood may last
 CHILD_LIMIT = 3000 * MB  # beyond it the machine is in danger, and the test with it
 
 
@@ -247,36 +242,47 @@ def check_flood(book: Path) -> None:
     assert "good words" in text and re.search(NOTE, text[-2000:] + book.read_text()[-20_000:]), "no note about what is missing"
 
 
+@pytest.fixture(scope="module")
+def flooded(tmp_path_factory):
+    "A run in which every step puts out without end, and one that puts out too much and then ends well"
+    project = Project(tmp_path_factory.mktemp("flooded") / "project")
+    for kind, flood in FLOODS.items():
+        project.notebook(kind, "print('good words')", flood, "print('never')")
+    project.notebook("ends", "print('good words')", "for _ in range(20_000):\n    print('x' * 10_000)", "result.write_text('{}')\nprint('last words')")
+    steps = {**dict.fromkeys(FLOODS, f", timeout: {LIMIT}s"), "ends": ""}
+    project.pipeline("\n".join(f"{kind}: {{notebook: notebooks/{kind}.ipynb, outs: {{result: result.json}}{limit}}}" for kind, limit in steps.items()))
+    process = project.start("run", "pipeline=demo", "--json", f"executor.workers={len(steps)}")
+    project.watched = Watched(process.pid)
+    project.told, project.code = json.loads(process.communicate(timeout=120)[0]), process.returncode
+    project.folder = project.root / ".mlops/runs" / project.told["run"]
+    return project
+
+
+def test_a_flood_does_not_reach_the_runner(flooded):
+    assert not flooded.watched.danger, "a flood filled the memory"
+    assert flooded.code == 1 and flooded.watched.peak < 150 * MB, f"the runner took {flooded.watched.peak / MB:.0f} MB"
+
+
 @pytest.mark.parametrize("kind", FLOODS)
-def test_a_flood_of_outputs_is_capped(project, kind):
-    project.notebook("floods", "print('good words')", FLOODS[kind], "print('never')")
-    project.pipeline(f"floods: {{notebook: notebooks/floods.ipynb, outs: {{result: result.json}}, timeout: {TALKS_LONG}s}}")
-    begun, process = time.monotonic(), project.start("run", "pipeline=demo", "--json")
-    watched = Watched(process.pid)
-    told = json.loads(process.communicate(timeout=120)[0])
-    assert not watched.danger, "the flood filled the memory"
-    assert process.returncode == 1 and re.search("timeout", told["steps"]["floods"]["error"]), told
-    assert time.monotonic() - begun < TALKS_LONG + PATIENCE + SECONDS
-    assert watched.peak < 150 * MB, f"the runner took {watched.peak / MB:.0f} MB"
-    folder = project.root / ".mlops/runs" / told["run"]
-    assert (folder / "floods.log").stat().st_size < 64 * MB, f"the log has {(folder / 'floods.log').stat().st_size / MB:.0f} MB"
-    check_flood(folder / "floods.ipynb")
+def test_a_flood_of_outputs_is_capped(flooded, kind):
+    step = flooded.told["steps"][kind]
+    assert step["status"] == "failed" and "timeout" in step["error"], step
+    assert step["seconds"] < LIMIT + PATIENCE
+    check_flood(flooded.folder / f"{kind}.ipynb")
+    assert (flooded.folder / f"{kind}.log").stat().st_size < 64 * MB, f"the log has {(flooded.folder / f'{kind}.log').stat().st_size / MB:.0f} MB"
 
 
-def test_a_step_that_said_too_much_still_counts(project):
-    project.notebook("floods", "print('good words')", "for _ in range(20_000):\n    print('x' * 10_000)", "result.write_text('{}')\nprint('last words')")
-    project.pipeline("floods: {notebook: notebooks/floods.ipynb, outs: {result: result.json}}")
-    told = project.json("run", "pipeline=demo")
-    assert told["steps"]["floods"]["status"] == "ran"
-    folder = project.root / ".mlops/runs" / told["run"]
-    check_flood(folder / "floods.ipynb")
-    assert printed(book_of(folder / "floods.ipynb")).endswith("last words\n"), "the cap is for a cell, not for those after it"
-    assert (folder / "floods.log").stat().st_size < 64 * MB
+def test_a_step_that_said_too_much_still_counts(flooded):
+    assert flooded.told["steps"]["ends"]["status"] == "ran", flooded.told["steps"]["ends"]
+    check_flood(flooded.folder / "ends.ipynb")
+    assert printed(book_of(flooded.folder / "ends.ipynb")).endswith("last words\n"), "the cap is for a cell, not for those after it"
+    assert (flooded.folder / "ends.log").stat().st_size < 64 * MB
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["prints", "child", "displays"])
 def test_a_flood_of_outputs_is_capped_in_papermill(tmp_path, kind):
-    flood = Papermill(tmp_path / "floods", "mlops", "print('good words')", FLOODS[kind], options=("--execution-timeout", str(TALKS_LONG)))
+    flood = Papermill(tmp_path / "floods", "mlops", "print('good words')", FLOODS[kind], options=("--execution-timeout", str(LIMIT)))
     watched = Watched(flood.process.pid)
     code, error = flood.wait()
     assert not watched.danger, "the flood filled the memory"
@@ -293,14 +299,13 @@ def warm_parents(project) -> list[int]:
     return [one["pid"] for one in project.json("engine", "status")]
 
 
-def wait_for(condition, what: str, seconds: float = 30):
-    "Wait until a condition holds; what it gave"
+def wait_for(journal: Path, process: subprocess.Popen, seconds: float = 30) -> None:
+    "Wait until the dying cell has come to its end"
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
+    while not journal.exists():
+        assert process.poll() is None, f"ended before: {process.communicate()}"
+        assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s: {what}")
 
 
 def test_a_killed_warm_parent_fails_its_steps_only(project):
@@ -308,7 +313,7 @@ def test_a_killed_warm_parent_fails_its_steps_only(project):
     project.notebook("waits", *cells_that_end_in("time.sleep(1000)", journal))
     project.pipeline("waits: {notebook: notebooks/waits.ipynb, outs: {result: result.json}}")
     process = project.start("run", "pipeline=demo", "--json")
-    wait_for(journal.exists, "the step began")
+    wait_for(journal, process)
     time.sleep(1)
     for pid in warm_parents(project):
         os.kill(pid, signal.SIGKILL)
@@ -325,7 +330,7 @@ def test_a_killed_warm_parent_fails_its_steps_only(project):
 def test_papermill_survives_a_killed_warm_parent(project, tmp_path):
     journal = tmp_path / "journal"
     plain = Papermill(tmp_path / "waits", "mlops", *cells_that_end_in("time.sleep(1000)", journal))
-    wait_for(journal.exists, "the cell began")
+    wait_for(journal, plain.process)
     time.sleep(1)
     for pid in warm_parents(project):
         os.kill(pid, signal.SIGKILL)
@@ -339,7 +344,7 @@ def test_papermill_survives_a_killed_warm_parent(project, tmp_path):
 
 # -- nothing is left ---------------------------------------------------------------------------------------------------------
 
-INIT = "import signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nprint('ready', flush=True)\nwhile True:\n    time.sleep(1000)"  # reaps whoever it inherits
+INIT = "import signal, sys\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nprint('ready', flush=True)\nsys.stdin.read()"  # reaps whoever it inherits, ends with the test
 STRAYS = """
 import os, subprocess, sys, time
 subprocess.Popen(["sleep", "1001"])
@@ -348,12 +353,17 @@ subprocess.Popen("nohup sleep 1003 >/dev/null 2>&1 &", shell=True)
 import multiprocessing
 multiprocessing.get_context("spawn").Process(target=time.sleep, args=(1004,), daemon=True).start()
 multiprocessing.get_context("fork").Process(target=time.sleep, args=(1005,)).start()
-if os.fork() == 0:          # a daemon as in the textbooks
+if (pid := os.fork()) == 0:  # a daemon as in the textbooks
     os.setsid()
     if os.fork() == 0:
         os.execvp("sleep", ["sleep", "1006"])
     os._exit(0)
-os.wait()
+os.waitpid(pid, 0)
+if os.fork() == 0:           # the same, and never another program
+    os.setsid()
+    if os.fork() == 0:
+        time.sleep(1007)
+    os._exit(0)
 """
 ENDS = {"well": "multiprocessing.active_children()[0].terminate()\n[one.kill() for one in multiprocessing.active_children()]\nresult.write_text('{}')", "raised": "raise ValueError", "died": "os._exit(0)", "timeout": "time.sleep(1000)"}
 UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
@@ -363,11 +373,14 @@ class Namespace:
     "Processes that see only each other"
 
     def __init__(self):
-        self.unshare = subprocess.Popen([*UNSHARE, sys.executable, "-c", INIT], stdout=subprocess.PIPE, text=True)
+        self.unshare = subprocess.Popen([*UNSHARE, sys.executable, "-c", INIT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.unshare.stdout.readline() == "ready\n"
         self.init = psutil.Process(self.unshare.pid).children()[0].pid
         self.name = os.readlink(f"/proc/{self.init}/ns/pid")
-        self.enter = ("nsenter", "--target", str(self.init), "--pid", "--mount")
+
+    def inside(self, folder: Path) -> tuple[str, ...]:
+        "The words before a command that is to run inside, in a folder"
+        return ("nsenter", "--target", str(self.init), "--pid", "--mount", f"--wd={folder}")
 
     def processes(self) -> dict[int, str]:
         "The command lines of all processes inside but the first; zombies are called so"
@@ -378,82 +391,97 @@ class Namespace:
                     found[one.pid] = " ".join(one.cmdline()) if one.status() != psutil.STATUS_ZOMBIE else f"zombie of {one.ppid()}: {one.name()}"
         return found
 
-    def survivors(self) -> dict[int, str]:
-        "Those that are no warm parent"
-        return {pid: words for pid, words in self.processes().items() if "mlops_kit.warm" not in words or psutil.Process(pid).ppid() != self.init}
+    def pids(self, inner: list[int]) -> set[int]:
+        "The process ids here of those that have these inside"
+        return {pid for pid in self.processes() if int(re.search(r"NSpid:.*\t(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) in inner}
 
     def pid_of(self, words: str) -> int:
         "The process with these words in its command line"
         return next(pid for pid, line in self.processes().items() if words in line and not line.startswith("nsenter"))
 
     def close(self) -> None:
-        self.unshare.kill()
-        self.unshare.wait()
+        self.unshare.communicate()
 
 
-@pytest.fixture
-def namespace(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def shared_namespace(tmp_path_factory):
     "A private namespace of processes, with warm parents of its own"
     tried = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True)
     if tried.returncode:
         pytest.skip(f"this user may not make a namespace of processes: {tried.stderr.strip()}")
-    monkeypatch.setenv("MLOPS_RUNTIME_DIR", str(tmp_path / "runtime"))
-    one = Namespace()
+    one, before = Namespace(), os.environ["MLOPS_RUNTIME_DIR"]
+    os.environ["MLOPS_RUNTIME_DIR"] = str(tmp_path_factory.mktemp("runtime"))
     yield one
+    os.environ["MLOPS_RUNTIME_DIR"] = before
     one.close()
 
 
-def nobody_is_left(namespace: Namespace) -> None:
-    "Within seconds after the end"
+@pytest.fixture
+def namespace(shared_namespace):
+    "The namespace, rid of what a failed test left"
+    yield shared_namespace
+    if len(left := shared_namespace.processes()) > 1:
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def nobody_is_left(namespace: Namespace, project) -> None:
+    "But for the warm parents, within seconds after the end"
+    parents = namespace.pids([one["pid"] for one in json.loads(project.start("engine", "status", "--json", before=namespace.inside(project.root)).communicate(timeout=30)[0])])
     deadline = time.monotonic() + SECONDS
-    while namespace.survivors() and time.monotonic() < deadline:
+    while (left := {pid: words for pid, words in namespace.processes().items() if pid not in parents}) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not namespace.survivors()
+    assert not left
 
 
 def strays(project, end: str) -> Path:
-    "A pipeline of one step that starts processes and ends; the file that appears when they are there"
-    journal = project.root / "journal"
-    project.notebook("strays", STRAYS, JOURNAL.format(journal=str(journal)) + "time.sleep(1)\n" + ENDS[end])
-    project.pipeline(f"strays: {{notebook: notebooks/strays.ipynb, outs: {{result: result.json}}{', timeout: 3s' if end == 'timeout' else ''}}}")
+    "A step that starts processes and ends; the file that appears when they are there"
+    journal = project.root / f"{end}.journal"
+    project.notebook(end, STRAYS.replace("100", f"10{list(ENDS).index(end)}"), JOURNAL.format(journal=str(journal)) + "time.sleep(1)\n" + ENDS[end])
     return journal
 
 
-@pytest.mark.parametrize("engine", ["mlops", "kernel"])
-@pytest.mark.parametrize("end", ENDS)
-def test_no_process_is_left_by_a_step(project, namespace, end, engine):
-    journal = strays(project, end)
-    process = project.start("run", "pipeline=demo", f"engine={engine}", before=namespace.enter)
-    wait_for(journal.exists, "the strays were started")
-    assert len([words for words in namespace.survivors().values() if words.startswith("sleep 100")]) == 4, "the test sees what it is about"
-    process.communicate(timeout=60)
-    assert process.returncode == (0 if end == "well" else 1)
-    nobody_is_left(namespace)
+def pipeline_of_strays(project, limit: str, ends: tuple[str, ...] = tuple(ENDS)) -> list[Path]:
+    "A pipeline of such steps, of which one has a time limit"
+    project.pipeline("\n".join(f"{end}: {{notebook: notebooks/{end}.ipynb, outs: {{result: result.json}}{f', timeout: {limit}' * (end == 'timeout')}}}" for end in ends))
+    return [strays(project, end) for end in ends]
+
+
+@pytest.mark.parametrize("engine", ["mlops", pytest.param("kernel", marks=pytest.mark.long)])
+def test_no_process_is_left_by_a_step(project, namespace, engine):
+    journals = pipeline_of_strays(project, "10s" if engine == "kernel" else "5s")
+    process = project.start("run", "pipeline=demo", f"engine={engine}", "executor.workers=4", "--json", before=namespace.inside(project.root))
+    for journal in journals:
+        wait_for(journal, process)
+    assert "sleep 1036" in namespace.processes().values(), "the test sees what it is about"
+    steps = json.loads(process.communicate(timeout=20)[0])["steps"]
+    assert {name: step["status"] for name, step in steps.items()} == {"well": "ran", "raised": "failed", "died": "failed", "timeout": "failed"}, steps
+    nobody_is_left(namespace, project)
 
 
 @pytest.mark.parametrize("what", ["SIGINT", "SIGTERM", "SIGKILL", "engine stop"])
 def test_no_process_is_left_by_a_run_that_is_cut_short(project, namespace, what):
-    journal = strays(project, "timeout")
-    project.edit("conf/pipeline/demo.yaml", "3s", "100s")
-    process = project.start("run", "pipeline=demo", before=namespace.enter)
-    wait_for(journal.exists, "the strays were started")
+    journal, = pipeline_of_strays(project, "100s", ("timeout",))
+    process = project.start("run", "pipeline=demo", before=namespace.inside(project.root))
+    wait_for(journal, process)
     if what == "engine stop":
-        assert project.start("engine", "stop", before=namespace.enter).wait(timeout=30) == 0
+        assert project.start("engine", "stop", before=namespace.inside(project.root)).wait(timeout=30) == 0
     else:
         os.kill(namespace.pid_of("mlops run"), signal.Signals[what])
-    process.communicate(timeout=30)
-    nobody_is_left(namespace)
-    if what == "engine stop":
-        assert not namespace.processes(), "the parent itself is gone, too"
+    process.communicate(timeout=10)
+    nobody_is_left(namespace, project)
+    assert what != "engine stop" or not namespace.processes(), "the parent itself is gone, too"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", ["well", "died", "SIGKILL"])
-def test_no_process_is_left_by_papermill(namespace, tmp_path, end):
+def test_no_process_is_left_by_papermill(project, namespace, tmp_path, end):
     journal = tmp_path / "journal"
     cells = STRAYS, JOURNAL.format(journal=str(journal)) + "time.sleep(1)\n" + ENDS.get(end, "time.sleep(1000)")
-    plain = Papermill(tmp_path / "strays", "mlops", *cells, before=namespace.enter)
-    wait_for(journal.exists, "the strays were started")
+    plain = Papermill(tmp_path / "strays", "mlops", *cells, before=namespace.inside(tmp_path / "strays"))
+    wait_for(journal, plain.process)
     if end == "SIGKILL":
         os.kill(namespace.pid_of("papermill"), signal.SIGKILL)
     plain.wait()
-    nobody_is_left(namespace)
+    nobody_is_left(namespace, project)
