@@ -353,6 +353,8 @@ subprocess.Popen("nohup sleep 1003 >/dev/null 2>&1 &", shell=True)
 import multiprocessing
 multiprocessing.get_context("spawn").Process(target=time.sleep, args=(1004,), daemon=True).start()
 multiprocessing.get_context("fork").Process(target=time.sleep, args=(1005,)).start()
+import threading
+threading.Thread(target=time.sleep, args=(1000,)).start()
 if (pid := os.fork()) == 0:  # a daemon as in the textbooks
     os.setsid()
     if os.fork() == 0:
