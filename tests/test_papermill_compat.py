@@ -1,7 +1,7 @@
 """Everything that papermill promises about executing a notebook holds with our engines too.
 
 Each test runs with the reference engine `kernel` and with the engine under test; `MLOPS_TEST_ENGINE` names another one.
-papermill's own tests about execution come with its wheel and run here with each engine as papermill's default. `EXPECTED` lists
+papermill's own tests about execution come with its wheel and run here with each engine as papermill's default. `EXPECTED` and `EXPECTED_WARM` list
 those that don't pass, and why; a test of theirs that fails without standing there, or stands there and passes, fails here.
 
 Of papermill's tests these don't run here, as they would not meet our engine: `test_engines.py` and `test_clientwrap.py` test
@@ -33,6 +33,9 @@ EXPECTED = {
     "TestBrokenNotebook2.test": "fails with papermill's own engine as well: its notebook imports what this IPython no longer has",
     "TestNotebookHelpers.test_start_timeout": "asks which arguments nbclient's engine gives to nbclient",
     "TestNotebookHelpers.test_default_start_timeout": "asks which arguments nbclient's engine gives to nbclient",
+}
+EXPECTED_WARM = {
+    "TestMidCellAutosave.test_end2end_autosave_slow_notebook": "counts the writes: ours writes at most once a second, not before and after each cell",
 }
 
 
@@ -175,7 +178,7 @@ def test_paths_are_relative_to_the_caller_and_cwd_is_the_cells(engine, tmp_path)
 
 
 def test_output_grows_while_the_notebook_runs(engine):
-    seen = "import json\nbook = json.load(open('out.ipynb'))\nprint([cell['metadata']['papermill']['status'] for cell in book['cells'][1:]])"
+    seen = "import json, time\ntime.sleep(2)  # it is written once a second\nbook = json.load(open('out.ipynb'))\nprint([cell['metadata']['papermill']['status'] for cell in book['cells'][1:]])"
     book = execute_notebook(written("x = 1", seen, "y = 2"), "out.ipynb", engine_name=engine, progress_bar=False)
     assert printed(book) == "['completed', 'completed', 'running', 'pending']\n"
 
@@ -320,4 +323,5 @@ def test_papermills_own_tests_of_execution(engine, tmp_path):
     failed = {f"{case.get('classname').rpartition('.')[2]}.{case.get('name')}": len(case) > 0 for case in cases}
     assert len(failed) >= 29, done.stdout + done.stderr
     wrong = {name for name, did in failed.items() if did}
-    assert wrong == set(EXPECTED), f"{sorted(wrong ^ set(EXPECTED))}\n{done.stdout[-4000:]}"
+    expected = {*EXPECTED, *(EXPECTED_WARM if engine == "mlops" else ())}
+    assert wrong == expected, f"{sorted(wrong ^ expected)}\n{done.stdout[-4000:]}"

@@ -63,7 +63,7 @@ def test_every_end_is_told_truly(project, engine):
     assert not list((project.root / ".mlops/tmp").iterdir()) and not list((project.root / ".mlops/leases").glob("*.json"))
 
 
-@pytest.mark.parametrize("engine, reason", [("mlops", "the warm parent was killed"), ("kernel", "its process was killed by SIGKILL")])
+@pytest.mark.parametrize("engine, reason", [("mlops", "was killed, and the step with it"), ("kernel", "its process was killed by SIGKILL")])
 def test_what_executes_the_notebook_is_killed(project, engine, reason):
     project.pipeline("killed: {notebook: notebooks/kills_runner_child.ipynb, outs: {result: result.json}}")
     run = project.json("run", "pipeline=demo", f"engine={engine}", code=1)
