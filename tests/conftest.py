@@ -29,6 +29,15 @@ class Project:
         (root / "conf/pipeline").mkdir(parents=True)
         shutil.copytree(NOTEBOOKS, root / "notebooks")
 
+    @classmethod
+    def of_repository(cls, root: Path) -> "Project":
+        "A copy of this repository's own project"
+        for name in ("mlops_kit", "conf", "nbs/steps"):
+            shutil.copytree(Path(__file__).parents[1] / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        project = object.__new__(cls)
+        project.root = root
+        return project
+
     def pipeline(self, text: str, name: str = "demo") -> None:
         "Write conf/pipeline/<name>.yaml from the steps in YAML"
         body = "".join(f"  {line}\n" for line in text.strip().splitlines())

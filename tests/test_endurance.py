@@ -41,8 +41,8 @@ NEEDED = {"plots": "matplotlib", "polars": "polars", "torch": "torch", "numpy": 
 
 
 def private_memory(pid: int) -> int:
-    "Bytes that a process shares with nobody or has changed"
-    return sum(int(number) for number in re.findall(r"^Private_\w+:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)) * 1024
+    "Bytes that a process has written and shares with nobody"
+    return int(re.search(r"^Private_Dirty:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1]) * 1024
 
 
 def state(pid: int, *folders: Path) -> dict:
