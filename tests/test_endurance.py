@@ -5,6 +5,7 @@
 import os
 import re
 import tempfile
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,7 +42,10 @@ NEEDED = {"plots": "matplotlib", "polars": "polars", "torch": "torch", "numpy": 
 
 
 def private_memory(pid: int) -> int:
-    "Bytes that a process has written and shares with nobody"
+    "Bytes that a process has written and shares with nobody, when its children are gone"
+    deadline = time.monotonic() + 5
+    while psutil.Process(pid).children() and time.monotonic() < deadline:
+        time.sleep(0.05)
     return int(re.search(r"^Private_Dirty:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1]) * 1024
 
 

@@ -57,7 +57,7 @@ NORMAL = [
     (r"(\d+(\.\d+)?|\?) ?(it/s|s/it)", "<rate>"),
     (r"\b\d+(\.\d+)?(e[-+]\d+)? ?(ns|[uμµ]s|ms|s|min)\b", "<time>"),
     (r"0x[0-9a-f]{6,}", "<address>"),
-    (r"[^\s\"']*/ipykernel_\d+/\d+\.py|<ipython-input-\d+-[0-9a-f]+>|(?<=\()\d+\.py(?=, line)", "<cell file>"),
+    (r"(?<![^\s\"'])[^\s\"']{,200}?/ipykernel_\d+/\d+\.py|<ipython-input-\d+-[0-9a-f]+>|(?<=\()\d+\.py(?=, line)", "<cell file>"),
 ]
 TIMES = {"start_time", "end_time", "duration"}
 
