@@ -41,15 +41,13 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.long
-
 REFERENCE = os.environ.get("MLOPS_TEST_REFERENCE", "kernel")
 ENGINE = os.environ.get("MLOPS_TEST_ENGINE", "mlops")
 CORPUS = Path(__file__).parent / "corpus"
 NAMES = sorted(path.stem for path in CORPUS.glob("*.ipynb"))
-AT_ONCE = 3
+AT_ONCE = 4
 # these come with extras, and are no error where they are absent
-OPTIONAL = "ipywidgets matplotlib numpy pandas polars sympy torch".split()
+OPTIONAL = "ipywidgets matplotlib numpy pandas polars sklearn sympy torch".split()
 
 NORMAL = [
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d([.,]\d+)?(\+\d\d:\d\d)?", "<moment>"),
