@@ -99,7 +99,7 @@ KINDS = {
 }
 NEEDED = ("matplotlib", "numpy", "pandas", "polars", "safetensors", "sklearn", "torch")
 WAYS = ("warm", "again", "fresh", "kernel")
-HEAD = "import json\nimport multiprocessing\ndef divmod_7(n):\n    return divmod(n, 7)\nfrom pathlib import Path\nKINDS_SO_FAR = set()\nBY_KERNELS = 'IPYTHONDIR JPY_PARENT_PID MLOPS_KERNEL_FOLDER KMP_DUPLICATE_LIB_OK KMP_INIT_AT_FORK PYDEVD_USE_FRAME_EVAL'.split()"
+HEAD = "import json\nimport multiprocessing\ndef divmod_7(n):\n    return divmod(n, 7)\nfrom pathlib import Path\nKINDS_SO_FAR = set()\nBY_KERNELS = 'IPYTHONDIR JPY_PARENT_PID MLOPS_KERNEL_FOLDER KMP_DUPLICATE_LIB_OK KMP_INIT_AT_FORK PYDEVD_USE_FRAME_EVAL _RJEM_MALLOC_CONF'.split()"
 
 
 def usable(names) -> list[str]:
@@ -182,16 +182,15 @@ def test_an_out_of_this_kind_is_the_same_in_every_way(each_kind, name):
 def test_random_notebooks_give_the_same_in_every_way(project):
     chance, names = random.Random(SEED), [name for name in usable(KINDS) if name != 'names']
     project.pipeline("\n".join(step_of(project, f"mix{number}", chance.sample(names, 8)) for number in range(12)))
-    done = in_every_way(project, "pipeline=demo")
+    done = in_every_way(project, "pipeline=demo", keep=True)
     different = {(step, out, way) for way in WAYS for step, outs in done[way].items() for out, digest in outs.items() if digest != done["kernel"][step][out]}
-    assert not different, f"with MLOPS_TEST_SEED={SEED}"
+    assert not different, f"with MLOPS_TEST_SEED={SEED}:\n" + "\n".join(difference(project.texts["kernel"][step][out], project.texts[way][step][out]) for step, out, way in sorted(different))
 
 
 @pytest.mark.long
 def test_the_flights_pipeline_gives_the_same_in_every_way(tmp_path):
     project = Project.of_repository(tmp_path / "project")
     done = in_every_way(project, "experiment=smoke")
-    report = {way: done[way].pop("report")["report"] for way in WAYS}  # it names the run
-    assert len(report) == len(WAYS) and {len(outs) for outs in done["warm"].values()} >= {1, 3}
+    assert len(done["warm"]) == 5
     for way in WAYS:
         assert done[way] == done["warm"], way
