@@ -10,6 +10,15 @@ from pathlib import Path
 import pytest
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
+PARAMETERS = 'from pathlib import Path\nresult: Path = Path("out/result.json")'
+
+
+def notebook(parameters: str, *sources: str) -> str:
+    "The text of a notebook: a cell of parameters, then these code cells"
+    cells = [{"cell_type": "code", "id": f"cell-{number}", "metadata": {}, "execution_count": None, "outputs": [], "source": source} for number, source in enumerate([parameters, *sources])]
+    cells[0]["metadata"]["tags"] = ["parameters"]
+    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    return json.dumps({"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5})
 
 
 class Project:
@@ -20,14 +29,29 @@ class Project:
         (root / "conf/pipeline").mkdir(parents=True)
         shutil.copytree(NOTEBOOKS, root / "notebooks")
 
+    @classmethod
+    def of_repository(cls, root: Path) -> "Project":
+        "A copy of this repository's own project"
+        for name in ("mlops_kit", "conf", "nbs/steps"):
+            shutil.copytree(Path(__file__).parents[1] / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        project = object.__new__(cls)
+        project.root = root
+        return project
+
     def pipeline(self, text: str, name: str = "demo") -> None:
         "Write conf/pipeline/<name>.yaml from the steps in YAML"
         body = "".join(f"  {line}\n" for line in text.strip().splitlines())
         (self.root / f"conf/pipeline/{name}.yaml").write_text(f"name: {name}\nsteps:\n{body}")
 
-    def start(self, *words: str, **environment: str) -> subprocess.Popen:
-        "Start `mlops` in a session of its own"
-        command = [Path(sys.executable).with_name("mlops"), *words]
+    def notebook(self, name: str, *sources: str, parameters: str = PARAMETERS) -> Path:
+        "Write notebooks/<name>.ipynb of a cell of parameters and these code cells"
+        path = self.root / f"notebooks/{name}.ipynb"
+        path.write_text(notebook(parameters, *sources))
+        return path
+
+    def start(self, *words: str, before: tuple[str, ...] = (), **environment: str) -> subprocess.Popen:
+        "Start `mlops`, or what the words before it start, in a session of its own"
+        command = [*before, Path(sys.executable).with_name("mlops"), *words]
         outer = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}  # where it is set, ipykernel leaves descriptors alone
         return subprocess.Popen(command, cwd=self.root, env=outer | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 

@@ -41,15 +41,13 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.long
-
 REFERENCE = os.environ.get("MLOPS_TEST_REFERENCE", "kernel")
 ENGINE = os.environ.get("MLOPS_TEST_ENGINE", "mlops")
 CORPUS = Path(__file__).parent / "corpus"
 NAMES = sorted(path.stem for path in CORPUS.glob("*.ipynb"))
-AT_ONCE = 3
+AT_ONCE = 4
 # these come with extras, and are no error where they are absent
-OPTIONAL = "ipywidgets matplotlib numpy pandas polars sympy torch".split()
+OPTIONAL = "ipywidgets matplotlib numpy pandas polars sklearn sympy torch".split()
 
 NORMAL = [
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d([.,]\d+)?(\+\d\d:\d\d)?", "<moment>"),
@@ -57,7 +55,7 @@ NORMAL = [
     (r"(\d+(\.\d+)?|\?) ?(it/s|s/it)", "<rate>"),
     (r"\b\d+(\.\d+)?(e[-+]\d+)? ?(ns|[uμµ]s|ms|s|min)\b", "<time>"),
     (r"0x[0-9a-f]{6,}", "<address>"),
-    (r"[^\s\"']*/ipykernel_\d+/\d+\.py|<ipython-input-\d+-[0-9a-f]+>|(?<=\()\d+\.py(?=, line)", "<cell file>"),
+    (r"(?<![^\s\"'])[^\s\"']{,200}?/ipykernel_\d+/\d+\.py|<ipython-input-\d+-[0-9a-f]+>|(?<=\()\d+\.py(?=, line)", "<cell file>"),
 ]
 TIMES = {"start_time", "end_time", "duration"}
 

@@ -1,7 +1,6 @@
 """The flights pipeline on real data, small: it runs, what it computes does not depend on the way it is started, and it is never stale."""
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,12 +21,7 @@ OUTS = {"weights": "model.safetensors", "metrics": "metrics.json", "history": "h
 @pytest.fixture(scope="module")
 def flights(tmp_path_factory):
     "A copy of this repository's project in which the smoke experiment has run"
-    root = tmp_path_factory.mktemp("flights") / "project"
-    wanted = ["mlops_kit", "conf", "nbs/steps"]
-    for name in wanted:
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    project = object.__new__(Project)
-    project.root = root
+    project = Project.of_repository(tmp_path_factory.mktemp("flights") / "project")
     project.run = project.json("run", "experiment=smoke")
     return project
 
