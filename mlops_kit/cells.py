@@ -8,7 +8,7 @@ the sockets between the two are left out. So the outputs are the same because th
 # %% auto #0
 __all__ = ['GATHER', 'Wire', 'Direct', 'Stream', 'aside', 'LocalKernel', 'CellsEngine', 'run_cells', 'serve']
 
-# %% ../nbs/07_cells.ipynb #d5f1259b
+# %% ../nbs/07_cells.ipynb #2dd08e0d
 import faulthandler, json, logging, os, select, sys, threading, time
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from jupyter_core.utils import ensure_event_loop
 from papermill.engines import papermill_engines
 
 from .kernel import CalmEngine, DirectClient, Watch, packed, run_work, unpacked
-from .process import show_figures
+from .process import meet_kernel
 
 # %% ../nbs/07_cells.ipynb #b5c8fd84
 class Wire(Session):
@@ -116,7 +116,7 @@ def aside() -> logging.Logger:
 # %% ../nbs/07_cells.ipynb #201bea75
 GATHER = 0.2  # seconds that printed text may wait for more
 
-# %% ../nbs/07_cells.ipynb #6ca2ea42
+# %% ../nbs/07_cells.ipynb #8250479b
 class LocalKernel:
     "A kernel that executes code in this process and thread"
 
@@ -129,7 +129,7 @@ class LocalKernel:
         self.kernel.shell_channel_thread = SimpleNamespace(parent_thread=threading.current_thread())
         self.kernel.shell.history_manager.enabled = False
         IPKernelApp.instance().kernel = self.kernel  # where `%matplotlib` and others look for it
-        show_figures()
+        meet_kernel()
         self.before = sys.stdout, sys.stderr
         self.streams = sys.stdout, sys.stderr = Stream(self.session, "stdout", 1), Stream(self.session, "stderr", 2)
         faulthandler.enable(file=sys.stderr.fileno())  # the log learns where a cell crashed
@@ -182,8 +182,9 @@ class LocalKernel:
 
     def close(self) -> None:
         "Give the streams back"
-        os.close(self.wake)
+        os.write(self.wake, b"!")  # closing would not do: a forked process may hold it as well
         self.listener.join()
+        os.close(self.wake)
         os.close(self.ended)
         faulthandler.disable()
         for stream in self.streams:

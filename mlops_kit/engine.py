@@ -10,7 +10,7 @@ __all__ = ['LOST', 'kernel_engine', 'mlops_engine', 'Work', 'Outcome', 'start_ch
            'read_journal', 'RemoteKernel', 'warm_engine', 'kernel_engine_class', 'threads_here', 'imports_of',
            'execute']
 
-# %% ../nbs/09_engine.ipynb #c42084f0
+# %% ../nbs/09_engine.ipynb #3468c705
 import json, os, re, signal, sys, tempfile, time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from .errors import death
-from .files import Files, change, to_json
+from .files import Files, change
 from .process import kill_tree
 from .warm import Child, connect
 
@@ -150,7 +150,7 @@ class Running:
 # %% ../nbs/09_engine.ipynb #f273e678
 LOST = "the process that had started the step was killed, and the step with it"
 
-# %% ../nbs/09_engine.ipynb #93083556
+# %% ../nbs/09_engine.ipynb #cff084c8
 def mark_unfinished(
     notebook: Path, # the executed notebook; its journal lies beside it
     error: str,
@@ -170,14 +170,15 @@ def mark_unfinished(
     if coded:
         temp = notebook.with_suffix(".part")
         change("write", temp)
-        temp.write_bytes(to_json(content, pretty=True))
+        with open(temp, "w", encoding="utf8") as file:
+            json.dump(content, file, indent=1, sort_keys=True)
         os.replace(temp, notebook)
 
-# %% ../nbs/09_engine.ipynb #fff70016
+# %% ../nbs/09_engine.ipynb #028b02da
 def read_journal(path: Path) -> dict:
     "The notebook that a journal tells of, with all outputs; {} when there is none"
     book = {}
-    for line in path.read_bytes().split(b"\n") if path.exists() else ():
+    for line in open(path, "rb") if path.exists() else ():
         with suppress(ValueError):  # torn by the child's death
             entry = json.loads(line)
             if "notebook" in entry:

@@ -10,7 +10,7 @@ __all__ = ['PATIENCE', 'PARTS', 'SPECS', 'SETTINGS', 'be_kernel', 'search_folder
            'fork_kernel', 'kernel_arguments', 'WarmProvisioner', 'modules_of', 'step_notebooks', 'modules_for',
            'lab_command', 'warm_up', 'nothing', 'lab']
 
-# %% ../nbs/40_jupyter.ipynb #55c5cb0e
+# %% ../nbs/40_jupyter.ipynb #18df6dcd
 import asyncio, logging, os, signal, sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,10 +26,10 @@ from .config import compose, find_project
 from .engine import imports_of, threads_here
 from .errors import ConfigError, MlopsError
 from .notebook import Notebook, read_notebook
-from .process import show_figures
+from .process import meet_kernel
 from .warm import HOME, Child, connect
 
-# %% ../nbs/40_jupyter.ipynb #0cf36b36
+# %% ../nbs/40_jupyter.ipynb #ca740615
 def be_kernel(
     work: dict, # `argv` of a kernel, and what `process.become` wants
     *_,         # the server has nothing to say, and the parent tells it when the kernel ends
@@ -45,7 +45,7 @@ def be_kernel(
     app.initialize(sys.argv[1:])
     for handler in early:
         handler.setStream(sys.stderr)
-    show_figures()
+    meet_kernel()
     app.start()
 
 # %% ../nbs/40_jupyter.ipynb #b30a8873

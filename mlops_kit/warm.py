@@ -297,7 +297,7 @@ def ask(
             path.unlink(missing_ok=True)
     return answers
 
-# %% ../nbs/08_warm.ipynb #83b658e0
+# %% ../nbs/08_warm.ipynb #a76621c7
 class Child:
     "A process that does what it was asked for, as its caller sees it"
 
@@ -318,7 +318,7 @@ class Child:
 
     def send(self, request: dict) -> None:
         "Say something to the child; when it is gone, `read` tells"
-        with suppress(BrokenPipeError, ConnectionResetError):
+        with suppress(OSError):
             self.lines.send(request)
 
     def read(
@@ -326,7 +326,7 @@ class Child:
         patience: float | None = None, # seconds
     ) -> dict | None:
         "What the child reports next, None when it has ended; TimeoutError when the patience is over"
-        while event := self.lines.read(patience):
+        while self.lines.connection.fileno() >= 0 and (event := self.lines.read(patience)):
             if event["event"] == "started":
                 self.pid = event["pid"]
             elif event["event"] == "exit":
