@@ -32,7 +32,7 @@ import json
 import multiprocessing
 import os
 import re
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from difflib import unified_diff
 from hashlib import sha256
 from importlib.util import find_spec
@@ -93,7 +93,8 @@ def executions(request, tmp_path_factory):
                 for role, engine in (("reference", REFERENCE), ("engine", ENGINE))
             ] for name in names
         }
-        pool.shutdown(cancel_futures=True)
+        for one in multiprocessing.active_children():  # also those that would never end
+            one.kill()
 
 
 # -- comparing ---------------------------------------------------------------------------------------------------------------
@@ -189,7 +190,9 @@ def test_both_engines_give_the_same(name, executions):
     needed = [word for word in OPTIONAL if re.search(rf"(import|from) {word}\b", (CORPUS / f"{name}.ipynb").read_text())]
     if absent := [word for word in needed if not find_spec(word)]:
         pytest.skip(f"without {', '.join(absent)}")
-    expected, got = (future.result(timeout=300) for future in executions[name])
+    for future, engine in zip(executions[name], (REFERENCE, ENGINE)):
+        assert not wait([future], timeout=100).not_done, f"{name}.ipynb has no end with {engine}"
+    expected, got = (future.result() for future in executions[name])
     if faults := compare(name, expected, got):
         pytest.fail("\n\n".join(faults), pytrace=False)
 

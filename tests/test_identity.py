@@ -28,7 +28,7 @@ KINDS = {
     "numpy_generator": "import numpy\nnumpy.random.default_rng(7).normal(size=20).tolist()",
     "torch_random": "import torch\n[torch.rand(20).tolist(), torch.initial_seed(), torch.randperm(20).tolist()]",
     "torch_layer": "import torch\n[one.tolist() for one in torch.nn.Linear(5, 3).parameters()]",
-    "torch_training": "import torch\nmodel = torch.nn.Sequential(torch.nn.Linear(50, 100), torch.nn.ReLU(), torch.nn.Dropout(0.5), torch.nn.Linear(100, 1))\noptimizer = torch.optim.Adam(model.parameters())\n"
+    "torch_training": "import torch\ntorch.set_num_threads(1)  # with several, one process in some dozens differs on a busy machine, with plain Python too\nmodel = torch.nn.Sequential(torch.nn.Linear(50, 100), torch.nn.ReLU(), torch.nn.Dropout(0.5), torch.nn.Linear(100, 1))\noptimizer = torch.optim.Adam(model.parameters())\n"
         "for _ in range(20):\n    loss = model(torch.randn(512, 50)).square().mean()\n    optimizer.zero_grad()\n    loss.backward()\n    optimizer.step()\n[loss.item(), model[0].weight.sum().item()]",
     "torch_loader": "import torch\nfrom torch.utils.data import DataLoader\n[batch.tolist() for batch in DataLoader(torch.arange(40), batch_size=8, shuffle=True, num_workers=2)]",
     "torch_saved": "import torch\nfrom safetensors.torch import save\nsave({'weights': torch.rand(10, 10)}).hex()",
