@@ -131,7 +131,7 @@ def _attempt(job: Job, attempt: int) -> dict:
 # %% ../nbs/21_execution.ipynb #094e50bd
 INTERRUPTED = "interrupted"  # why a step was stopped that is to run again
 
-# %% ../nbs/21_execution.ipynb #1e40ddc8
+# %% ../nbs/21_execution.ipynb #8d2296a7
 def _work(job: Job, folder: Path) -> Work:
     "What the engine is told"
     prepared, config, run = job.prepared, job.plan.pipeline.config, job.run
@@ -141,9 +141,11 @@ def _work(job: Job, folder: Path) -> Work:
     environment = variables(job.plan.pipeline.project, prepared.env["threads"], tuple(config["pass_env"]))
     environment |= tracking.variables(job.mode, config["tracking"].get("project") or job.plan.pipeline.name, run.id, job.name, run.folder, run.folder / "config.json")
     environment |= {"MLOPS_RUN": run.id, "MLOPS_STEP": job.name}
+    named = config.tree.get("warm", "auto")
+    preload = tuple(sorted(prepared.code.modules)) if named == "auto" else tuple(named)
     return Work(
         str(inside / "step.ipynb"), str(inside / "executed.ipynb"), str(run.folder / f"{job.name}.log"), str(folder), prepared.inject, environment,
-        seed_code(prepared.seed, prepared.code.packages), config["engine"], prepared.step.timeout, prepared.env["threads"], tuple(sorted(prepared.code.modules)),
+        seed_code(prepared.seed, prepared.code.packages), config["engine"], prepared.step.timeout, prepared.env["threads"], preload,
     )
 
 # %% ../nbs/21_execution.ipynb #65c04731
