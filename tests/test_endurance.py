@@ -99,7 +99,7 @@ def test_a_thousand_notebooks_leave_no_trace(project, own_folders, kinds):
 
     serve(range(WARM_UP))
     parent = parent_of(project)
-    before, memory = state(parent["pid"], *own_folders), [private_memory(parent["pid"])]
+    memory, before = [private_memory(parent["pid"])], state(parent["pid"], *own_folders)
     for begin in range(WARM_UP, NUMBER, 100):
         serve(range(begin, min(begin + 100, NUMBER)))
         memory.append(private_memory(parent["pid"]))
@@ -122,7 +122,7 @@ def test_a_run_of_many_steps_leaves_no_trace(project, own_folders):
 
     run(0, WARM_UP)
     parent = parent_of(project)
-    before, memory = state(parent["pid"], *own_folders), private_memory(parent["pid"])
+    memory, before = private_memory(parent["pid"]), state(parent["pid"], *own_folders)
     run(WARM_UP, 120)
     after = parent_of(project)
     assert (after["pid"], after["served"], after["running"]) == (parent["pid"], 120, 0)
