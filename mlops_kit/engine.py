@@ -65,7 +65,7 @@ def start_child(
         notice(f"no warm parent ({error}): the step runs in a fresh process")
         return Child(call, told)
 
-# %% ../nbs/09_engine.ipynb #db0abe41
+# %% ../nbs/09_engine.ipynb #748f6d17
 class Deadline:
     "When a child's time is over"
 
@@ -79,16 +79,17 @@ class Deadline:
         child: Child,
         patience: float = 3600, # seconds, at most
     ) -> dict | None:
-        "What the child reports next, None when it has ended; TimeoutError when the patience is over, or the child was sent a signal"
+        "What the child reports next, None when it has ended; TimeoutError when the patience is over, or a signal is due"
+        self._act(child)
         left = self.signals[0][0] - time.monotonic() if self.signals else patience
-        try:
-            return child.read(max(0.001, min(left, patience)))
-        except TimeoutError:
-            if self.signals and time.monotonic() >= self.signals[0][0] and child.pid:
-                self.passed, number = True, self.signals.pop(0)[1]
-                with suppress(ProcessLookupError):
-                    kill_tree(child.pid) if number == signal.SIGKILL else os.kill(child.pid, number)
-            raise
+        return child.read(max(0.001, min(left, patience)))
+
+    def _act(self, child: Child) -> None:
+        "Send the signal that is due"
+        if self.signals and time.monotonic() >= self.signals[0][0] and child.pid:
+            self.passed, number = True, self.signals.pop(0)[1]
+            with suppress(ProcessLookupError):
+                kill_tree(child.pid) if number == signal.SIGKILL else os.kill(child.pid, number)
 
 # %% ../nbs/09_engine.ipynb #86ac5434
 class Running:

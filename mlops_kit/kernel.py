@@ -10,7 +10,7 @@ __all__ = ['OUTPUT_LIMIT', 'DIE_WITH_PARENT', 'KernelManager', 'Watch', 'as_outp
            'Ended', 'is_ours', 'KernelEngine', 'DirectClient', 'packed', 'unpacked', 'CalmManager', 'CalmEngine',
            'unfinished', 'run_work', 'run_notebook']
 
-# %% ../nbs/06_kernel.ipynb #d0fba0eb
+# %% ../nbs/06_kernel.ipynb #1ac03931
 import json, os, signal, sys, time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
@@ -31,6 +31,7 @@ from papermill import execute_notebook
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, NBClientEngine, NotebookExecutionManager
 from papermill.exceptions import PapermillExecutionError
+from papermill.iorw import papermill_io
 from papermill.log import logger
 from traitlets import Any
 
@@ -66,8 +67,8 @@ class Watch:
         if self.journal:
             self.journal.write(json.dumps(what).encode() + b"\n")
 
-# %% ../nbs/06_kernel.ipynb #2eded96a
-OUTPUT_LIMIT = 32 * 2**20  # bytes, about, that one cell may leave in a notebook
+# %% ../nbs/06_kernel.ipynb #a94a0b2f
+OUTPUT_LIMIT = 16 * 2**20  # bytes, about, that one cell may leave in a notebook
 _FIELDS = {"stream": ("name", "text"), "display_data": ("data", "metadata"), "execute_result": ("data", "metadata", "execution_count"), "error": ("ename", "evalue", "traceback")}
 
 # %% ../nbs/06_kernel.ipynb #e667cca6
@@ -289,7 +290,7 @@ def unpacked(message: dict) -> dict:
     timed = lambda header: {**header, "date": datetime.fromisoformat(header["date"])} if header else {}
     return {**message, "header": timed(message["header"]), "parent_header": timed(message["parent_header"]), "buffers": [b64decode(one) for one in message["buffers"]]}
 
-# %% ../nbs/06_kernel.ipynb #394dd3f0
+# %% ../nbs/06_kernel.ipynb #4c514d75
 class CalmManager(NotebookExecutionManager):
     "papermill's manager, that writes the notebook no more often than a person can look"
     due, stale = 0.0, False
@@ -313,9 +314,11 @@ class CalmManager(NotebookExecutionManager):
     def settle(self) -> None:
         "Write the notebook if it has changed and was not written just now"
         begun = time.monotonic()
-        if self.stale and (self.end_time or begun > self.due):
+        if self.end_time:
             super().save()
-            self.due, self.stale = begun + max(1, 20 * (time.monotonic() - begun)), False
+        elif self.stale and begun > self.due and self.output_path:
+            papermill_io.write(json.dumps(self.nb), self.output_path)
+            self.last_save_time, self.due, self.stale = self.now(), begun + max(1, 20 * (time.monotonic() - begun)), False
 
 # %% ../nbs/06_kernel.ipynb #0fdb92ef
 class CalmEngine(Engine):

@@ -55,7 +55,7 @@ def _packages(
     "What is installed, and since when"
     return sorted((one.name, one.stat().st_mtime_ns) for one in os.scandir(site) if one.name.endswith((".dist-info", ".pth")))
 
-# %% ../nbs/08_warm.ipynb #35c0e409
+# %% ../nbs/08_warm.ipynb #42e55c33
 class Preload:
     "Third-party modules that are imported before they are needed"
 
@@ -67,7 +67,7 @@ class Preload:
         show, warnings.showwarning = warnings.showwarning, self.heard
         for name in names:
             if name not in self.seen and self.is_installed(name.partition(".")[0]):
-                with suppress(BaseException):  # also a module that wants to leave
+                with suppress(BaseException), _shell().builtin_trap:  # also a module that wants to leave
                     import_module(name)
             self.seen.add(name)
         warnings.showwarning = show
@@ -92,6 +92,13 @@ class Preload:
         for name in self.loud:
             if not hasattr(sys.modules.get(name), "__path__"):
                 sys.modules.pop(name, None)
+
+# %% ../nbs/08_warm.ipynb #ce2f24b8
+def _shell():
+    "Where modules that look for a kernel while they are imported find one"
+    from IPython import get_ipython
+
+    return get_ipython()
 
 # %% ../nbs/08_warm.ipynb #c9dd479f
 class Parent:
@@ -206,18 +213,19 @@ def main() -> None:
     sys.path.remove(str(HOME.parent))
     Parent(socket.socket(fileno=os.dup(0)), IDLE).serve()
 
-# %% ../nbs/08_warm.ipynb #c90a02a5
+# %% ../nbs/08_warm.ipynb #bbd5577b
 def rehearse() -> None:
     "Import the engine and what it imports later"
     from nbformat import validate
     from nbformat.v4 import new_notebook
 
-    for name in ("mlops_kit.cells", *LATER):
+    for name in LATER:
         import_module(name)
+    import_module("mlops_kit.cells").make_kernel()
     validate(new_notebook())  # compiles the schema
 
-# %% ../nbs/08_warm.ipynb #488debf3
-LATER = ("IPython.core.completerlib", "IPython.core.logger", "IPython.core.oinspect", "IPython.utils.wildcard", "sqlite3", "tornado.platform.asyncio")
+# %% ../nbs/08_warm.ipynb #82612f78
+LATER = ("ipykernel.ipkernel", "tornado.platform.asyncio")
 
 # %% ../nbs/08_warm.ipynb #06e9d11f
 def alone() -> None:
