@@ -8,8 +8,8 @@ the sockets between the two are left out. So the outputs are the same because th
 # %% auto #0
 __all__ = ['GATHER', 'Wire', 'Direct', 'Stream', 'aside', 'make_kernel', 'LocalKernel', 'CellsEngine', 'run_cells', 'serve']
 
-# %% ../nbs/07_cells.ipynb #acadc95d
-import asyncio, faulthandler, json, logging, os, select, sys, threading, time
+# %% ../nbs/07_cells.ipynb #0aaa4723
+import asyncio, json, logging, os, select, sys, threading, time
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -136,7 +136,7 @@ def make_kernel() -> IPythonKernel:
     IPKernelApp.instance().kernel = kernel  # where `%matplotlib` and others look for it
     return kernel
 
-# %% ../nbs/07_cells.ipynb #b2f20dd8
+# %% ../nbs/07_cells.ipynb #505b17ff
 class LocalKernel:
     "A kernel that executes code in this process and thread"
 
@@ -148,7 +148,6 @@ class LocalKernel:
         self.shell_channel = SimpleNamespace(send=self.sent.append)  # where nbclient sends the state of widgets
         self.before = sys.stdout, sys.stderr
         self.streams = sys.stdout, sys.stderr = Stream(self.session, "stdout", 1), Stream(self.session, "stderr", 2)
-        faulthandler.enable(file=sys.stderr.fileno())  # the log learns where a cell crashed
         self.ended, self.wake = os.pipe2(os.O_CLOEXEC)
         self.listener = threading.Thread(target=self.listen, daemon=True, name="streams")
         self.listener.start()
@@ -208,7 +207,6 @@ class LocalKernel:
         self.listener.join()
         os.close(self.wake)
         os.close(self.ended)
-        faulthandler.disable()
         for stream in self.streams:
             stream.close()
         sys.stdout, sys.stderr = self.before

@@ -112,16 +112,28 @@ def variables(
     }
     return passed | fixed | {name: str(threads) for name in _THREADS}
 
-# %% ../nbs/11_environment.ipynb #eb95c968
-_SEEDS = {"numpy": "import numpy; numpy.random.seed({seed} % 2**32)", "torch": "import torch; torch.manual_seed({seed})"}
+# %% ../nbs/11_environment.ipynb #6f73ef00
+_SEEDS = {"random": "random.seed({seed})", "numpy": "numpy.random.seed({seed} % 2**32)", "torch": "torch.manual_seed({seed})"}
+_SEED = """def seed_all():
+    from importlib import import_module
+    for name in {modules}:
+        try:
+            import_module(name)
+        except Exception:
+            pass
+{seeds}
+seed_all()
+del seed_all"""
 
-# %% ../nbs/11_environment.ipynb #9be0e769
+# %% ../nbs/11_environment.ipynb #2fe12d0f
 def seed_code(
     seed: int,
-    modules: frozenset[str], # top-level modules that the step imports
+    modules: frozenset[str], # that the step imports, dotted
 ) -> str:
-    "Python code that seeds the usual generators"
-    return "\n".join([f"import random; random.seed({seed}); del random", *(f"{code.format(seed=seed)}; del {name}" for name, code in _SEEDS.items() if name in modules)])
+    "Python code that imports modules and seeds the usual generators"
+    tops = {"random", *(one.partition(".")[0] for one in modules)}
+    seeds = [f"    import {name}; {code.format(seed=seed)}" for name, code in _SEEDS.items() if name in tops]
+    return _SEED.format(modules=sorted(modules), seeds="\n".join(seeds))
 
 # %% ../nbs/11_environment.ipynb #7cc10a57
 def env_key(

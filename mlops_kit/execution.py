@@ -131,7 +131,7 @@ def _attempt(job: Job, attempt: int) -> dict:
 # %% ../nbs/21_execution.ipynb #094e50bd
 INTERRUPTED = "interrupted"  # why a step was stopped that is to run again
 
-# %% ../nbs/21_execution.ipynb #8d2296a7
+# %% ../nbs/21_execution.ipynb #8467f1cb
 def _work(job: Job, folder: Path) -> Work:
     "What the engine is told"
     prepared, config, run = job.prepared, job.plan.pipeline.config, job.run
@@ -145,7 +145,7 @@ def _work(job: Job, folder: Path) -> Work:
     preload = tuple(sorted(prepared.code.modules)) if named == "auto" else tuple(named)
     return Work(
         str(inside / "step.ipynb"), str(inside / "executed.ipynb"), str(run.folder / f"{job.name}.log"), str(folder), prepared.inject, environment,
-        seed_code(prepared.seed, prepared.code.packages), config["engine"], prepared.step.timeout, prepared.env["threads"], preload,
+        seed_code(prepared.seed, prepared.code.modules), config["engine"], prepared.step.timeout, prepared.env["threads"], preload,
     )
 
 # %% ../nbs/21_execution.ipynb #65c04731

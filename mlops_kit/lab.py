@@ -64,7 +64,7 @@ class LabProgress(Progress):
         "The steps as they are now"
         return html_table(["step", "", "", "why"], [[escape(name), badge(status), escape(how), escape(why)] for name, (status, why, how) in self.rows.items()])
 
-# %% ../nbs/42_lab.ipynb #b663cb8c
+# %% ../nbs/42_lab.ipynb #694929ed
 def open_step(
     shell,                     # IPython's shell, whose namespace gets the parameters
     name: str,                 # of the step
@@ -77,7 +77,7 @@ def open_step(
     folder = _enter(plan, name, _records(plan, name))
     prepared = plan.prepared[name]
     Injection(shell, prepared.notebook, prepared.inject)
-    shell.run_code(compile(seed_code(prepared.seed, prepared.code.packages), "seeds", "exec"))
+    shell.run_code(compile(seed_code(prepared.seed, prepared.code.modules), "seeds", "exec"))
     return folder
 
 # %% ../nbs/42_lab.ipynb #25189926
