@@ -259,6 +259,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'mlops_kit.jupyter.kernel_arguments': ('jupyter.html#kernel_arguments', 'mlops_kit/jupyter.py'),
                                    'mlops_kit.jupyter.lab': ('jupyter.html#lab', 'mlops_kit/jupyter.py'),
                                    'mlops_kit.jupyter.lab_command': ('jupyter.html#lab_command', 'mlops_kit/jupyter.py'),
+                                   'mlops_kit.jupyter.meet_kernel': ('jupyter.html#meet_kernel', 'mlops_kit/jupyter.py'),
                                    'mlops_kit.jupyter.modules_for': ('jupyter.html#modules_for', 'mlops_kit/jupyter.py'),
                                    'mlops_kit.jupyter.modules_of': ('jupyter.html#modules_of', 'mlops_kit/jupyter.py'),
                                    'mlops_kit.jupyter.nothing': ('jupyter.html#nothing', 'mlops_kit/jupyter.py'),

@@ -55,12 +55,12 @@ def _packages(
     "What is installed, and since when"
     return sorted((one.name, one.stat().st_mtime_ns) for one in os.scandir(site) if one.name.endswith((".dist-info", ".pth")))
 
-# %% ../nbs/08_warm.ipynb #42e55c33
+# %% ../nbs/08_warm.ipynb #c6177763
 class Preload:
     "Third-party modules that are imported before they are needed"
 
     def __init__(self):
-        self.seen, self.loud = set(), set()  # names of modules: tried, and those that warned
+        self.seen, self.loud = set(), {"tqdm.autonotebook"}  # names of modules: tried, and those that warn (this one is silenced by tqdm.auto)
 
     def __call__(self, names: list[str]) -> None:
         "Import what was not imported yet; what can't be imported is the notebook's business"
