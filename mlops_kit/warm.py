@@ -36,7 +36,7 @@ def runtime_folder() -> Path:
 # %% ../nbs/08_warm.ipynb #55539cda
 HOME = Path(files.__file__).parent  # of the kit's own code
 
-# %% ../nbs/08_warm.ipynb #54017793
+# %% ../nbs/08_warm.ipynb #e8a3b145
 def identity(
     threads: int, # of a step: OpenMP reads its number when it is loaded
 ) -> str:
@@ -44,7 +44,7 @@ def identity(
     site = Path(sysconfig.get_path("purelib"))
     packages = _packages(site, site.stat().st_mtime_ns)
     own = [str(HOME)] + sorted((one.name, one.stat().st_mtime_ns, one.stat().st_size) for one in os.scandir(HOME) if one.name.endswith(".py"))
-    return blake2b(to_json([sys.executable, sys.version, packages, own, threads]), digest_size=10).hexdigest()
+    return blake2b(to_json([sys.prefix, os.path.realpath(sys.executable), sys.version, packages, own, threads]), digest_size=10).hexdigest()
 
 # %% ../nbs/08_warm.ipynb #3cdc067b
 @lru_cache(1)
