@@ -55,7 +55,7 @@ def _packages(
     "What is installed, and since when"
     return sorted((one.name, one.stat().st_mtime_ns) for one in os.scandir(site) if one.name.endswith((".dist-info", ".pth")))
 
-# %% ../nbs/08_warm.ipynb #c6177763
+# %% ../nbs/08_warm.ipynb #43c1569f
 class Preload:
     "Third-party modules that are imported before they are needed"
 
@@ -89,7 +89,7 @@ class Preload:
 
     def forget_loud(self) -> None:
         "Let a notebook import such modules itself, and so hear them; packages stay, as others hold on to their parts"
-        for name in self.loud:
+        for name in self.loud - {"__main__"}:
             if not hasattr(sys.modules.get(name), "__path__"):
                 sys.modules.pop(name, None)
 
