@@ -57,19 +57,19 @@ def meet_kernel() -> None:
         pyplot.install_repl_displayhook()
         _enable_matplotlib_integration()
 
-# %% ../nbs/40_jupyter.ipynb #fa804097
+# %% ../nbs/40_jupyter.ipynb #1983c87f
 def forget_kernel() -> None:
     "Leave the kernel object that the parent has made, with all that was told about it"
     from ipykernel.ipkernel import IPythonKernel
     from ipykernel.kernelapp import IPKernelApp
     from ipykernel.zmqshell import ZMQInteractiveShell
-    from matplotlib_inline.config import InlineBackend
 
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         pyplot.uninstall_repl_displayhook()
     if inline := sys.modules.get("matplotlib_inline.backend_inline"):
         inline.configure_inline_support.current_backend = "unset"
-    for one in (IPKernelApp, IPythonKernel, ZMQInteractiveShell, InlineBackend):
+        inline.InlineBackend.clear_instance()
+    for one in (IPKernelApp, IPythonKernel, ZMQInteractiveShell):
         one.clear_instance()
 
 # %% ../nbs/40_jupyter.ipynb #b30a8873
