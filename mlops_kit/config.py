@@ -92,13 +92,13 @@ def _nearest(
         tree = tree[name]
     return f"override '{found[1]}': " + unknown(f"key in {'.'.join(parents) or 'the configuration'}", last, tree)
 
-# %% ../nbs/03_config.ipynb #a0b4f4fe
+# %% ../nbs/03_config.ipynb #7d991c5f
 def _words(error: Exception, overrides: list[str]) -> str:
     "What Hydra, OmegaConf or YAML complained about, as one paragraph"
     causes = [error]
     while (cause := causes[-1].__cause__) and str(cause) not in str(error):
         causes.append(cause)
-    text = " ".join(" ".join(str(one).split()) for one in causes)
+    text = " ".join(" ".join(str(one).partition("Config search path:")[0].split()) for one in causes)
     return f"the configuration can't be composed (overrides: {' '.join(overrides) or 'none'}): {text}"
 
 # %% ../nbs/03_config.ipynb #81d0c722
