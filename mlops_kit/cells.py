@@ -8,7 +8,7 @@ the sockets between the two are left out. So the outputs are the same because th
 # %% auto #0
 __all__ = ['GATHER', 'Wire', 'Direct', 'Stream', 'aside', 'make_kernel', 'LocalKernel', 'CellsEngine', 'run_cells', 'serve']
 
-# %% ../nbs/07_cells.ipynb #0aaa4723
+# %% ../nbs/07_cells.ipynb #56ae354f
 import asyncio, json, logging, os, select, sys, threading, time
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
@@ -25,7 +25,8 @@ from jupyter_core.utils import ensure_event_loop
 from papermill.engines import papermill_engines
 from traitlets.config import Config
 
-from .kernel import CalmEngine, DirectClient, Watch, packed, run_work, unpacked
+from .kernel import CalmEngine, DirectClient, for_client, run_work
+from .process import packed, unpacked
 
 # %% ../nbs/07_cells.ipynb #2baa0c84
 class Wire(Session):
@@ -136,7 +137,7 @@ def make_kernel() -> IPythonKernel:
     IPKernelApp.instance().kernel = kernel  # where `%matplotlib` and others look for it
     return kernel
 
-# %% ../nbs/07_cells.ipynb #505b17ff
+# %% ../nbs/07_cells.ipynb #6938e7c8
 class LocalKernel:
     "A kernel that executes code in this process and thread"
 
@@ -180,7 +181,7 @@ class LocalKernel:
         await self._execute(request)
         while self.sent:
             self.receive(self.sent.pop(0))
-        return self.reply
+        return self.session.reply
 
     def receive(self, message: dict) -> None:
         "Take the new state of a widget"
@@ -198,7 +199,6 @@ class LocalKernel:
             for stream in self.streams:
                 stream.flush()
             self.session.send(None, "execute_reply", failure, request)
-        self.reply = self.session.reply
         kernel._publish_status("idle", "shell", parent=request)
 
     def close(self) -> None:
@@ -211,14 +211,13 @@ class LocalKernel:
             stream.close()
         sys.stdout, sys.stderr = self.before
 
-# %% ../nbs/07_cells.ipynb #0418b7b8
+# %% ../nbs/07_cells.ipynb #42692788
 class CellsEngine(CalmEngine):
     "Executes the cells in the process of the caller"
 
     @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name, log_output=False, stdout_file=None, stderr_file=None, watch=None, **_):
-        client = DirectClient(nb_man, kernel=LocalKernel, kernel_name=kernel_name, watch=watch or Watch(), log=aside(), log_output=log_output, stdout_file=stdout_file, stderr_file=stderr_file)
-        return client.execute()
+    def execute_managed_notebook(cls, nb_man, kernel_name, **options):
+        return DirectClient(nb_man, kernel=LocalKernel, kernel_name=kernel_name, log=aside(), **for_client(options)).execute()
 
 # %% ../nbs/07_cells.ipynb #14af10e4
 papermill_engines.register("cells", CellsEngine)

@@ -10,7 +10,7 @@ __all__ = ['LOST', 'kernel_engine', 'mlops_engine', 'Work', 'Outcome', 'start_ch
            'read_journal', 'RemoteKernel', 'warm_engine', 'kernel_engine_class', 'threads_here', 'imports_of',
            'execute']
 
-# %% ../nbs/09_engine.ipynb #3468c705
+# %% ../nbs/09_engine.ipynb #cffb0e2a
 import json, os, re, signal, sys, tempfile, time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from .errors import death
 from .files import Files, change
-from .process import kill_tree
+from .process import kill_tree, packed, unpacked
 from .warm import Child, connect
 
 # %% ../nbs/09_engine.ipynb #481b1eaf
@@ -202,7 +202,7 @@ class _Reference:
             raise AttributeError(name)  # so that it can be copied
         return getattr(self.find(), name)
 
-# %% ../nbs/09_engine.ipynb #75e74430
+# %% ../nbs/09_engine.ipynb #90057708
 class RemoteKernel:
     "A kernel in a child: it gets requests and sends messages"
 
@@ -214,17 +214,19 @@ class RemoteKernel:
         timeout: float | None,           # seconds for one cell
     ):
         from jupyter_client.session import Session
-        from mlops_kit.kernel import packed, unpacked
 
-        self.child, self.deliver, self.settle, self.timeout, self.unpacked, self.session = child, deliver, settle, timeout, unpacked, Session(key=b"unused")
-        self.send = lambda message: child.send(packed(message))
+        self.child, self.deliver, self.settle, self.timeout, self.session = child, deliver, settle, timeout, Session(key=b"unused")
         self.shell_channel = self  # where nbclient sends the state of widgets
         self.language_info = self._until("ready", Deadline(None))["language_info"]
+
+    def send(self, message: dict) -> None:
+        "To the child"
+        self.child.send(packed(message))
 
     def execute(self, request: dict) -> dict:
         "Execute code and deliver what it says; the reply"
         self.send(request)
-        return self.unpacked(self._until("reply", Deadline(self.timeout))["message"])
+        return unpacked(self._until("reply", Deadline(self.timeout))["message"])
 
     def _until(self, kind: str, deadline: Deadline) -> dict:
         "Deliver messages until an event of this kind comes; DeadKernelError when it can't come"
@@ -238,7 +240,7 @@ class RemoteKernel:
                 self._raise(event or {}, deadline)
             if event["event"] == kind:
                 return event
-            self.deliver(self.unpacked(event["message"]))
+            self.deliver(unpacked(event["message"]))
 
     def _raise(self, event: dict, deadline: Deadline) -> None:
         from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -255,12 +257,12 @@ class RemoteKernel:
                 pass
         self.child.close()
 
-# %% ../nbs/09_engine.ipynb #a222c584
+# %% ../nbs/09_engine.ipynb #2f4f6250
 @cache
 def warm_engine() -> type:
     "The engine behind `papermill --engine mlops`, made when papermill is there"
     from papermill.log import logger
-    from mlops_kit.kernel import CalmEngine, DirectClient, KernelEngine, Watch, is_ours
+    from mlops_kit.kernel import CalmEngine, DirectClient, KernelEngine, for_client, is_ours
 
     class WarmEngine(CalmEngine):
         "Executes the cells in a fork of the warm parent"
@@ -271,13 +273,13 @@ def warm_engine() -> type:
             return engine.execute_notebook(nb, kernel_name, *args, **options)
 
         @classmethod
-        def execute_managed_notebook(cls, nb_man, kernel_name, log_output=False, stdout_file=None, stderr_file=None, execution_timeout=None, **_):
+        def execute_managed_notebook(cls, nb_man, kernel_name, execution_timeout=None, **options):
             with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
                 work = Work("", "", f"{folder}/log", os.getcwd(), environment=dict(os.environ), threads=threads_here(), preload=tuple(imports_of(nb_man.nb)))
                 child = start_child("mlops_kit.cells:serve", work, lambda text: print(text, file=sys.stderr))
                 settle = nb_man.settle if nb_man.autosave_cell_every else lambda: None
                 kernel = lambda deliver: RemoteKernel(child, deliver, settle, execution_timeout)
-                DirectClient(nb_man, kernel=kernel, kernel_name=kernel_name, watch=Watch(), log=logger, log_output=log_output, stdout_file=stdout_file, stderr_file=stderr_file).execute()
+                DirectClient(nb_man, kernel=kernel, kernel_name=kernel_name, log=logger, **for_client(options)).execute()
 
     return WarmEngine
 

@@ -22,12 +22,11 @@ from xml.etree import ElementTree
 
 import nbformat
 import pytest
-
-pytestmark = pytest.mark.long
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from papermill import PapermillExecutionError, execute_notebook
 from papermill.iorw import load_notebook_node
 
+pytestmark = pytest.mark.long
 ENGINE = os.environ.get("MLOPS_TEST_ENGINE", "mlops")
 EXPECTED = {
     "TestBrokenNotebook2.test": "fails with papermill's own engine as well: its notebook imports what this IPython no longer has",
