@@ -49,17 +49,17 @@ class Lines:
                 return None
             self.rest += more
 
-# %% ../nbs/04_process.ipynb #f2e46880
+# %% ../nbs/04_process.ipynb #94c04517
 def packed(message: dict) -> dict:
-    "A message of a kernel as JSON values"
-    timed = lambda header: {**header, "date": header["date"].isoformat()} if header else {}
-    return {**message, "header": timed(message["header"]), "parent_header": timed(message["parent_header"]), "buffers": [b64encode(one).decode() for one in message.get("buffers", [])]}
+    "A message of a kernel as JSON values; of the message that it answers only the id"
+    header, answered = {**message["header"], "date": message["header"]["date"].isoformat()}, message["parent_header"].get("msg_id")
+    return {**message, "header": header, "parent_header": {"msg_id": answered}, "buffers": [b64encode(one).decode() for one in message.get("buffers", [])]}
 
-# %% ../nbs/04_process.ipynb #cc3c0521
+# %% ../nbs/04_process.ipynb #2c5ea3d8
 def unpacked(message: dict) -> dict:
-    "What `packed` was given"
-    timed = lambda header: {**header, "date": datetime.fromisoformat(header["date"])} if header else {}
-    return {**message, "header": timed(message["header"]), "parent_header": timed(message["parent_header"]), "buffers": [b64decode(one) for one in message["buffers"]]}
+    "The message again"
+    header = {**message["header"], "date": datetime.fromisoformat(message["header"]["date"])}
+    return {**message, "header": header, "buffers": [b64decode(one) for one in message["buffers"]]}
 
 # %% ../nbs/04_process.ipynb #7a502059
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2): the signal when the parent dies; orphans below become children
