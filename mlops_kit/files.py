@@ -182,16 +182,22 @@ def alive(
     now = owner()
     return who.get("boot") == now["boot"] and who.get("start") is not None and _start_time(who["pid"]) == who["start"]
 
-# %% ../nbs/01_files.ipynb #933c6399
+# %% ../nbs/01_files.ipynb #5ae7f7e2
 @contextmanager
 def locked(
-    path: Path,  # the lock file
-) -> Iterator[None]:
-    "Hold a lock that ends with the process at the latest"
+    path: Path,           # the lock file
+    shared: bool = False, # with all others that share it
+    wait: bool = True,    # until it is free
+) -> Iterator[bool]:
+    "Hold a lock that ends with the process at the latest; False where it is not free and nobody wants to wait"
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+            held = True
+        except BlockingIOError:
+            held = False
+        yield held
 
 # %% ../nbs/01_files.ipynb #7e701b47
 def _holder(path: Path) -> dict:
