@@ -3,16 +3,19 @@
 Modules:
 
 - `mlops_kit.again`: Execute a recorded step once more, out of nothing but its record
+- `mlops_kit.causes`: Why a result comes out differently: the usual suspects in a piece of code
 - `mlops_kit.cells`: The cells of one notebook in this very process, with the outputs that a Jupyter kernel would give
 - `mlops_kit.cli`: `mlops`: the command table
 - `mlops_kit.closure`: All the code that the result of a step may depend on
 - `mlops_kit.config`: Find the project and compose its configuration: the same for the command line, a notebook and the library
+- `mlops_kit.disturbance`: Change what must not matter: time zone, home, user, order of folders, number of processors, clock, memory
 - `mlops_kit.engine`: Execute one notebook in a process of its own, watch it, and say truly how it ended
 - `mlops_kit.environment`: Everything besides code and data that may influence a result: how it is fixed, and how it is told
 - `mlops_kit.errors`: What can go wrong, said so that a person can act on it
 - `mlops_kit.execution`: One step: its folder, its process, its result
 - `mlops_kit.executors`: Where steps are carried out
 - `mlops_kit.files`: Every write, rename, lock and sync that the kit makes on disk, in one place
+- `mlops_kit.fingerprint`: What every variable of a notebook is worth after each cell, as digests
 - `mlops_kit.flights`: The flights example: what is known before departure, a network that uses it, and a page about the result
 - `mlops_kit.jupyter`: JupyterLab with a kernel that starts at once, because torch and lightning are already there
 - `mlops_kit.kernel`: The cells of one notebook in a real Jupyter kernel, through papermill: the reference engine

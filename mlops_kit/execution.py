@@ -8,7 +8,7 @@ nobody else computes it at the same time."""
 # %% auto #0
 __all__ = ['INTERRUPTED', 'Job', 'lay_down', 'tagged', 'carry_out', 'ended', 'failed', 'read_metrics', 'lay_inputs', 'restore']
 
-# %% ../nbs/21_execution.ipynb #43930df0
+# %% ../nbs/21_execution.ipynb #9ce2c4f0
 import json, os, time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from .errors import ConfigError, StepError, StoreError
 from .files import lease, publish, remove, to_json
 from .observation import Observed, keep_observed, observe, remember
 from .planning import Decision, Plan, find_record, group_bytes, key_of, record_bytes
-from .records import Run, now, publish_record, step_record
+from .records import Run, now, publish_record
 from .sources import copy_source, keep_source
 from .store import Store, digest_of, get, get_bytes, put, put_bytes, set_ref, size_of, tree_bytes
 from .witness import watch_code

@@ -24,14 +24,14 @@ def _below(path: str, folder: str) -> bool:
     "Is a path this folder, or below it?"
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
-# %% ../nbs/04_witness.ipynb #c734889a
+# %% ../nbs/04_witness.ipynb #b9214431
 class Witness:
     "Notes what the process looks at"
 
     def __init__(self, project: str, folder: str, store: str, known: list[str], variables: list[str], journal: str):
         self.project, self.folder, self.store, self.known, self.variables = project, folder, store, set(known), set(variables)
         self.home, self.seen, self.written, self.stat = os.path.expanduser("~"), set(), set(), os.stat
-        self.library = os.path.dirname(os.__file__)
+        self.library, self.kit = os.path.dirname(os.__file__), os.path.dirname(__file__)
         self.packages = {os.path.realpath(one) for one in (sys.prefix, sys.base_prefix)} | {sys.prefix, sys.base_prefix}
         self.journal = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
@@ -54,7 +54,7 @@ class Witness:
     def ours(self) -> bool:
         "Does the project or a cell ask, and not a package for its own purposes?"
         frame = sys._getframe(1)
-        while frame and ((name := frame.f_code.co_filename).startswith(("<frozen", self.library + "/")) or name == __file__):
+        while frame and (name := frame.f_code.co_filename).startswith(("<frozen", self.library + "/", self.kit + "/")):
             frame = frame.f_back
         if frame is None or "site-packages" in name:
             return False
