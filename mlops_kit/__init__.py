@@ -5,6 +5,7 @@ Modules:
 - `mlops_kit.cells`: The cells of one notebook in this very process, with the outputs that a Jupyter kernel would give
 - `mlops_kit.cli`: `mlops`: the command table
 - `mlops_kit.closure`: All the code that the result of a step may depend on
+- `mlops_kit.compare`: Where two results differ
 - `mlops_kit.config`: Find the project and compose its configuration: the same for the command line, a notebook and the library
 - `mlops_kit.engine`: Execute one notebook in a process of its own, watch it, and say truly how it ended
 - `mlops_kit.environment`: Everything besides code and data that may influence a result: how it is fixed, and how it is told
