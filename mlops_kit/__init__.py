@@ -29,7 +29,8 @@ Modules:
 - `mlops_kit.store`: Keep bytes, files and folders under the digest of their content
 - `mlops_kit.tracking`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way
 - `mlops_kit.training`: Lightning from config: seeded, quiet, with the best weights and a history at the end
-- `mlops_kit.warm`: A parent process with the heavy packages imported, that forks a child for each notebook"""
+- `mlops_kit.warm`: A parent process with the heavy packages imported, that forks a child for each notebook
+- `mlops_kit.why`: Why two results differ"""
 
 __version__ = "0.1.0"
 
