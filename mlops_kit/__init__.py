@@ -19,6 +19,7 @@ Modules:
 - `mlops_kit.kernel`: The cells of one notebook in a real Jupyter kernel, through papermill: the reference engine
 - `mlops_kit.lab`: The same steps, plans and runs in JupyterLab
 - `mlops_kit.notebook`: A notebook as a step: its cells, and what it can be given
+- `mlops_kit.observation`: What a step looked at without having declared it: noted, digested, and part of its key from then on
 - `mlops_kit.pipeline`: From the configuration to steps that know what they need from each other
 - `mlops_kit.planning`: What would run, what is reused, and why
 - `mlops_kit.progress`: How a run is watched while it goes on, in a terminal and in a log file
@@ -30,7 +31,8 @@ Modules:
 - `mlops_kit.tracking`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way
 - `mlops_kit.training`: Lightning from config: seeded, quiet, with the best weights and a history at the end
 - `mlops_kit.warm`: A parent process with the heavy packages imported, that forks a child for each notebook
-- `mlops_kit.why`: Why two results differ"""
+- `mlops_kit.why`: Why two results differ
+- `mlops_kit.witness`: Sits in the process of a step and notes what the step looks at besides its inputs"""
 
 __version__ = "0.1.0"
 

@@ -8,7 +8,7 @@ executes it there in a fresh process, which shares nothing with the first one. W
 # %% auto #0
 __all__ = ['Repetition', 'Conditions', 'lay_project', 'again']
 
-# %% ../nbs/23_again.ipynb #484f4335
+# %% ../nbs/23_again.ipynb #aeddc765
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from .engine import Outcome, Running, Work, execute
 from .environment import seed_code, variables
 from .execution import lay_inputs, read_metrics, tagged
 from .notebook import read_notebook
+from .observation import lay_observed
 from .store import Store, digest_of, get, get_bytes
 
 # %% ../nbs/23_again.ipynb #2a70af6f
@@ -42,7 +43,7 @@ class Conditions:
 # %% ../nbs/23_again.ipynb #ea8bc83f
 _AS_RECORDED = Conditions()
 
-# %% ../nbs/23_again.ipynb #0f9bb20e
+# %% ../nbs/23_again.ipynb #398b4c2f
 def lay_project(
     store: Store,
     record: dict, # of a step
@@ -50,6 +51,7 @@ def lay_project(
 ) -> None:
     "Lay out the project as the recorded step saw it: its notebook and the files whose code it reached"
     get(store, record["code"], folder)
+    lay_observed(store, record["parts"]["observed"], folder)
     notebook = folder / record["notebook"]["name"]
     notebook.parent.mkdir(parents=True, exist_ok=True)
     notebook.write_bytes(get_bytes(store, record["notebook"]["digest"]))

@@ -8,7 +8,7 @@ nobody else computes it at the same time."""
 # %% auto #0
 __all__ = ['INTERRUPTED', 'Job', 'lay_down', 'tagged', 'carry_out', 'ended', 'failed', 'read_metrics', 'lay_inputs', 'restore']
 
-# %% ../nbs/21_execution.ipynb #56ce23cc
+# %% ../nbs/21_execution.ipynb #43930df0
 import json, os, time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,10 +21,12 @@ from .engine import Outcome, Running, Work, execute
 from .environment import seed_code, variables
 from .errors import ConfigError, StepError, StoreError
 from .files import lease, publish, remove, to_json
-from .planning import Decision, Plan, group_bytes, record_bytes
+from .observation import Observed, keep_observed, observe, remember
+from .planning import Decision, Plan, find_record, group_bytes, key_of, record_bytes
 from .records import Run, now, publish_record, step_record
 from .sources import copy_source, keep_source
 from .store import Store, digest_of, get, get_bytes, put, put_bytes, set_ref, size_of, tree_bytes
+from .witness import watch_code
 
 # %% ../nbs/21_execution.ipynb #621611b6
 @dataclass(frozen=True)
@@ -84,12 +86,12 @@ def tagged(
         tags.append("parameters")
     return to_json(content, pretty=True)
 
-# %% ../nbs/21_execution.ipynb #b4188586
+# %% ../nbs/21_execution.ipynb #90f4be5c
 def carry_out(job: Job) -> dict:
     "Carry out one step, or take the result of somebody who just did; how it ended"
-    key, store = job.decision.key, job.plan.store
-    with lease(store.files, f"{key}.json", until=lambda: step_record(store, key) is not None):
-        if record := step_record(store, key):
+    store, found = job.plan.store, lambda: find_record(job.plan.store, job.plan.pipeline.project, job.decision.parts)
+    with lease(store.files, f"{job.decision.key}.json", until=lambda: found() is not None):
+        if record := found():
             return ended("hit", record, "another run made it meanwhile")
         for attempt in range(1, job.prepared.step.retries + 2):
             result = _attempt(job, attempt)
@@ -131,7 +133,7 @@ def _attempt(job: Job, attempt: int) -> dict:
 # %% ../nbs/21_execution.ipynb #094e50bd
 INTERRUPTED = "interrupted"  # why a step was stopped that is to run again
 
-# %% ../nbs/21_execution.ipynb #8467f1cb
+# %% ../nbs/21_execution.ipynb #f928e03b
 def _work(job: Job, folder: Path) -> Work:
     "What the engine is told"
     prepared, config, run = job.prepared, job.plan.pipeline.config, job.run
@@ -141,11 +143,15 @@ def _work(job: Job, folder: Path) -> Work:
     environment = variables(job.plan.pipeline.project, prepared.env["threads"], tuple(config["pass_env"]))
     environment |= tracking.variables(job.mode, config["tracking"].get("project") or job.plan.pipeline.name, run.id, job.name, run.folder, run.folder / "config.json")
     environment |= {"MLOPS_RUN": run.id, "MLOPS_STEP": job.name}
+    known = [str(path) for path in prepared.code.files] + [str(job.plan.pipeline.project / prepared.step.notebook)]
+    witness = watch_code(
+        project=str(job.plan.pipeline.project), folder=str(folder), store=str(job.plan.store.root), known=known, variables=list(config["pass_env"]), journal=str(inside / "notes"),
+    )
     named = config.tree.get("warm", "auto")
     preload = tuple(sorted(prepared.code.modules)) if named == "auto" else tuple(named)
     return Work(
         str(inside / "step.ipynb"), str(inside / "executed.ipynb"), str(run.folder / f"{job.name}.log"), str(folder), prepared.inject, environment,
-        seed_code(prepared.seed, prepared.code.modules), config["engine"], prepared.step.timeout, prepared.env["threads"], preload,
+        witness + seed_code(prepared.seed, prepared.code.modules), config["engine"], prepared.step.timeout, prepared.env["threads"], preload,
     )
 
 # %% ../nbs/21_execution.ipynb #65c04731
@@ -181,17 +187,19 @@ def read_metrics(path: Path) -> dict:
         raise StepError(f"the metrics in out/{path.name} must be an object of names and numbers")
     return values
 
-# %% ../nbs/21_execution.ipynb #9483f264
+# %% ../nbs/21_execution.ipynb #15169dac
 def _keep(job: Job, folder: Path, outcome: Outcome, attempt: int, begun: str) -> dict:
     "Put the outs into the store and publish the record"
     _check_result(job, folder)
     store, prepared, project = job.plan.store, job.prepared, job.plan.pipeline.project
+    seen = _observed(job, folder)
+    parts = {**job.decision.parts, "observed": seen.worth}
     outs = {name: _kept(store, folder / "out" / file, file) for name, file in prepared.step.outs.items()}
     metrics = read_metrics(folder / "out" / prepared.step.outs[prepared.step.metrics]) if prepared.step.metrics else {}
     code = [(path.relative_to(project).as_posix(), put_bytes(store, content), len(content)) for path, content in prepared.code.files.items()]
     record = publish_record(store, {
-        "schema": 1, "key": job.decision.key, "pipeline": job.plan.pipeline.name, "step": job.name, "run": job.run.id, "status": "done", "attempt": attempt,
-        "parts": job.decision.parts, "outs": outs, "metrics": metrics, "metrics_out": prepared.step.metrics, "inject": prepared.inject, "pass_env": list(job.plan.pipeline.config["pass_env"]),
+        "schema": 1, "key": key_of(parts), "pipeline": job.plan.pipeline.name, "step": job.name, "run": job.run.id, "status": "done", "attempt": attempt,
+        "parts": parts, "observed_in": seen.cells, "notes": seen.notes, "outs": outs, "metrics": metrics, "metrics_out": prepared.step.metrics, "inject": prepared.inject, "pass_env": list(job.plan.pipeline.config["pass_env"]),
         "notebook": {"name": prepared.step.notebook, "digest": put_bytes(store, prepared.notebook.raw), "parameters_cell": prepared.notebook.parameters_cell},
         "code": put_bytes(store, tree_bytes(code), ".tree"),
         "sources": {name: {"url": source.url, "size": source.size, "kept": source.digest in job.plan.kept} for name, source in job.plan.sources[job.name].items()},
@@ -199,8 +207,21 @@ def _keep(job: Job, folder: Path, outcome: Outcome, attempt: int, begun: str) ->
         "engine": job.plan.pipeline.config["engine"], "environment": job.run.data["environment"], "hardware": job.run.data["hardware"], "git": job.run.data["git"],
         "started": begun, "ended": now(), "seconds": round(outcome.seconds, 3), "cells": list(outcome.cells),
     })
-    set_ref(store, f"steps/{job.plan.pipeline.name}/{job.name}", job.decision.key)
+    set_ref(store, f"steps/{job.plan.pipeline.name}/{job.name}", record["key"])
     return record
+
+# %% ../nbs/21_execution.ipynb #ef1c080a
+def _observed(job: Job, folder: Path) -> Observed:
+    "What the step observed, kept and remembered; StepError when it changed meanwhile"
+    store, project = job.plan.store, job.plan.pipeline.project
+    seen = observe(folder / ".kernel/notes", project, (folder / ".kernel/step.ipynb").stat().st_ctime_ns)
+    if seen.changed:
+        raise StepError(f"{', '.join(seen.changed)} changed while the step read it, so nobody knows what its result was made from: run again")
+    if seen.worth:
+        keep_observed(store, project, seen.worth, float(job.plan.pipeline.config["sources_limit"]))
+        remember(store, job.decision.key, list(seen.worth))
+        job.notice(f"{job.name} also looked at {', '.join(list(seen.worth)[:3])}{' ...' if len(seen.worth) > 3 else ''}: this counts as its input from now on")
+    return seen
 
 # %% ../nbs/21_execution.ipynb #524d4c5d
 def _kept(store: Store, path: Path, file: str) -> dict:
