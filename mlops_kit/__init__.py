@@ -7,6 +7,7 @@ Modules:
 - `mlops_kit.cells`: The cells of one notebook in this very process, with the outputs that a Jupyter kernel would give
 - `mlops_kit.cli`: `mlops`: the command table
 - `mlops_kit.closure`: All the code that the result of a step may depend on
+- `mlops_kit.compare`: Where two results differ
 - `mlops_kit.config`: Find the project and compose its configuration: the same for the command line, a notebook and the library
 - `mlops_kit.disturbance`: Change what must not matter: time zone, home, user, order of folders, number of processors, clock, memory
 - `mlops_kit.engine`: Execute one notebook in a process of its own, watch it, and say truly how it ended
@@ -33,6 +34,7 @@ Modules:
 - `mlops_kit.tracking`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way
 - `mlops_kit.training`: Lightning from config: seeded, quiet, with the best weights and a history at the end
 - `mlops_kit.warm`: A parent process with the heavy packages imported, that forks a child for each notebook
+- `mlops_kit.why`: Why two results differ
 - `mlops_kit.witness`: Sits in the process of a step and notes what the step looks at besides its inputs"""
 
 __version__ = "0.1.0"
