@@ -187,7 +187,7 @@ def read_metrics(path: Path) -> dict:
         raise StepError(f"the metrics in out/{path.name} must be an object of names and numbers")
     return values
 
-# %% ../nbs/21_execution.ipynb #15169dac
+# %% ../nbs/21_execution.ipynb #134f13fb
 def _keep(job: Job, folder: Path, outcome: Outcome, attempt: int, begun: str) -> dict:
     "Put the outs into the store and publish the record"
     _check_result(job, folder)
@@ -199,7 +199,7 @@ def _keep(job: Job, folder: Path, outcome: Outcome, attempt: int, begun: str) ->
     code = [(path.relative_to(project).as_posix(), put_bytes(store, content), len(content)) for path, content in prepared.code.files.items()]
     record = publish_record(store, {
         "schema": 1, "key": key_of(parts), "pipeline": job.plan.pipeline.name, "step": job.name, "run": job.run.id, "status": "done", "attempt": attempt,
-        "parts": parts, "observed_in": seen.cells, "notes": seen.notes, "outs": outs, "metrics": metrics, "metrics_out": prepared.step.metrics, "inject": prepared.inject, "pass_env": list(job.plan.pipeline.config["pass_env"]),
+        "parts": parts, "looked": seen.looked, "notes": seen.notes, "outs": outs, "metrics": metrics, "metrics_out": prepared.step.metrics, "inject": prepared.inject, "pass_env": list(job.plan.pipeline.config["pass_env"]),
         "notebook": {"name": prepared.step.notebook, "digest": put_bytes(store, prepared.notebook.raw), "parameters_cell": prepared.notebook.parameters_cell},
         "code": put_bytes(store, tree_bytes(code), ".tree"),
         "sources": {name: {"url": source.url, "size": source.size, "kept": source.digest in job.plan.kept} for name, source in job.plan.sources[job.name].items()},

@@ -42,12 +42,12 @@ def listing(path: Path) -> bytes:
     "The names in a folder, and which of them are folders"
     return to_json(sorted([one.name, one.is_dir()] for one in os.scandir(path) if one.name not in ("__pycache__", ".git", ".mlops", ".ipynb_checkpoints")))
 
-# %% ../nbs/16_observation.ipynb #94996219
+# %% ../nbs/16_observation.ipynb #080843a6
 @dataclass(frozen=True)
 class Observed:
     "What a step looked at without having declared it"
     worth: dict[str, str | None]      # observations: name -> what it was worth to the step
-    cells: dict[str, int | None]      # name -> In [n] that looked first
+    looked: dict[str, dict]           # name -> the cell (In [n]) that looked first, and the state of the file then
     notes: dict[str, dict[str, int | None]] # "network", "program", "write", "cache": name -> In [n]; they are no inputs, but may explain a difference
     changed: list[str]                # files that somebody changed while the step read them
 
@@ -73,7 +73,7 @@ def observe(
             found.notes.setdefault(kind, {})[_inside(project, path) if kind in ("write", "cache") else path] = note["cell"]
     return found
 
-# %% ../nbs/16_observation.ipynb #f2e53fa4
+# %% ../nbs/16_observation.ipynb #51e70208
 def _observe_one(found: Observed, note: dict, name: str, project: Path, written: bool, begun: int) -> None:
     "Add one observation"
     if note["kind"] == "file" and note["state"]:
@@ -86,7 +86,7 @@ def _observe_one(found: Observed, note: dict, name: str, project: Path, written:
         found.worth[name] = CHANGED if written else worth(project, name)
     else:
         found.worth[name] = None if note["kind"] == "file" else worth(project, name)
-    found.cells[name] = note["cell"]
+    found.looked[name] = {"cell": note["cell"], "state": note.get("state")}
 
 # %% ../nbs/16_observation.ipynb #bacb1966
 def _state(path: str) -> list[int] | None:

@@ -6,15 +6,17 @@ What was asked for goes to standard output: a table for people, or with `--json`
 
 # %% auto #0
 __all__ = ['FEW', 'short', 'console', 'print_plan', 'steps_table', 'rows_table', 'print_run', 'print_runs', 'print_step',
-           'places']
+           'print_verdicts', 'reasons_of', 'places']
 
-# %% ../nbs/39_terminal.ipynb #26f62352
+# %% ../nbs/39_terminal.ipynb #c1ba2bb0
 import os, sys
 from pathlib import Path
 
+from .compare import lines_of
 from .planning import Plan
 from .progress import SIGNS, STYLES, grid_of, plain
 from .records import Run, number_text, seconds_text
+from .verification import Verdict
 
 # %% ../nbs/39_terminal.ipynb #04673923
 def short(path: Path) -> str:
@@ -117,6 +119,35 @@ def print_step(
     for kind, one, value in rows:
         table.add_row(Text(kind, "dim"), one, Text(plain(value)))
     out.print(table)
+
+# %% ../nbs/39_terminal.ipynb #3e431661
+def print_verdicts(
+    verdicts: list[Verdict],
+) -> None:
+    "What became of verified steps"
+    from rich.text import Text
+
+    out, table = console(), grid_of("", "step", "", "", "")
+    for one in verdicts:
+        words = {"identical": f"{one.rounds} time{'s' if one.rounds > 1 else ''} the same bytes", "near": "within the tolerance"}.get(one.status) or one.error or ", ".join(f"out {name}" for name in one.outs)
+        table.add_row(Text("✓" if one.good else "✗", "green" if one.good else "bold red"), one.step, Text(one.status, "green" if one.good else "bold red"), seconds_text(one.seconds), Text(plain(words)))
+    out.print(table)
+    for one in verdicts:
+        if one.status == "different":
+            out.print(Text(f"\n{one.step}", "bold"))
+            out.print(rows_table([(Text(f"  {name}", "dim"), Text(plain(words))) for name, words in reasons_of(one)]))
+    proved = sum(one.good for one in verdicts)
+    out.print(Text(f"\n{proved} of {len(verdicts)} steps proved", "green" if proved == len(verdicts) else "bold red"))
+
+# %% ../nbs/39_terminal.ipynb #6ed4b7d5
+def reasons_of(one: Verdict) -> list[tuple[str, str]]:
+    "Where a step differs, and why, as rows"
+    rows = [(f"out {name}", words) for name, found in one.outs.items() for words in lines_of(found, 3)]
+    if one.place:
+        lines = one.place.source.strip().splitlines()
+        rows += [("cell", f"{one.place.cell}: {lines[0]}{' ...' if len(lines) > 1 else ''}" + (f"  (first to differ: {', '.join(one.place.names)})" if one.place.names else ""))]
+    rows += [("because", f"it depends on {one.cause.what} ({one.cause.id}); {one.evidence}"), ("advice", one.cause.advice)] if one.cause else [("because", one.evidence or "nobody knows")]
+    return rows
 
 # %% ../nbs/39_terminal.ipynb #99254339
 def places(run: Run) -> list[tuple[str, str]]:
