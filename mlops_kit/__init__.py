@@ -27,6 +27,7 @@ Modules:
 - `mlops_kit.store`: Keep bytes, files and folders under the digest of their content
 - `mlops_kit.tracking`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way
 - `mlops_kit.training`: Lightning from config: seeded, quiet, with the best weights and a history at the end
+- `mlops_kit.upkeep`: Check a store, clear it, and never get in the way of work
 - `mlops_kit.warm`: A parent process with the heavy packages imported, that forks a child for each notebook"""
 
 __version__ = "0.1.0"
