@@ -26,7 +26,7 @@ from .records import Run, now, publish_record, step_record
 from .sources import copy_source, keep_source
 from .store import Store, digest_of, get, get_bytes, put, put_bytes, set_ref, size_of, tree_bytes
 
-# %% ../nbs/21_execution.ipynb #621611b6
+# %% ../nbs/21_execution.ipynb #0d43775b
 @dataclass(frozen=True)
 class Job:
     "One step that is about to run"
@@ -39,6 +39,7 @@ class Job:
     on_event: Callable[[dict], None]
     on_start: Callable[[Running], None]
     notice: Callable[[str], None]
+    stopped: Callable[[], bool] = lambda: False  # has somebody interrupted the run?
 
     @property
     def prepared(self):
@@ -84,14 +85,16 @@ def tagged(
         tags.append("parameters")
     return to_json(content, pretty=True)
 
-# %% ../nbs/21_execution.ipynb #b4188586
+# %% ../nbs/21_execution.ipynb #aed49a8f
 def carry_out(job: Job) -> dict:
     "Carry out one step, or take the result of somebody who just did; how it ended"
     key, store = job.decision.key, job.plan.store
-    with lease(store.files, f"{key}.json", until=lambda: step_record(store, key) is not None):
+    with lease(store.files, f"{key}.json", until=lambda: job.stopped() or step_record(store, key) is not None):
         if record := step_record(store, key):
             return ended("hit", record, "another run made it meanwhile")
         for attempt in range(1, job.prepared.step.retries + 2):
+            if job.stopped():
+                return failed("interrupted", INTERRUPTED, job.decision)
             result = _attempt(job, attempt)
             if result["status"] != "failed":
                 break

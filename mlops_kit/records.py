@@ -126,15 +126,16 @@ def note(
     "Append an event to the run's journal"
     append(run.folder / "events.jsonl", seal({"time": now(), "event": event, **fields}))
 
-# %% ../nbs/12_records.ipynb #99b8dc65
+# %% ../nbs/12_records.ipynb #8b50a9bf
 def end_run(
     run: Run,
     status: str,             # done, failed, interrupted
     steps: dict[str, dict],
     seconds: float,          # by a clock that never goes back
+    **more,                  # what else there is to say
 ) -> Run:
     "Finish the record of a run"
-    data = {**run.data, "status": status, "ended": now(), "seconds": seconds, "steps": steps}
+    data = {**run.data, "status": status, "ended": now(), "seconds": seconds, "steps": steps, **more}
     write(run.store.files, f"runs/{run.id}/run.json", to_json(seal(data), pretty=True), replace=True)
     return Run(run.store, run.id, data)
 
