@@ -9,8 +9,8 @@ again continues."""
 __all__ = ['masked', 'about', 'Progress', 'run_plan', 'lay_views', 'Interruption', 'interruptible', 'plan', 'run', 'run_grid',
            'project_store', 'runs', 'show', 'resume', 'step_of', 'restore_step']
 
-# %% ../nbs/22_runner.ipynb #e242eb40
-import json, os, signal, threading, time
+# %% ../nbs/22_runner.ipynb #be4be4a8
+import json, os, signal, stat, threading, time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, wait
@@ -127,12 +127,12 @@ class Interruption:
         if self.number:
             child.stop(INTERRUPTED, self.at_once)
 
-# %% ../nbs/22_runner.ipynb #3a4276e3
+# %% ../nbs/22_runner.ipynb #13d63795
 def _fall_silent() -> None:
     "Print to nowhere from now on, where we have printed to a terminal"
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for one in (1, 2):
-        if os.isatty(one):
+        if stat.S_ISCHR(os.fstat(one).st_mode):  # isatty says no when it is gone
             os.dup2(nowhere, one)
     os.close(nowhere)
 
