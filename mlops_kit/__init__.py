@@ -33,6 +33,7 @@ Modules:
 - `mlops_kit.store`: Keep bytes, files and folders under the digest of their content
 - `mlops_kit.tracking`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way
 - `mlops_kit.training`: Lightning from config: seeded, quiet, with the best weights and a history at the end
+- `mlops_kit.upkeep`: Check a store, clear it, and never get in the way of work
 - `mlops_kit.verification`: Execute recorded steps again and compare every byte: a proof, or the place where they differ and why
 - `mlops_kit.warm`: A parent process with the heavy packages imported, that forks a child for each notebook
 - `mlops_kit.why`: Why two results differ
@@ -42,7 +43,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "run": "runner", "run_grid": "runner", "plan": "runner", "runs": "runner", "show": "runner", "verify": "verification",
-    "Run": "records", "Plan": "pipeline", "Store": "store", "digest": "store", "compose": "config", "MlopsError": "errors",
+    "Run": "records", "Plan": "planning", "Store": "store", "digest": "store", "compose": "config", "MlopsError": "errors",
 }
 __all__ = list(_HOME)
 

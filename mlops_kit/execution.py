@@ -8,7 +8,7 @@ nobody else computes it at the same time."""
 # %% auto #0
 __all__ = ['INTERRUPTED', 'Job', 'lay_down', 'tagged', 'carry_out', 'ended', 'failed', 'read_metrics', 'lay_inputs', 'restore']
 
-# %% ../nbs/21_execution.ipynb #9ce2c4f0
+# %% ../nbs/21_execution.ipynb #a2aa7b5c
 import json, os, time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from .errors import ConfigError, StepError, StoreError
 from .files import lease, publish, remove, to_json
 from .observation import Observed, keep_observed, observe, remember
 from .planning import Decision, Plan, find_record, group_bytes, key_of, record_bytes
-from .records import Run, now, publish_record
+from .records import SCHEMA, Run, now, publish_record
 from .sources import copy_source, keep_source
 from .store import Store, digest_of, get, get_bytes, put, put_bytes, set_ref, size_of, tree_bytes
 from .witness import watch_code
 
-# %% ../nbs/21_execution.ipynb #621611b6
+# %% ../nbs/21_execution.ipynb #0d43775b
 @dataclass(frozen=True)
 class Job:
     "One step that is about to run"
@@ -41,6 +41,7 @@ class Job:
     on_event: Callable[[dict], None]
     on_start: Callable[[Running], None]
     notice: Callable[[str], None]
+    stopped: Callable[[], bool] = lambda: False  # has somebody interrupted the run?
 
     @property
     def prepared(self):
@@ -86,14 +87,16 @@ def tagged(
         tags.append("parameters")
     return to_json(content, pretty=True)
 
-# %% ../nbs/21_execution.ipynb #90f4be5c
+# %% ../nbs/21_execution.ipynb #338883ca
 def carry_out(job: Job) -> dict:
     "Carry out one step, or take the result of somebody who just did; how it ended"
     store, found = job.plan.store, lambda: find_record(job.plan.store, job.plan.pipeline.project, job.decision.parts)
-    with lease(store.files, f"{job.decision.key}.json", until=lambda: found() is not None):
+    with lease(store.files, f"{job.decision.key}.json", until=lambda: job.stopped() or found() is not None):
         if record := found():
             return ended("hit", record, "another run made it meanwhile")
         for attempt in range(1, job.prepared.step.retries + 2):
+            if job.stopped():
+                return failed("interrupted", INTERRUPTED, job.decision)
             result = _attempt(job, attempt)
             if result["status"] != "failed":
                 break
@@ -187,7 +190,7 @@ def read_metrics(path: Path) -> dict:
         raise StepError(f"the metrics in out/{path.name} must be an object of names and numbers")
     return values
 
-# %% ../nbs/21_execution.ipynb #134f13fb
+# %% ../nbs/21_execution.ipynb #2b18db9b
 def _keep(job: Job, folder: Path, outcome: Outcome, attempt: int, begun: str) -> dict:
     "Put the outs into the store and publish the record"
     _check_result(job, folder)
@@ -198,7 +201,7 @@ def _keep(job: Job, folder: Path, outcome: Outcome, attempt: int, begun: str) ->
     metrics = read_metrics(folder / "out" / prepared.step.outs[prepared.step.metrics]) if prepared.step.metrics else {}
     code = [(path.relative_to(project).as_posix(), put_bytes(store, content), len(content)) for path, content in prepared.code.files.items()]
     record = publish_record(store, {
-        "schema": 1, "key": key_of(parts), "pipeline": job.plan.pipeline.name, "step": job.name, "run": job.run.id, "status": "done", "attempt": attempt,
+        "schema": SCHEMA, "key": key_of(parts), "pipeline": job.plan.pipeline.name, "step": job.name, "run": job.run.id, "status": "done", "attempt": attempt,
         "parts": parts, "looked": seen.looked, "notes": seen.notes, "outs": outs, "metrics": metrics, "metrics_out": prepared.step.metrics, "inject": prepared.inject, "pass_env": list(job.plan.pipeline.config["pass_env"]),
         "notebook": {"name": prepared.step.notebook, "digest": put_bytes(store, prepared.notebook.raw), "parameters_cell": prepared.notebook.parameters_cell},
         "code": put_bytes(store, tree_bytes(code), ".tree"),

@@ -8,7 +8,7 @@ papermill calls a notebook whose kernel died completed, and one that left throug
 # %% auto #0
 __all__ = ['OUTPUT_LIMIT', 'DIE_WITH_PARENT', 'KernelManager', 'Watch', 'as_output', 'look_again', 'NotebookClient', 'Ended',
            'is_ours', 'for_client', 'KernelEngine', 'DirectClient', 'CalmManager', 'CalmEngine', 'unfinished',
-           'run_work', 'run_notebook']
+           'run_work', 'interrupt_children', 'run_notebook']
 
 # %% ../nbs/06_kernel.ipynb #6a1d49de
 import json, os, signal, sys, time
@@ -369,7 +369,15 @@ def run_work(
 # %% ../nbs/06_kernel.ipynb #d45ca53d
 DIE_WITH_PARENT = f"import ctypes; ctypes.CDLL(None).prctl({PR_SET_PDEATHSIG}, {signal.SIGKILL.value}); del ctypes\n"
 
-# %% ../nbs/06_kernel.ipynb #f56ac8c4
+# %% ../nbs/06_kernel.ipynb #2c537c25
+def interrupt_children() -> None:
+    "Hand a Ctrl-C on to the kernel"
+    from psutil import Process
+
+    for one in Process().children():
+        one.send_signal(signal.SIGINT)
+
+# %% ../nbs/06_kernel.ipynb #bc50dc63
 def run_notebook(
     work: dict,                     # `engine.Work` as a dict
     report: Callable[[dict], None], # tells the caller about cells, and at last how it ended
@@ -377,4 +385,5 @@ def run_notebook(
 ) -> None:
     "What a child does whose engine is not the warm one"
     os.environ |= {"MLOPS_KERNEL_FOLDER": ".kernel", "IPYTHONDIR": os.path.abspath(".kernel/ipython")}
+    signal.signal(signal.SIGINT, lambda *_: interrupt_children())
     report(run_work({**work, "prelude": DIE_WITH_PARENT + work["prelude"]}, report))

@@ -6,9 +6,9 @@ What was asked for goes to standard output: a table for people, or with `--json`
 
 # %% auto #0
 __all__ = ['FEW', 'short', 'console', 'print_plan', 'steps_table', 'rows_table', 'print_run', 'print_runs', 'print_step',
-           'print_verdicts', 'reasons_of', 'places']
+           'print_verdicts', 'reasons_of', 'places', 'print_health', 'print_cleared']
 
-# %% ../nbs/39_terminal.ipynb #c1ba2bb0
+# %% ../nbs/39_terminal.ipynb #798541c3
 import os, sys
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from .compare import lines_of
 from .planning import Plan
 from .progress import SIGNS, STYLES, grid_of, plain
 from .records import Run, number_text, seconds_text
+from .upkeep import Cleared, Health
 from .verification import Verdict
 
 # %% ../nbs/39_terminal.ipynb #04673923
@@ -162,3 +163,29 @@ def places(run: Run) -> list[tuple[str, str]]:
     shown = [(path.stem, path) for path in views] if len(views) <= FEW else [("views", folder / "out") for folder in dict.fromkeys(made.values())]
     found = shown, [("notebooks", one) for one in folders], [("log", one) for one in logs if one.exists()], [("W&B", one) for one in tracked], [("record", run.folder / "run.json")]
     return [line for lines in found for line in [*((name, short(path)) for name, path in lines[:FEW]), *([("", f"... and {len(lines) - FEW} more")] if len(lines) > FEW else [])]]
+
+# %% ../nbs/39_terminal.ipynb #352df33a
+def print_health(health: Health) -> None:
+    "What a check of the store found"
+    from rich.text import Text
+
+    out = console()
+    out.print(f"{health.objects:,} objects ({health.bytes:,} bytes), {health.records:,} records, {health.runs:,} runs: checked in {seconds_text(health.seconds)}")
+    table = grid_of("", "", "", "")
+    for one in health.damaged:
+        table.add_row(Text("damaged", STYLES["failed"]), one["what"], one["name"][:24], Text(plain(f"{one['why']}; now {one['now'][:36]}")))
+    for step, lost in health.incomplete.items():
+        table.add_row(Text("incomplete", STYLES["interrupted"]), "record", step, Text(f"its result counts, but its {', '.join(lost)} is lost, so it can't be verified"))
+    for step in health.again:
+        table.add_row(Text("run again", STYLES["interrupted"]), "step", step, "")
+    out.print(table if table.row_count else "nothing is damaged")
+
+# %% ../nbs/39_terminal.ipynb #739af13d
+def print_cleared(
+    cleared: Cleared,
+    dry: bool, # it was only asked what would go
+) -> None:
+    "What was taken out of the store"
+    verb, sum_of = "would be moved" if dry else "moved", lambda count, what: f"{count:,} {what}{'s' * (count != 1)}"
+    print(f"{verb} to the trash: {sum_of(len(cleared.runs), 'run')}, {sum_of(len(cleared.records), 'record')}, {sum_of(cleared.objects, 'object')} ({cleared.bytes:,} bytes); {sum_of(cleared.kept, 'object')} stay")
+    print(f"{'would be deleted' if dry else 'deleted'}: {cleared.deleted:,} out of the trash ({cleared.freed:,} bytes), {sum_of(cleared.leftovers, 'leftover')}")
