@@ -9,11 +9,11 @@ a list is the graph: an input that differs is no cause when a step of the pipeli
 __all__ = ['pick', 'before', 'Seen', 'pipeline_of', 'step_seen', 'Cause', 'changed', 'diff_text', 'Effect', 'Why', 'why',
            'explain', 'lines', 'change_text', 'html_of', 'page', 'to_dict']
 
-# %% ../nbs/27_why.ipynb #3df0d072
+# %% ../nbs/27_why.ipynb #dbda2f80
 import ast, json, re, tempfile
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from difflib import SequenceMatcher, unified_diff
 from functools import lru_cache
 from html import escape
@@ -110,7 +110,7 @@ def _partial(run: Run, name: str, described) -> dict:
     executed = run.folder / f"{name}.ipynb"
     return {"parts": {"params": dict(described.params) if described else {}}, "notebook": executed.read_bytes() if executed.exists() else None}
 
-# %% ../nbs/27_why.ipynb #eee1db2d
+# %% ../nbs/27_why.ipynb #58977254
 @dataclass(frozen=True)
 class Cause:
     "Something that changed and may have changed the results"
@@ -123,6 +123,7 @@ class Cause:
     diff: str = ""            # of code
     details: tuple[str, ...] = ()  # where data differ
     reaches: tuple[str, ...] = ()  # the steps whose results differ and that it can have changed
+    file: str = ""            # of the project that holds the code
     near: int = 0             # how many cells are between it and the out, -1 when there seems to be no way
 
     def __str__(self) -> str:
@@ -225,7 +226,7 @@ def _unit(store: Store, files: dict[str, str], name: str) -> tuple[str, str]:
                 return file, "\n".join(lines if name.endswith(WHOLE) else [line for node in nodes for line in lines[begin(node) - 1:node.end_lineno]])
     return "", ""
 
-# %% ../nbs/27_why.ipynb #e490083a
+# %% ../nbs/27_why.ipynb #b482ce6a
 def _function_causes(store: Store, step: str, old: dict, new: dict) -> Iterator[Cause]:
     "The functions, classes and constants of the project that differ"
     pairs = list(changed(*({name: shape for name, shape in one["parts"]["code"]["units"].items()} for one in (old, new))))
@@ -235,7 +236,7 @@ def _function_causes(store: Store, step: str, old: dict, new: dict) -> Iterator[
         verb = "is used now" if was is changed else "is no longer used" if now is changed else "changed"
         file = (after if now is not changed else before)[name][0]
         texts = before[name][1] if was is not changed else "", after[name][1] if now is not changed else ""
-        yield Cause("function", name, (step,), *texts, f"{name} {verb}" + (f" ({file})" if file else ""), diff_text(*texts))
+        yield Cause("function", name, (step,), *texts, f"{name} {verb}" + (f" ({file})" if file else ""), diff_text(*texts), file=file)
 
 # %% ../nbs/27_why.ipynb #06903bae
 def _last(unit: str) -> str:
@@ -331,13 +332,28 @@ def _causes(store: Store, step: str, old: Seen, new: Seen) -> list[Cause]:
     near = _nearness(store, new.record, {name for name in new.outs if new.outs[name] != old.outs.get(name)}) if both and len(found) > 1 else {}
     return [replace(one, near=_distance(near, one)) for one in _folded(found)]
 
-# %% ../nbs/27_why.ipynb #dbdc5413
+# %% ../nbs/27_why.ipynb #87ad5cbb
+_LOOKED = {"file": "{}, a file that it reads undeclared,", "folder": "the list of files in {}, which it looks at,", "variable": "the environment variable {}", "there": "whether there is {}"}
+
+# %% ../nbs/27_why.ipynb #be3602cd
 def _observed_causes(store: Store, step: str, old: dict, new: dict) -> Iterator[Cause]:
-    "What the step read without saying so, and what has changed about it"
-    known = lambda value: isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}(\.tree)?", value) and _kept(store, value)
-    for one in _plain("observed", step, old, new, "{name}, which it reads without saying so,"):
-        was, now = old.get(one.name), new.get(one.name)
-        yield replace(one, details=_details(store, was, now, one.name)) if known(was) and known(now) else one
+    "What the step looked at without having declared it, and what has changed about it"
+    for name, was, now in changed(old, new):
+        kind, _, what = name.partition(" ")
+        gone, subject = (None, changed), _LOOKED.get(kind, "{}").format(what)
+        verb = "is looked at now" if was is changed else "is no longer looked at" if now is changed else "is new" if was is None else "is gone" if now is None else "changed"
+        details = _observed_details(store, kind, was, now, what) if was not in gone and now not in gone else ()
+        yield Cause("observed", name, (step,), *("(nothing)" if one in gone else shown(str(one)) for one in (was, now)), f"{subject} {verb}", details=details)
+
+# %% ../nbs/27_why.ipynb #f0e3f064
+def _observed_details(store: Store, kind: str, old: str, new: str, name: str) -> tuple[str, ...]:
+    "In what an observed file or folder differs"
+    if kind == "file" and _kept(store, old, new):
+        return _details(store, old, new, name)
+    if kind == "folder" and _kept(store, old, new):
+        before, after = ({one for one, _ in json.loads(get_bytes(store, digest))} for digest in (old, new))
+        return tuple(shown(f"{verb}: {', '.join(sorted(names))}") for verb, names in (("new", after - before), ("gone", before - after)) if names)
+    return ()
 
 # %% ../nbs/27_why.ipynb #f49e17ba
 _LOOKING = {"print", "display", "len", "str", "repr", "sum", "min", "max", "sorted", "range", "round", "float", "int", "isinstance"}  # calls that leave their arguments alone
@@ -390,7 +406,7 @@ class Effect:
     metrics: tuple[tuple[str, object, object], ...]  # name, old and new
     errors: tuple[str, ...] = ()
 
-# %% ../nbs/27_why.ipynb #c58659e5
+# %% ../nbs/27_why.ipynb #139d913c
 @dataclass(frozen=True)
 class Why:
     "Why two results differ"
@@ -401,7 +417,8 @@ class Why:
     idle: tuple[Cause, ...]      # what changed too, but no out with it
     effects: tuple[Effect, ...]  # in the order of the graph
     notes: tuple[str, ...]
-    steps: int                   # so many were compared
+    pairs: dict[str, tuple[Seen, Seen]] = field(default_factory=dict, repr=False)  # the steps that were compared
+    graph: Pipeline | None = field(default=None, repr=False)                       # of the older run
 
     @property
     def verdict(self) -> str:
@@ -441,7 +458,7 @@ def why(
     step_a, step_b = step_a or step_b, step_b or step_a
     return explain(a, b, step_a, step_b)
 
-# %% ../nbs/27_why.ipynb #6313ccd6
+# %% ../nbs/27_why.ipynb #3d8f8f6c
 def explain(
     a: Run,
     b: Run,
@@ -464,7 +481,7 @@ def explain(
     causes = _ranked(a.store, order, pairs, effects)
     named = lambda run, step: f"{run.id}/{step}" if step else run.id
     acting, idle = ([one for one in causes if bool(one.reaches) is wanted] for wanted in (True, False))
-    return Why(named(a, step_a), named(b, step_b), b.data.get("pipeline") or "", tuple(acting), tuple(one for one in idle if one.kind != "machine"), effects, tuple(dict.fromkeys(notes)), len(order))
+    return Why(named(a, step_a), named(b, step_b), b.data.get("pipeline") or "", tuple(acting), tuple(one for one in idle if one.kind != "machine"), effects, tuple(dict.fromkeys(notes)), pairs, graphs[0])
 
 # %% ../nbs/27_why.ipynb #fdc6e342
 def _wanted(run: Run, graph: Pipeline | None, step: str | None) -> dict[str, Seen]:
