@@ -6,7 +6,7 @@ What was asked for goes to standard output: a table for people, or with `--json`
 
 # %% auto #0
 __all__ = ['FEW', 'short', 'console', 'print_plan', 'steps_table', 'rows_table', 'print_run', 'print_runs', 'print_step',
-           'places']
+           'print_lines', 'places']
 
 # %% ../nbs/39_terminal.ipynb #26f62352
 import os, sys
@@ -117,6 +117,20 @@ def print_step(
     for kind, one, value in rows:
         table.add_row(Text(kind, "dim"), one, Text(plain(value)))
     out.print(table)
+
+# %% ../nbs/39_terminal.ipynb #53037f95
+_COLOURS = {"head": "bold", "dim": "dim", "add": "green", "del": "red", "good": "green"}
+
+# %% ../nbs/39_terminal.ipynb #9023e97b
+def print_lines(
+    lines: list[tuple[str, str]], # (style, text), from `why` and `bisect`
+) -> None:
+    "Lines of an answer, one below the other; a long sentence is wrapped, the rest is not"
+    from rich.text import Text
+
+    out = console()
+    for style, text in lines:
+        out.print(Text(plain(text), _COLOURS.get(style, "")), soft_wrap=style != "head")
 
 # %% ../nbs/39_terminal.ipynb #99254339
 def places(run: Run) -> list[tuple[str, str]]:
