@@ -3,6 +3,7 @@
 Modules:
 
 - `mlops_kit.again`: Execute a recorded step once more, out of nothing but its record
+- `mlops_kit.bisect`: Which of several changes did it, and how much each of them
 - `mlops_kit.causes`: Why a result comes out differently: the usual suspects in a piece of code
 - `mlops_kit.cells`: The cells of one notebook in this very process, with the outputs that a Jupyter kernel would give
 - `mlops_kit.cli`: `mlops`: the command table

@@ -60,6 +60,15 @@ def shown(value) -> str:
     text = "".join(one if one.isprintable() else " " for one in text)
     return text if len(text) <= 80 else f"{text[:60]} ... ({len(text):,} characters)"
 
+# %% ../nbs/25_compare.ipynb #a2ba26b3
+def _pair(was: str, now: str) -> tuple[str, str]:
+    "Two texts in few characters, from a little before the place where they part"
+    same = next((i for i, (a, b) in enumerate(zip(was, now)) if a != b), min(len(was), len(now)))
+    if max(len(was), len(now)) <= 80 or same < 40:
+        return shown(was), shown(now)
+    start = was.rfind(" ", 0, same - 15) + 1 or same - 15
+    return tuple("... " + (rest if len(rest) <= 60 else f"{rest[:60]} ...") for rest in (" ".join(one[start:].split()) for one in (was, now)))
+
 # %% ../nbs/25_compare.ipynb #cbb3b2c1
 @dataclass(frozen=True)
 class _Span:
@@ -131,20 +140,19 @@ def _volatile(old: str, new: str) -> list[str]:
     found = lambda word, text: [one[0] for one in re.finditer(_VOLATILE[word], text)]
     return [word for word in _VOLATILE if found(word, old) != found(word, new)] or ["colours"]
 
-# %% ../nbs/25_compare.ipynb #63631015
+# %% ../nbs/25_compare.ipynb #a4368de9
 def _text_lines(old: list[str], new: list[str], where: str = "line") -> list[Difference]:
     "The lines in which two texts differ"
     if words := _volatile("\n".join(old), "\n".join(new)):
         number = next(i for i, (a, b) in enumerate(zip(old, new)) if a != b)
-        return [Difference("volatile", f"{where} {number + 1}", shown(old[number]), shown(new[number]), f"nothing but {', '.join(words)} differs")]
+        return [Difference("volatile", f"{where} {number + 1}", *_pair(old[number], new[number]), f"nothing but {', '.join(words)} differs")]
     if len(old) == len(new) and sorted(old) == sorted(new):
         number = next(i for i, (a, b) in enumerate(zip(old, new)) if a != b)
-        return [Difference("order", f"{where} {number + 1}", shown(old[number]), shown(new[number]), "the same lines in another order")]
+        return [Difference("order", f"{where} {number + 1}", *_pair(old[number], new[number]), "the same lines in another order")]
     pairs = [(i, a, b) for i, (a, b) in enumerate(zip_longest(old, new)) if a != b]
     much = f"{len(pairs):,} of {len(old):,} lines" if len(old) == len(new) else f"{len(old):,} -> {len(new):,} lines"
-    gone = lambda line: "(end)" if line is None else shown(line)
     several = pairs[:FEW] if len(old) == len(new) else pairs[:1]
-    found = [Difference("values", f"{where} {i + 1}", gone(a), gone(b)) for i, a, b in several]
+    found = [Difference("values", f"{where} {i + 1}", *_pair("(end)" if a is None else a, "(end)" if b is None else b)) for i, a, b in several]
     return [replace(found[0], much=much), *found[1:-1], *([replace(found[-1], more=len(pairs) - len(found))] if len(found) > 1 else [])]
 
 # %% ../nbs/25_compare.ipynb #fb62e879
@@ -204,18 +212,18 @@ def _is_number(value) -> bool:
     "A number that one can calculate with"
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
-# %% ../nbs/25_compare.ipynb #8fca8c27
+# %% ../nbs/25_compare.ipynb #ee7f1e34
 def _json(old: Path, new: Path, tolerance: dict | None = None) -> list[Difference]:
     "Two JSON files by path"
     texts = old.read_text("utf8"), new.read_text("utf8")
     a, b = map(json.loads, texts)
     if not (pairs := list(_json_pairs(a, b))):
         return [Difference("format", "", much="equal values: " + _json_style(*texts))]
-    gone = lambda value: "(missing)" if value is _json_pairs else shown(value)
+    text = lambda value: "(missing)" if value is _json_pairs else value if isinstance(value, str) else shown(value)
     found, near = [], [_is_number(x) and _is_number(y) and _near(x, y, tolerance) for _, x, y in pairs]
     for (path, x, y), within in sorted(zip(pairs, near), key=lambda one: one[1])[:FEW]:
         much = f"{y - x:+.4g}" if _is_number(x) and _is_number(y) and math.isfinite(y - x) else ""
-        found.append(Difference("values", path, gone(x), gone(y), much, within=within))
+        found.append(Difference("values", path, *_pair(text(x), text(y)), much, within=within))
     if len(pairs) > 3 and isinstance(a, list) and isinstance(b, list) and sorted(map(json.dumps, a)) == sorted(map(json.dumps, b)):
         found = [replace(found[0], kind="order", much="the same entries in another order")]
     return _with_rest(found, len(pairs))

@@ -6,7 +6,7 @@ What was asked for goes to standard output: a table for people, or with `--json`
 
 # %% auto #0
 __all__ = ['FEW', 'short', 'console', 'print_plan', 'steps_table', 'rows_table', 'print_run', 'print_runs', 'print_step',
-           'print_verdicts', 'reasons_of', 'places', 'print_health', 'print_cleared']
+           'print_verdicts', 'reasons_of', 'print_lines', 'places', 'print_health', 'print_cleared']
 
 # %% ../nbs/39_terminal.ipynb #798541c3
 import os, sys
@@ -149,6 +149,20 @@ def reasons_of(one: Verdict) -> list[tuple[str, str]]:
         rows += [("cell", f"{one.place.cell}: {lines[0]}{' ...' if len(lines) > 1 else ''}" + (f"  (first to differ: {', '.join(one.place.names)})" if one.place.names else ""))]
     rows += [("because", f"it depends on {one.cause.what} ({one.cause.id}); {one.evidence}"), ("advice", one.cause.advice)] if one.cause else [("because", one.evidence or "nobody knows")]
     return rows
+
+# %% ../nbs/39_terminal.ipynb #53037f95
+_COLOURS = {"head": "bold", "dim": "dim", "add": "green", "del": "red", "good": "green"}
+
+# %% ../nbs/39_terminal.ipynb #9023e97b
+def print_lines(
+    lines: list[tuple[str, str]], # (style, text), from `why` and `bisect`
+) -> None:
+    "Lines of an answer, one below the other; a long sentence is wrapped, the rest is not"
+    from rich.text import Text
+
+    out = console()
+    for style, text in lines:
+        out.print(Text(plain(text), _COLOURS.get(style, "")), soft_wrap=style != "head")
 
 # %% ../nbs/39_terminal.ipynb #99254339
 def places(run: Run) -> list[tuple[str, str]]:

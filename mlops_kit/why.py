@@ -9,11 +9,11 @@ a list is the graph: an input that differs is no cause when a step of the pipeli
 __all__ = ['pick', 'before', 'Seen', 'pipeline_of', 'step_seen', 'Cause', 'changed', 'diff_text', 'Effect', 'Why', 'why',
            'explain', 'lines', 'change_text', 'html_of', 'page', 'to_dict']
 
-# %% ../nbs/27_why.ipynb #3df0d072
+# %% ../nbs/27_why.ipynb #dbda2f80
 import ast, json, re, tempfile
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from difflib import SequenceMatcher, unified_diff
 from functools import lru_cache
 from html import escape
@@ -110,7 +110,7 @@ def _partial(run: Run, name: str, described) -> dict:
     executed = run.folder / f"{name}.ipynb"
     return {"parts": {"params": dict(described.params) if described else {}}, "notebook": executed.read_bytes() if executed.exists() else None}
 
-# %% ../nbs/27_why.ipynb #eee1db2d
+# %% ../nbs/27_why.ipynb #58977254
 @dataclass(frozen=True)
 class Cause:
     "Something that changed and may have changed the results"
@@ -123,6 +123,7 @@ class Cause:
     diff: str = ""            # of code
     details: tuple[str, ...] = ()  # where data differ
     reaches: tuple[str, ...] = ()  # the steps whose results differ and that it can have changed
+    file: str = ""            # of the project that holds the code
     near: int = 0             # how many cells are between it and the out, -1 when there seems to be no way
 
     def __str__(self) -> str:
@@ -155,12 +156,12 @@ def _value(value) -> str:
     "A value for people"
     return "(none)" if value is changed else shown(json.dumps(value, ensure_ascii=False) if isinstance(value, (str, float)) else value)
 
-# %% ../nbs/27_why.ipynb #5f65063b
+# %% ../nbs/27_why.ipynb #756e591a
 def _plain(kind: str, step: str, old: dict, new: dict, label: str = "{kind} {name}") -> Iterator[Cause]:
     "A cause for each named value that differs"
     for name, was, now in changed(old, new):
         what = label.format(kind=kind, name=name)
-        change = f"{what} is new: {_value(now)}" if was is changed else f"{what} is gone; it was {_value(was)}" if now is changed else f"{what}: {_value(was)} -> {_value(now)}"
+        change = f"{what} is new: {_value(now)}" if was is changed else f"{what} is gone; it was {_value(was)}" if now is changed else f"{what} went from {_value(was)} to {_value(now)}"
         yield Cause(kind, name, (step,), _value(was), _value(now), change)
 
 # %% ../nbs/27_why.ipynb #f7735851
@@ -225,7 +226,7 @@ def _unit(store: Store, files: dict[str, str], name: str) -> tuple[str, str]:
                 return file, "\n".join(lines if name.endswith(WHOLE) else [line for node in nodes for line in lines[begin(node) - 1:node.end_lineno]])
     return "", ""
 
-# %% ../nbs/27_why.ipynb #e490083a
+# %% ../nbs/27_why.ipynb #b482ce6a
 def _function_causes(store: Store, step: str, old: dict, new: dict) -> Iterator[Cause]:
     "The functions, classes and constants of the project that differ"
     pairs = list(changed(*({name: shape for name, shape in one["parts"]["code"]["units"].items()} for one in (old, new))))
@@ -235,7 +236,7 @@ def _function_causes(store: Store, step: str, old: dict, new: dict) -> Iterator[
         verb = "is used now" if was is changed else "is no longer used" if now is changed else "changed"
         file = (after if now is not changed else before)[name][0]
         texts = before[name][1] if was is not changed else "", after[name][1] if now is not changed else ""
-        yield Cause("function", name, (step,), *texts, f"{name} {verb}" + (f" ({file})" if file else ""), diff_text(*texts))
+        yield Cause("function", name, (step,), *texts, f"{name} {verb}" + (f" ({file})" if file else ""), diff_text(*texts), file=file)
 
 # %% ../nbs/27_why.ipynb #06903bae
 def _last(unit: str) -> str:
@@ -312,7 +313,7 @@ def _surrounding_causes(step: str, old: dict, new: dict) -> Iterator[Cause]:
         one.update({name: record.get("hardware", {}).get(name) for name in _MACHINE} | {"engine": record.get("engine")})
     yield from _plain("machine", step, *machine, "the machine's {name}")
 
-# %% ../nbs/27_why.ipynb #c9f9fa5f
+# %% ../nbs/27_why.ipynb #e27d4f5b
 def _causes(store: Store, step: str, old: Seen, new: Seen) -> list[Cause]:
     "All that changed about one step and did not come from another step"
     if old.key == new.key and old.key is not None:
@@ -321,7 +322,7 @@ def _causes(store: Store, step: str, old: Seen, new: Seen) -> list[Cause]:
     both = old.whole and new.whole
     params = [one["params"] for one in (a, b)] if both else [{name: value for name, value in one["params"].items() if name in a["params"] and name in b["params"]} for one in (a, b)]
     found = list(_plain("parameter", step, *params))
-    found += [replace(one, change=one.change.replace("->", "-> out of")) for one in _plain("input", step, old.takes, new.takes)] if old.takes and new.takes else []
+    found += _plain("input", step, old.takes, new.takes) if old.takes and new.takes else []
     found += _cell_causes(step, _notebook(store, old.record), _notebook(store, new.record))
     if both:
         found += _function_causes(store, step, old.record, new.record)
@@ -331,13 +332,28 @@ def _causes(store: Store, step: str, old: Seen, new: Seen) -> list[Cause]:
     near = _nearness(store, new.record, {name for name in new.outs if new.outs[name] != old.outs.get(name)}) if both and len(found) > 1 else {}
     return [replace(one, near=_distance(near, one)) for one in _folded(found)]
 
-# %% ../nbs/27_why.ipynb #dbdc5413
+# %% ../nbs/27_why.ipynb #87ad5cbb
+_LOOKED = {"file": "{}, a file that it reads undeclared,", "folder": "the list of files in {}, which it looks at,", "variable": "the environment variable {}", "there": "whether there is {}"}
+
+# %% ../nbs/27_why.ipynb #be3602cd
 def _observed_causes(store: Store, step: str, old: dict, new: dict) -> Iterator[Cause]:
-    "What the step read without saying so, and what has changed about it"
-    known = lambda value: isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}(\.tree)?", value) and _kept(store, value)
-    for one in _plain("observed", step, old, new, "{name}, which it reads without saying so,"):
-        was, now = old.get(one.name), new.get(one.name)
-        yield replace(one, details=_details(store, was, now, one.name)) if known(was) and known(now) else one
+    "What the step looked at without having declared it, and what has changed about it"
+    for name, was, now in changed(old, new):
+        kind, _, what = name.partition(" ")
+        gone, subject = (None, changed), _LOOKED.get(kind, "{}").format(what)
+        verb = "is looked at now" if was is changed else "is no longer looked at" if now is changed else "is new" if was is None else "is gone" if now is None else "changed"
+        details = _observed_details(store, kind, was, now, what) if was not in gone and now not in gone else ()
+        yield Cause("observed", name, (step,), *("(nothing)" if one in gone else shown(str(one)) for one in (was, now)), f"{subject} {verb}", details=details)
+
+# %% ../nbs/27_why.ipynb #f0e3f064
+def _observed_details(store: Store, kind: str, old: str, new: str, name: str) -> tuple[str, ...]:
+    "In what an observed file or folder differs"
+    if kind == "file" and _kept(store, old, new):
+        return _details(store, old, new, name)
+    if kind == "folder" and _kept(store, old, new):
+        before, after = ({one for one, _ in json.loads(get_bytes(store, digest))} for digest in (old, new))
+        return tuple(shown(f"{verb}: {', '.join(sorted(names))}") for verb, names in (("new", after - before), ("gone", before - after)) if names)
+    return ()
 
 # %% ../nbs/27_why.ipynb #f49e17ba
 _LOOKING = {"print", "display", "len", "str", "repr", "sum", "min", "max", "sorted", "range", "round", "float", "int", "isinstance"}  # calls that leave their arguments alone
@@ -379,7 +395,7 @@ def _distance(near: dict[str, int], cause: Cause) -> int:
     names = {"parameter": f"parameter {cause.name.split('.')[0]}", "source": f"parameter {cause.name}", "cell": cause.name, "function": cause.name}
     return near.get(names[cause.kind], -1) if near and cause.kind in names and "gone" not in cause.change else 0
 
-# %% ../nbs/27_why.ipynb #a9e6fd46
+# %% ../nbs/27_why.ipynb #767bfcbe
 @dataclass(frozen=True)
 class Effect:
     "How the result of one step differs"
@@ -389,8 +405,9 @@ class Effect:
     outs: dict[str, tuple[str, ...]]           # name -> where it differs
     metrics: tuple[tuple[str, object, object], ...]  # name, old and new
     errors: tuple[str, ...] = ()
+    metrics_out: str | None = None             # the out that the metrics stand in
 
-# %% ../nbs/27_why.ipynb #c58659e5
+# %% ../nbs/27_why.ipynb #139d913c
 @dataclass(frozen=True)
 class Why:
     "Why two results differ"
@@ -401,7 +418,8 @@ class Why:
     idle: tuple[Cause, ...]      # what changed too, but no out with it
     effects: tuple[Effect, ...]  # in the order of the graph
     notes: tuple[str, ...]
-    steps: int                   # so many were compared
+    pairs: dict[str, tuple[Seen, Seen]] = field(default_factory=dict, repr=False)  # the steps that were compared
+    graph: Pipeline | None = field(default=None, repr=False)                       # of the older run
 
     @property
     def verdict(self) -> str:
@@ -411,7 +429,7 @@ class Why:
     def _repr_html_(self) -> str:
         return html_of(self)
 
-# %% ../nbs/27_why.ipynb #181c3856
+# %% ../nbs/27_why.ipynb #c759715f
 def _verdict(why: Why) -> str:
     "The answer in a sentence or two"
     if not why.effects:
@@ -421,11 +439,16 @@ def _verdict(why: Why) -> str:
     if not why.causes:
         return "The results differ, and nothing that changed seems to be the reason."
     if len(why.causes) == 1:
-        return f"The results differ because of one change: {why.causes[0]}."
+        return f"The results differ because of one change: {_inside(why.causes[0])}."
     sure = [one for one in why.causes if one.kind != "machine"]
     if len(sure) == 1:
-        return f"The results differ because of one change, and they were made on different machines: {sure[0]}."
-    return f"{len(why.causes)} changes can be the reason; the likeliest is {why.causes[0]}."
+        return f"The results differ because of one change, and they were made on different machines: {_inside(sure[0])}."
+    return f"{len(why.causes)} changes can be the reason; the likeliest is that {_inside(why.causes[0])}."
+
+# %% ../nbs/27_why.ipynb #af07f3af
+def _inside(cause: Cause) -> str:
+    "A cause in the middle of a sentence"
+    return f"in {_names(cause.steps)}, {cause.change}"
 
 # %% ../nbs/27_why.ipynb #aca2f469
 def why(
@@ -441,7 +464,7 @@ def why(
     step_a, step_b = step_a or step_b, step_b or step_a
     return explain(a, b, step_a, step_b)
 
-# %% ../nbs/27_why.ipynb #6313ccd6
+# %% ../nbs/27_why.ipynb #3d8f8f6c
 def explain(
     a: Run,
     b: Run,
@@ -464,7 +487,7 @@ def explain(
     causes = _ranked(a.store, order, pairs, effects)
     named = lambda run, step: f"{run.id}/{step}" if step else run.id
     acting, idle = ([one for one in causes if bool(one.reaches) is wanted] for wanted in (True, False))
-    return Why(named(a, step_a), named(b, step_b), b.data.get("pipeline") or "", tuple(acting), tuple(one for one in idle if one.kind != "machine"), effects, tuple(dict.fromkeys(notes)), len(order))
+    return Why(named(a, step_a), named(b, step_b), b.data.get("pipeline") or "", tuple(acting), tuple(one for one in idle if one.kind != "machine"), effects, tuple(dict.fromkeys(notes)), pairs, graphs[0])
 
 # %% ../nbs/27_why.ipynb #fdc6e342
 def _wanted(run: Run, graph: Pipeline | None, step: str | None) -> dict[str, Seen]:
@@ -483,7 +506,7 @@ def _incomplete(name: str, pair: tuple[Seen, Seen], runs: tuple[Run, Run]) -> It
         elif not one.whole:
             yield f"the record of {name} in {run.id} is no longer there"
 
-# %% ../nbs/27_why.ipynb #e14c30d8
+# %% ../nbs/27_why.ipynb #f3f93956
 def _effect(store: Store, name: str, old: Seen | None, new: Seen | None) -> Effect | None:
     "How the results of one step differ; None when they don't"
     if old is None or new is None:
@@ -494,7 +517,7 @@ def _effect(store: Store, name: str, old: Seen | None, new: Seen | None) -> Effe
     good = ("ran", "hit")
     errors = tuple(shown(one.error.splitlines()[0]) for one in (old, new) if one.error and one.status != "skipped") if old.status not in good or new.status not in good else ()
     ended = (old.status in good) != (new.status in good)
-    return Effect(name, old.status, new.status, outs, metrics, errors) if outs or metrics or ended or (errors and old.error != new.error) else None
+    return Effect(name, old.status, new.status, outs, metrics, errors, new.record.get("metrics_out")) if outs or metrics or ended or (errors and old.error != new.error) else None
 
 # %% ../nbs/27_why.ipynb #a5aba992
 def _ranked(store: Store, order: list[str], pairs: dict[str, tuple[Seen, Seen]], effects: tuple[Effect, ...]) -> list[Cause]:
@@ -540,13 +563,14 @@ def _reached(name: str, followers: dict[str, list[str]]) -> set[str]:
                 todo.append(one)
     return found
 
-# %% ../nbs/27_why.ipynb #b1e20792
+# %% ../nbs/27_why.ipynb #52eb6e61
 def lines(why: Why) -> list[tuple[str, str]]:
     "The answer as lines: (style, text); the styles are head, text, dim, add, del and good"
     found = [("dim", f"{why.pipeline}: {why.old} -> {why.new}"), ("head", why.verdict)]
     several = len(why.causes) > 1
     for number, one in enumerate(why.causes, 1):
-        found += [("text", ""), ("head", f"{number}. {one}" if several else f"{_names(one.steps)}: {one.change}"), *_about(one)]
+        found += [("text", ""), ("head", f"{number}. {one}")] if several else []
+        found += _about(one)
     if why.effects:
         found += [("text", ""), ("head", "What came of it")]
     for effect in why.effects:
@@ -569,7 +593,7 @@ def _about(cause: Cause) -> Iterator[tuple[str, str]]:
     if further := tuple(one for one in cause.reaches if one not in cause.steps):
         yield "dim", f"     from there it reaches {_names(further)}"
 
-# %% ../nbs/27_why.ipynb #bf169f3b
+# %% ../nbs/27_why.ipynb #6fa1a835
 def _effect_lines(effect: Effect) -> Iterator[tuple[str, str]]:
     "How one step's result differs"
     if not effect.outs and not effect.metrics:
@@ -582,8 +606,8 @@ def _effect_lines(effect: Effect) -> Iterator[tuple[str, str]]:
     rest = len(effect.metrics) - _MANY
     yield from [("dim", f"     ... and {rest} more metrics")] if rest > 0 else []
     for name, details in effect.outs.items():
-        yield "dim", f"     {name}: {details[0] if details else 'other bytes'}"
-        yield from (("dim", f"     {' ' * len(name)}  {one}") for one in details[1:])
+        if name != effect.metrics_out or not effect.metrics:
+            yield "dim", f"     {name}: {details[0] if details else 'other bytes'}" + (" ..." if len(details) > 1 else "")
 
 # %% ../nbs/27_why.ipynb #2b6036ab
 def change_text(was, now) -> str:
@@ -647,11 +671,11 @@ def _metrics_html(effects: tuple[Effect, ...]) -> str:
     lines = "".join(f"<tr><td>{escape(step)}</td><td>{escape(name)}</td><td class=number>{text(was)}</td><td class=number>{text(now)}</td><td class=number>{by(was, now)}</td></tr>" for step, name, was, now in rows)
     return f"<h3>The numbers</h3><table><tr><th>step<th>metric<th>before<th>now<th>difference</tr>{lines}</table>"
 
-# %% ../nbs/27_why.ipynb #ddaecac6
+# %% ../nbs/27_why.ipynb #38d43eff
 def _outs_html(effects: tuple[Effect, ...]) -> str:
     "What else came of it"
     ended = lambda one: escape(f"{one.old} -> {one.new}" + (f": {one.errors[-1]}" if one.errors else ""))
-    rows = [(escape(one.step), escape(name), "<br>".join(map(escape, details)) or "other bytes") for one in effects for name, details in one.outs.items()]
+    rows = [(escape(one.step), escape(name), "<br>".join(map(escape, details)) or "other bytes") for one in effects for name, details in one.outs.items() if name != one.metrics_out or not one.metrics]
     rows += [(escape(one.step), "", ended(one)) for one in effects if not one.outs and not one.metrics]
     return f"<h3>The outs</h3><table><tr><th>step<th>out<th>where it differs</tr>{''.join('<tr>' + ''.join(f'<td>{cell}</td>' for cell in row) + '</tr>' for row in rows)}</table>" if rows else ""
 
