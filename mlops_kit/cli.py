@@ -8,12 +8,12 @@ config (nothing was started), 4 the store is damaged, 130 and 143 interrupted.""
 # %% auto #0
 __all__ = ['COMMANDS', 'run', 'run_json', 'plan', 'runs', 'show', 'check', 'engine', 'lab', 'main']
 
-# %% ../nbs/43_cli.ipynb #b2b4aece
+# %% ../nbs/43_cli.ipynb #1452afd6
 import argparse, json, os, sys
 from pathlib import Path
 
 from . import __version__
-from .errors import ConfigError, MlopsError, refuse
+from .errors import ConfigError, MlopsError, disk_words, refuse
 
 # %% ../nbs/43_cli.ipynb #7c7fad80
 def run(args) -> tuple[object, int]:
@@ -158,7 +158,7 @@ def _parse(words: list[str] | None) -> argparse.Namespace:
         args.overrides += rest
     return args
 
-# %% ../nbs/43_cli.ipynb #f7b3d5c9
+# %% ../nbs/43_cli.ipynb #185d5eec
 def main(
     words: list[str] | None = None, # the command line without its first word; sys.argv when None
 ) -> int:
@@ -182,7 +182,7 @@ def main(
         if args.debug:
             raise
         code = 1
-        _complain(args, f"{type(error).__name__}: {error} (this is a fault of mlops itself; --debug shows where)", code)
+        _complain(args, disk_words(error) or f"{type(error).__name__}: {error} (this is a fault of mlops itself; --debug shows where)", code)
     return code
 
 # %% ../nbs/43_cli.ipynb #87400dc3

@@ -110,14 +110,14 @@ def start_run(
     write(store.files, f"runs/{name}/run.json", to_json(data, pretty=True))
     return Run(store, name, data)
 
-# %% ../nbs/12_records.ipynb #73551726
+# %% ../nbs/12_records.ipynb #bd34a869
 def note(
     run: Run,
     event: str, # "started", "cell", "ended", ...
     **fields,   # JSON values
 ) -> None:
     "Append an event to the run's journal"
-    append(run.folder / "events.jsonl", {"time": now(), "event": event, **fields})
+    append(run.folder / "events.jsonl", {"time": now(), "event": event, **fields}, sync=run.store.power and event == "ended")
 
 # %% ../nbs/12_records.ipynb #c8ce3dd4
 def end_run(

@@ -9,8 +9,8 @@ again continues."""
 __all__ = ['masked', 'about', 'Progress', 'run_plan', 'lay_views', 'interruptible', 'plan', 'run', 'run_grid', 'project_store',
            'runs', 'show', 'step_of', 'restore_step']
 
-# %% ../nbs/22_runner.ipynb #64c0220a
-import signal, threading, time
+# %% ../nbs/22_runner.ipynb #da1a54ae
+import os, signal, threading, time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, wait
@@ -23,7 +23,7 @@ from . import execution, records, tracking
 from .config import compose, grid
 from .engine import Running
 from .environment import describe, git_state, hardware
-from .errors import ConfigError, unknown
+from .errors import ConfigError, disk_words, unknown
 from .execution import INTERRUPTED, Job, ended, failed
 from .executors import make_executor, resources_of
 from .files import to_json, write
@@ -66,13 +66,15 @@ class Progress:
     def notice(self, text: str) -> None: "Something to know"
     def end(self, run: Run) -> None: "The run has ended"
 
-# %% ../nbs/22_runner.ipynb #bc8bbc2f
+# %% ../nbs/22_runner.ipynb #8db005b9
 def run_plan(
     plan: Plan,
     progress: Progress = Progress(),
     command: list[str] = (), # what the user typed
 ) -> Run:
     "Carry out a plan; the record of the run, also when steps failed"
+    if plan.store.root.is_dir() and not os.access(plan.store.root, os.W_OK):
+        return _served(plan, progress)
     config, begun = plan.pipeline.config, time.monotonic()
     mode, notice = tracking.settle(config["tracking"]["mode"])
     executor = make_executor(config["executor"])
@@ -92,6 +94,24 @@ def run_plan(
     if course.interrupted:
         run = replace(run, data={**run.data, "signal": course.interrupted})
     run = end_run(run, status, outcomes, round(time.monotonic() - begun, 3))
+    progress.end(run)
+    return run
+
+# %% ../nbs/22_runner.ipynb #35c4b940
+def _served(
+    plan: Plan,
+    progress: Progress,
+) -> Run:
+    "A run out of a store that can't be written to: it leaves no record"
+    missing = [name for name, one in plan.decisions.items() if one.action != "hit"]
+    if missing:
+        raise ConfigError(f"the store {plan.store.root} can't be written to and lacks the results of {len(missing)} steps ({', '.join(missing[:5])}): let it be written to, or keep the store elsewhere (store=...)")
+    outcomes = {name: ended("hit", one.record, one.reason) for name, one in plan.decisions.items()}
+    run = Run(plan.store, "unrecorded", {"pipeline": plan.pipeline.name, "status": "done", "order": list(outcomes), "steps": outcomes, "started": records.now(), "seconds": 0.0})
+    progress.begin(plan, run)
+    for name, outcome in outcomes.items():
+        progress.done(name, outcome)
+    progress.notice(f"the store {plan.store.root} can't be written to: this run leaves no record")
     progress.end(run)
     return run
 
@@ -126,7 +146,7 @@ def interruptible(
         for one, handler in before.items():
             signal.signal(one, handler)
 
-# %% ../nbs/22_runner.ipynb #2d587c80
+# %% ../nbs/22_runner.ipynb #d40aeaec
 class _Course:
     "The course of one run: which steps have ended, run, or wait"
 
@@ -207,7 +227,7 @@ class _Course:
         self.children.pop(name, None)
         self.take(name, -1)
         error = future.exception()
-        outcome = failed("failed", f"{type(error).__name__}: {error}") if error else future.result()
+        outcome = failed("failed", disk_words(error) or f"{type(error).__name__}: {error}") if error else future.result()
         if outcome["status"] in ("ran", "hit"):
             self.records[name] = step_record(self.plan.store, outcome["key"])
         self.end(name, outcome)
