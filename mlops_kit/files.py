@@ -22,7 +22,7 @@ from uuid import uuid4
 # %% ../nbs/01_files.ipynb #1c27ca6e
 _changes = itertools.count(1)
 
-# %% ../nbs/01_files.ipynb #401f40a0
+# %% ../nbs/01_files.ipynb #f5bbddee
 def change(
     what: str,          # the verb: "write", "publish", ...
     path: Path | str,   # what is about to change
@@ -30,8 +30,8 @@ def change(
     "Count one change of the disk, and fail here when `MLOPS_FAILPOINT` says so"
     count = next(_changes)
     if (wanted := os.environ.get("MLOPS_FAILPOINT")) and (point := wanted.split(":"))[0] == str(count):
-        if point[1] == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
+        if point[1] in ("kill", "stop"):
+            return os.kill(os.getpid(), signal.SIGKILL if point[1] == "kill" else signal.SIGSTOP)
         number = {"eio": errno.EIO, "enospc": errno.ENOSPC, "eacces": errno.EACCES}[point[1]]
         raise OSError(number, f"{os.strerror(number)} (failpoint {count}, {what})", str(path))
 
