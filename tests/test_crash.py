@@ -1,76 +1,21 @@
 """Killed at any write, a run goes on where it was: nothing lost, nothing twice, nothing locked, nothing left."""
 import json
-import shutil
+import os
+import random
+import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
-from itertools import takewhile
-from pathlib import Path
 
 import pytest
 
-from conftest import Project
-from prepared import Prepared
-
-STEP = """
-import json, os
-def note(what):
-    "Tell somebody outside, for good"
-    journal = os.open({journal!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_SYNC)
-    os.write(journal, f"{{what}} {{name}}\\n".encode())
-    os.close(journal)
-note("START")
-found = [json.loads(path.read_text()) for path in sorted(Path("in").glob("*")) if path.is_file()]
-Path(result).write_text(json.dumps([name, found]))
-note("END")
-"""
-PARAMETERS = 'from pathlib import Path\nname: str = ""\nresult: str = ""'
-BEFORE = {"one": (), "two": ("one",), "three": ("one",), "four": ("two", "three"), "five": ("four",), "six": ()}
-WORKERS = 2  # steps at a time
+from prepared import BEFORE, WORKERS, Subject, outs, sweep
 
 
-class Subject:
-    "A pipeline of six steps that tell somebody outside what they do, and a prepared process to run it"
-
-    def __init__(self, root: Path):
-        self.project = Project(root / "project")
-        self.store, self.journal = self.project.root / ".mlops", root / "journal"
-        self.project.notebook("step", STEP.format(journal=str(self.journal)), parameters=PARAMETERS)
-        steps = (f"{name}: {{notebook: notebooks/step.ipynb, params: {{name: {name}}}, ins: {{{', '.join(f'{one}: {one}.result' for one in before)}}}, outs: {{result: {name}.json}}}}" for name, before in BEFORE.items())
-        self.project.pipeline("\n".join(steps))
-        self.mlops = Prepared(self.project.root)
-
-    def run(self, **environment: str) -> dict:
-        "Run the pipeline"
-        return self.mlops("run", "pipeline=demo", f"executor.workers={WORKERS}", "--json", **environment)
-
-    def told(self) -> list[str]:
-        "What the steps have told"
-        return self.journal.read_text().splitlines() if self.journal.exists() else []
-
-    def reset(self, composed: bool = True) -> None:
-        "As if nothing had ever run; but what Hydra composed may be remembered, as composing takes as long as all the rest"
-        for path in self.store.iterdir():
-            if path.name != "composed" or not composed:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        self.journal.unlink(missing_ok=True)
-
-    def ended(self) -> set[str]:
-        "The steps that the record of some run calls ended"
-        lines = [json.loads(line) for path in self.store.glob("runs/*/events.jsonl") for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-        return {line["step"] for line in lines if line["event"] == "ended"}
-
-
-def outs(answer: dict) -> dict:
-    "The digests of all outs that a run tells of"
-    return {name: step["outs"] for name, step in json.loads(answer["output"])["steps"].items()}
-
-
-def check_continuation(subject: Subject, wanted: dict, what: str) -> None:
+def check_continuation(subject: Subject, what: str) -> None:
     "After a kill: run again, and everything is as if nothing had happened"
     before, ended = subject.told(), subject.ended()
     again = subject.run()
     assert again["code"] == 0, f"{what}: {again}"
-    assert outs(again) == wanted, what
+    assert outs(again) == subject.wanted, what
     told = subject.told()
     twice = {name for name in BEFORE if told.count(f"START {name}") > 1}
     assert all(told.count(f"START {name}") in (1, 2) for name in BEFORE), f"{what}: {told}"
@@ -83,46 +28,60 @@ def check_continuation(subject: Subject, wanted: dict, what: str) -> None:
     assert health["code"] == 0 and not json.loads(health["output"])["incomplete"], f"{what}: {health}"
 
 
-@pytest.fixture(scope="module")
-def subjects(tmp_path_factory):
-    "Two of them, for two cores, and what an undisturbed run tells"
-    made = [Subject(tmp_path_factory.mktemp("crash")) for _ in range(2)]
-    for one in made:
-        for words in (("run", "pipeline=demo", f"executor.workers={WORKERS}"), ("fsck",)) * 2:
-            assert (answer := one.mlops(*words))["code"] == 0, answer
-        one.reset()
-    whole = made[0].run()
-    yield made, outs(whole), whole["changes"]
-    for one in made:
-        one.mlops.close()
-
-
-def kill_at(subject: Subject, number: int, wanted: dict, composed: bool = True) -> bool:
+def kill_at(subject: Subject, number: int, composed: bool = True) -> bool:
     "A fresh start, killed at its n-th change; was there one?"
     subject.reset(composed)
     killed = subject.run(MLOPS_FAILPOINT=f"{number}:kill")
     if killed["code"] == 0:
         return False
     assert killed["code"] == -9, f"change {number}: {killed}"
-    check_continuation(subject, wanted, f"killed at change {number}")
+    check_continuation(subject, f"killed at change {number}")
     return True
-
-
-def sweep(subjects: list[Subject], numbers, check) -> int:
-    "Check each number, half of them with each subject, until there is nothing left to check; how many there were"
-    with ThreadPoolExecutor(len(subjects)) as pool:
-        return sum(pool.map(lambda at: sum(1 for _ in takewhile(lambda number: check(subjects[at], number), numbers[at::len(subjects)])), range(len(subjects))))
 
 
 @pytest.mark.parametrize("every, first", [(6, time.localtime().tm_yday % 6), pytest.param(1, 0, marks=pytest.mark.long)])
 def test_killed_at_every_write(subjects, every, first):
-    made, wanted, changes = subjects
-    begun = time.monotonic()
-    checked = sweep(made, range(1 + first, 2 * changes, every), lambda subject, number: kill_at(subject, number, wanted))
+    changes, begun = subjects[0].changes, time.monotonic()
+    checked = sweep(subjects, range(1 + first, 2 * changes, every), kill_at)
     print(f"{checked} of {changes} changes, {time.monotonic() - begun:.0f} s")
     assert checked >= (changes - 12) // every, f"{checked} of {changes}: how many there are depends a little on which step comes first"
 
 
 def test_killed_while_the_configuration_is_kept(subjects):
-    made, wanted, _ = subjects
-    assert sweep(made, range(1, 7), lambda subject, number: kill_at(subject, number, wanted, composed=False)) == 6
+    assert sweep(subjects, range(1, 5), lambda subject, number: kill_at(subject, number, composed=False)) == 4
+
+
+REAL = """
+import numpy as np, polars as pl, matplotlib.pyplot as plt
+rows = pl.DataFrame({"x": np.random.default_rng(len(name)).normal(size=20_000)}).with_columns(y=pl.col("x") ** 2)
+plt.hist(rows["x"], bins=50)
+plt.show()
+rows.describe()
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("engine, kills", [("mlops", 270), ("kernel", 30)])
+def test_killed_at_random_times(tmp_path, engine, kills):
+    "Notebooks as people write them; the process alone is killed, or its whole group"
+    chance, begun = random.Random(45), time.monotonic()
+    subjects = [Subject(tmp_path / str(number), REAL, engine=engine) for number in range(2)]
+    for one in subjects:
+        clock = time.monotonic()
+        one.wanted, one.seconds, one.killed = outs(one.run()), time.monotonic() - clock, 0
+    moments = [(chance.random(), chance.choice([os.kill, os.killpg])) for _ in range(kills)]
+
+    def kill(subject: Subject, number: int) -> bool:
+        share, how = moments[number]
+        subject.reset()
+        pid = subject.start()
+        time.sleep(share * subject.seconds)
+        how(pid, signal.SIGKILL)
+        subject.killed += subject.mlops.wait()["code"] == -9
+        check_continuation(subject, f"killed after {share * subject.seconds:.3f} s")
+        return True
+
+    assert sweep(subjects, range(kills), kill) == kills
+    for one in subjects:
+        one.mlops.close()
+    print(f"{engine}: killed {sum(one.killed for one in subjects)} times of {kills}, {time.monotonic() - begun:.0f} s")
