@@ -23,7 +23,7 @@ from uuid import uuid4
 _changes = itertools.count(1)
 _FAULTS = {one: getattr(errno, one.upper()) for one in ("eio", "enospc", "edquot", "eacces", "erofs")}
 
-# %% ../nbs/01_files.ipynb #445dca88
+# %% ../nbs/01_files.ipynb #4eac718c
 def change(
     what: str,          # the verb: "write", "publish", ...
     path: Path | str,   # what is about to change
@@ -33,8 +33,9 @@ def change(
     where, _, fault = os.environ.get("MLOPS_FAILPOINT", "").partition(":")
     if where != str(count):
         return None
-    if fault == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
+    if fault in ("kill", "stop"):
+        os.kill(os.getpid(), signal.SIGKILL if fault == "kill" else signal.SIGSTOP)
+        return None
     if fault in ("short", "eintr"):
         return fault
     raise OSError(_FAULTS[fault], f"{os.strerror(_FAULTS[fault])} (failpoint {count}, {what})", str(path))
