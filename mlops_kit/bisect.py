@@ -9,15 +9,16 @@ what is downstream of it again, out of the store, and looks at the metrics. It a
 __all__ = ['Factor', 'factors_of', 'exchange', 'settle', 'Broken', 'Bench', 'Share', 'Bisection', 'bisect', 'numbers_of', 'lines',
            'html_of', 'to_dict']
 
-# %% ../nbs/29_bisect.ipynb #b80f8646
+# %% ../nbs/29_bisect.ipynb #30084dff
 import shutil, tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 
-from .again import again, lay_project
+from .again import Conditions, again, lay_project
 from .closure import code_of, targets_in
+from .compare import is_number
 from .errors import ConfigError, StepError
 from .files import to_json
 from .notebook import read_notebook
@@ -62,7 +63,7 @@ def _possible(kind: str, cause: Cause) -> bool:
         return cause.name.partition(" ")[0] in ("file", "folder", "there") and not cause.name.partition(" ")[2].startswith("/")
     return kind in ("parameter", "cells", "source", "seed", "threads") or (kind == "file" and bool(cause.file))
 
-# %% ../nbs/29_bisect.ipynb #7b77b142
+# %% ../nbs/29_bisect.ipynb #1224b8b8
 def exchange(
     store: Store,
     record: dict, # of a step
@@ -79,7 +80,8 @@ def exchange(
     elif factor.kind == "observed":
         parts["observed"] = _with(parts["observed"], theirs["observed"], factor.name)
     elif factor.kind == "seed":
-        parts["seed"] = theirs["seed"]
+        told = {name for name, value in parts["params"].items() if "seed" in name and (value, theirs["params"].get(name)) == (parts["seed"], theirs["seed"])}
+        parts |= {"seed": theirs["seed"], "params": {name: theirs["seed"] if name in told else value for name, value in parts["params"].items()}}
     elif factor.kind == "threads":
         parts["env"] = {**parts["env"], "threads": theirs["env"]["threads"]}
     elif factor.kind == "file":
@@ -126,14 +128,18 @@ def settle(
 class Broken(StepError):
     "A mixture of two runs that does not run"
 
-# %% ../nbs/29_bisect.ipynb #798ea98e
+# %% ../nbs/29_bisect.ipynb #df9beac1
+_WARM = Conditions(fresh=False)  # many executions: each in a fork of the warm parent
+
+# %% ../nbs/29_bisect.ipynb #7e7d264a
 class Bench:
     "Carries out mixtures of two runs, each step of them once"
 
     def __init__(self, store: Store, why: Why, notice: Callable[[str], None]):
         self.store, self.why, self.notice, self.known, self.running, self.executed, self.stopped = store, why, notice, {}, None, 0, False
         self.pairs = {name: tuple(one.record for one in pair) for name, pair in why.pairs.items()}
-        self.order = [name for name in why.graph.steps if name in self.pairs]
+        counted = [one.step for one in why.effects if any(is_number(was) and is_number(now) for _, was, now in one.metrics)]
+        self.order = [name for name in (why.graph.upstream(counted) if counted else why.graph.steps) if name in self.pairs]
         self.plan = Plan(why.graph, store, {}, {}, {})
 
     def results(self, factors: frozenset[Factor]) -> dict[str, dict]:
@@ -176,7 +182,7 @@ class Bench:
         if self.stopped:
             raise KeyboardInterrupt
         self.executed += 1
-        done = again(self.store, record, folder, on_start=self.started)
+        done = again(self.store, record, folder, _WARM, on_start=self.started)
         if self.stopped:
             raise KeyboardInterrupt
         missing = [out for out, digest in done.outs.items() if digest is None]
@@ -262,11 +268,11 @@ def bisect(
     numbers = lambda result: None if isinstance(result, Broken) or result is None else numbers_of(result)
     return Bisection(tuple(sorted(shares, key=lambda one: -abs(one.weight))), numbers_of(old), numbers_of(new), numbers(trials.get(everything)), tuple(notes), bench.executed)
 
-# %% ../nbs/29_bisect.ipynb #a760a1fe
+# %% ../nbs/29_bisect.ipynb #45c07e7c
 def numbers_of(records: dict[str, dict]) -> dict[str, float]:
     "The numbers among the metrics of some steps"
     nested = {f"{step}.{name}": value for step, record in records.items() for name, value in record["metrics"].items()}
-    return {name: value for name, value in _flat(nested).items() if isinstance(value, (int, float)) and not isinstance(value, bool)}
+    return {name: value for name, value in _flat(nested).items() if is_number(value)}
 
 # %% ../nbs/29_bisect.ipynb #11ca90df
 def _flat(values: dict) -> dict:

@@ -9,7 +9,7 @@ a list is the graph: an input that differs is no cause when a step of the pipeli
 __all__ = ['pick', 'before', 'Seen', 'pipeline_of', 'step_seen', 'Cause', 'changed', 'diff_text', 'Effect', 'Why', 'why',
            'explain', 'lines', 'change_text', 'html_of', 'page', 'to_dict']
 
-# %% ../nbs/27_why.ipynb #dbda2f80
+# %% ../nbs/27_why.ipynb #4501a745
 import ast, json, re, tempfile
 from collections import deque
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from html import escape
 from pathlib import Path
 
 from .closure import ON_IMPORT, WHOLE, Module, code_of
-from .compare import compare_kept, describe, lines_of, shown
+from .compare import compare_kept, describe, is_number, lines_of, shown
 from .config import Config
 from .errors import ConfigError, MlopsError, unknown
 from .files import to_json
@@ -519,7 +519,7 @@ def _effect(store: Store, name: str, old: Seen | None, new: Seen | None) -> Effe
     ended = (old.status in good) != (new.status in good)
     return Effect(name, old.status, new.status, outs, metrics, errors, new.record.get("metrics_out")) if outs or metrics or ended or (errors and old.error != new.error) else None
 
-# %% ../nbs/27_why.ipynb #a5aba992
+# %% ../nbs/27_why.ipynb #2eab1dbe
 def _ranked(store: Store, order: list[str], pairs: dict[str, tuple[Seen, Seen]], effects: tuple[Effect, ...]) -> list[Cause]:
     "All causes, each once, the likeliest first"
     found, differ = {}, {one.step for one in effects}
@@ -538,7 +538,15 @@ def _ranked(store: Store, order: list[str], pairs: dict[str, tuple[Seen, Seen]],
                 found[same] = replace(cause, reaches=reaches)
     place = {name: number for number, name in enumerate(order)}
     rank = lambda one: (one.kind == "machine", one.near < 0, _RANKS.index(one.kind), place[one.steps[0]], one.near)
-    return sorted(found.values(), key=rank)
+    return sorted(_one_seed(list(found.values())), key=rank)
+
+# %% ../nbs/27_why.ipynb #245703ec
+def _one_seed(causes: list[Cause]) -> list[Cause]:
+    "A parameter that hands the seed on is one cause with it"
+    seed = next((one for one in causes if one.kind == "seed"), None)
+    told = [one for one in causes if seed and one.kind == "parameter" and "seed" in one.name and (one.was, one.now) == (seed.was, seed.now)]
+    details = tuple(f"with it: parameter {one.name} of {_names(one.steps)}" for one in told)
+    return [replace(one, details=details) if one is seed else one for one in causes if one not in told]
 
 # %% ../nbs/27_why.ipynb #869fb689
 def _givers(name: str, pairs: dict[str, tuple[Seen, Seen]]) -> list[str]:
@@ -609,11 +617,10 @@ def _effect_lines(effect: Effect) -> Iterator[tuple[str, str]]:
         if name != effect.metrics_out or not effect.metrics:
             yield "dim", f"     {name}: {details[0] if details else 'other bytes'}" + (" ..." if len(details) > 1 else "")
 
-# %% ../nbs/27_why.ipynb #2b6036ab
+# %% ../nbs/27_why.ipynb #b119d8e5
 def change_text(was, now) -> str:
     "Two values of a metric, and how far they are from each other"
-    number = lambda value: isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number(was) or not number(now):
+    if not is_number(was) or not is_number(now):
         return f"{'(none)' if was is None else was} -> {'(none)' if now is None else now}"
     short = lambda value: number_text(value) if number_text(was) != number_text(now) else f"{value:.10g}"
     return f"{short(was)} -> {short(now)}  ({now - was:+.4g})"
@@ -660,14 +667,14 @@ def _cause_html(cause: Cause, opened: bool) -> str:
         found += f"<details{' open' if opened else ''}><summary>the change</summary><pre>{rows}</pre></details>"
     return found
 
-# %% ../nbs/27_why.ipynb #410620e3
+# %% ../nbs/27_why.ipynb #f3f77035
 def _metrics_html(effects: tuple[Effect, ...]) -> str:
     "The numbers of all steps"
     rows = [(one.step, *metric) for one in effects for metric in one.metrics]
     if not rows:
         return ""
     text = lambda value: escape("" if value is None else number_text(value) if not isinstance(value, float) else f"{value:.6g}")
-    by = lambda was, now: f"{now - was:+.4g}" if all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in (was, now)) else ""
+    by = lambda was, now: f"{now - was:+.4g}" if is_number(was) and is_number(now) else ""
     lines = "".join(f"<tr><td>{escape(step)}</td><td>{escape(name)}</td><td class=number>{text(was)}</td><td class=number>{text(now)}</td><td class=number>{by(was, now)}</td></tr>" for step, name, was, now in rows)
     return f"<h3>The numbers</h3><table><tr><th>step<th>metric<th>before<th>now<th>difference</tr>{lines}</table>"
 
