@@ -60,11 +60,15 @@ def shown(value) -> str:
     text = "".join(one if one.isprintable() else " " for one in text)
     return text if len(text) <= 80 else f"{text[:60]} ... ({len(text):,} characters)"
 
-# %% ../nbs/25_compare.ipynb #a2ba26b3
-def _pair(was: str, now: str) -> tuple[str, str]:
-    "Two texts in few characters, from a little before the place where they part"
+# %% ../nbs/25_compare.ipynb #a4e9abd5
+def _pair(was, now) -> tuple[str, str]:
+    "Two values in few characters: numbers with as many digits as tell them apart, texts from a little before the place where they part"
+    if isinstance(was, float) and isinstance(now, float):
+        return next(one for digits in (4, 6, 8, 10, 17) if (one := (f"{was:.{digits}g}", f"{now:.{digits}g}"))[0] != one[1] or digits == 17)
+    if not isinstance(was, str) or not isinstance(now, str) or max(len(was), len(now)) <= 80:
+        return shown(was), shown(now)
     same = next((i for i, (a, b) in enumerate(zip(was, now)) if a != b), min(len(was), len(now)))
-    if max(len(was), len(now)) <= 80 or same < 40:
+    if same < 40:
         return shown(was), shown(now)
     start = was.rfind(" ", 0, same - 15) + 1 or same - 15
     return tuple("... " + (rest if len(rest) <= 60 else f"{rest[:60]} ...") for rest in (" ".join(one[start:].split()) for one in (was, now)))
@@ -212,14 +216,14 @@ def is_number(value) -> bool:
     "A number that one can calculate with"
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
-# %% ../nbs/25_compare.ipynb #606b8195
+# %% ../nbs/25_compare.ipynb #f476b737
 def _json(old: Path, new: Path, tolerance: dict | None = None) -> list[Difference]:
     "Two JSON files by path"
     texts = old.read_text("utf8"), new.read_text("utf8")
     a, b = map(json.loads, texts)
     if not (pairs := list(_json_pairs(a, b))):
         return [Difference("format", "", much="equal values: " + _json_style(*texts))]
-    text = lambda value: "(missing)" if value is _json_pairs else value if isinstance(value, str) else shown(value)
+    text = lambda value: "(missing)" if value is _json_pairs else value
     found, near = [], [is_number(x) and is_number(y) and _near(x, y, tolerance) for _, x, y in pairs]
     for (path, x, y), within in sorted(zip(pairs, near), key=lambda one: one[1])[:FEW]:
         much = f"{y - x:+.4g}" if is_number(x) and is_number(y) and math.isfinite(y - x) else ""
@@ -286,7 +290,7 @@ def _rows(table) -> str:
 
     return digest(table.select(polars.struct(polars.all()).hash()).collect().to_series().sort().to_frame().write_csv().encode())
 
-# %% ../nbs/25_compare.ipynb #a0060511
+# %% ../nbs/25_compare.ipynb #78f3394b
 def _column(name: str, old, new, tolerance: dict | None) -> Difference | None:
     "The difference of two columns of one type"
     import polars
@@ -303,7 +307,7 @@ def _column(name: str, old, new, tolerance: dict | None) -> Difference | None:
         ratio = (far.cast(polars.Float64) / size).replace([math.inf, math.nan], [None, None]).max()
         inside = (far.cast(polars.Float64) <= absolute + relative * size).fill_null(False)
         span = _Span(count, 0, float(far.drop_nans().max() or 0) if kind.is_float() else float(far.max() or 0), float(ratio or 0), count - int(inside.sum()))
-    return Difference("values", f"column {name}, row {first:,}", shown(old[first]), shown(new[first]), span.text(len(old), "rows"), within=not span.beyond)
+    return Difference("values", f"column {name}, row {first:,}", *_pair(old[first], new[first]), span.text(len(old), "rows"), within=not span.beyond)
 
 # %% ../nbs/25_compare.ipynb #f223cf9e
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "?"}
@@ -353,7 +357,7 @@ def _named_arrays(old: dict[str, tuple], new: dict[str, tuple], tolerance: dict 
     found.sort(key=lambda one: one.within)
     return _with_rest(found[:FEW], len(found))
 
-# %% ../nbs/25_compare.ipynb #eaf1b88d
+# %% ../nbs/25_compare.ipynb #6f0e6ccf
 def _array(name: str, kind: str, old, new, tolerance: dict | None) -> Difference | None:
     "The difference of two arrays of one shape and type"
     import numpy
@@ -383,7 +387,7 @@ def _array(name: str, kind: str, old, new, tolerance: dict | None) -> Difference
         return None
     at = ", ".join(str(int(one)) for one in numpy.unravel_index(first, old.shape)) if old.ndim else ""
     was, now = (_wide(one[first:first + 1], kind)[0].item() if kind == "BF16" else one[first].item() for one in flat)
-    return Difference("values", f"{name}[{at}]" if at else name, shown(was), shown(now), _Span(count, first, far, ratio, beyond).text(total, "numbers" if numeric else "values"), within=not beyond)
+    return Difference("values", f"{name}[{at}]" if at else name, *_pair(was, now), _Span(count, first, far, ratio, beyond).text(total, "numbers" if numeric else "values"), within=not beyond)
 
 # %% ../nbs/25_compare.ipynb #d6ebe8bc
 def _wide(values, kind: str):

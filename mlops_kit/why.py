@@ -9,10 +9,11 @@ a list is the graph: an input that differs is no cause when a step of the pipeli
 __all__ = ['pick', 'before', 'Seen', 'pipeline_of', 'step_seen', 'Cause', 'changed', 'diff_text', 'Effect', 'Why', 'why',
            'explain', 'lines', 'change_text', 'html_of', 'page', 'to_dict']
 
-# %% ../nbs/27_why.ipynb #4501a745
+# %% ../nbs/27_why.ipynb #77a93b92
 import ast, json, re, tempfile
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from difflib import SequenceMatcher, unified_diff
 from functools import lru_cache
@@ -22,7 +23,7 @@ from pathlib import Path
 from .closure import ON_IMPORT, WHOLE, Module, code_of
 from .compare import compare_kept, describe, is_number, lines_of, shown
 from .config import Config
-from .errors import ConfigError, MlopsError, unknown
+from .errors import ConfigError, MlopsError, StoreError, unknown
 from .files import to_json
 from .notebook import cell_tree, read_notebook
 from .pipeline import Pipeline, read_pipeline
@@ -47,15 +48,16 @@ def pick(
         raise ConfigError(unknown("step", step, found.steps) + f" (run {found.id})")
     return found, step or None
 
-# %% ../nbs/27_why.ipynb #6a5639a9
+# %% ../nbs/27_why.ipynb #1ad7a4ce
 def before(
     store: Store,
     run: Run,
 ) -> Run:
     "The run of the same pipeline before this one"
     for name in reversed([one for one in run_names(store) if one < run.id]):
-        if (found := read_run(store, name)).data.get("pipeline") == run.data.get("pipeline"):
-            return found
+        with suppress(StoreError):  # one whose record is damaged
+            if (found := read_run(store, name)).data.get("pipeline") == run.data.get("pipeline"):
+                return found
     raise ConfigError(f"{run.id} is the first run of {run.data.get('pipeline')}: there is nothing to compare it with. Name two runs: mlops why RUN RUN")
 
 # %% ../nbs/27_why.ipynb #d31bcc89
@@ -313,7 +315,7 @@ def _surrounding_causes(step: str, old: dict, new: dict) -> Iterator[Cause]:
         one.update({name: record.get("hardware", {}).get(name) for name in _MACHINE} | {"engine": record.get("engine")})
     yield from _plain("machine", step, *machine, "the machine's {name}")
 
-# %% ../nbs/27_why.ipynb #e27d4f5b
+# %% ../nbs/27_why.ipynb #53137583
 def _causes(store: Store, step: str, old: Seen, new: Seen) -> list[Cause]:
     "All that changed about one step and did not come from another step"
     if old.key == new.key and old.key is not None:
@@ -329,7 +331,7 @@ def _causes(store: Store, step: str, old: Seen, new: Seen) -> list[Cause]:
         found += _data_causes(store, "source", step, a["sources"], b["sources"])
         found += _observed_causes(store, step, a.get("observed", {}), b.get("observed", {}))
         found += _surrounding_causes(step, old.record, new.record)
-    near = _nearness(store, new.record, {name for name in new.outs if new.outs[name] != old.outs.get(name)}) if both and len(found) > 1 else {}
+    near = _nearness(store, new.record, {name for name in new.outs if new.outs[name] != old.outs.get(name)}) if both and found else {}
     return [replace(one, near=_distance(near, one)) for one in _folded(found)]
 
 # %% ../nbs/27_why.ipynb #87ad5cbb
@@ -519,7 +521,7 @@ def _effect(store: Store, name: str, old: Seen | None, new: Seen | None) -> Effe
     ended = (old.status in good) != (new.status in good)
     return Effect(name, old.status, new.status, outs, metrics, errors, new.record.get("metrics_out")) if outs or metrics or ended or (errors and old.error != new.error) else None
 
-# %% ../nbs/27_why.ipynb #2eab1dbe
+# %% ../nbs/27_why.ipynb #bcbc43fa
 def _ranked(store: Store, order: list[str], pairs: dict[str, tuple[Seen, Seen]], effects: tuple[Effect, ...]) -> list[Cause]:
     "All causes, each once, the likeliest first"
     found, differ = {}, {one.step for one in effects}
@@ -536,6 +538,7 @@ def _ranked(store: Store, order: list[str], pairs: dict[str, tuple[Seen, Seen]],
                 found[same] = cause
             else:
                 found[same] = replace(cause, reaches=reaches)
+    found = {same: replace(one, steps=tuple(step for step in one.steps if not one.reaches or {*_reached(step, followers)} & differ)) for same, one in found.items()}
     place = {name: number for number, name in enumerate(order)}
     rank = lambda one: (one.kind == "machine", one.near < 0, _RANKS.index(one.kind), place[one.steps[0]], one.near)
     return sorted(_one_seed(list(found.values())), key=rank)
@@ -625,7 +628,7 @@ def change_text(was, now) -> str:
     short = lambda value: number_text(value) if number_text(was) != number_text(now) else f"{value:.10g}"
     return f"{short(was)} -> {short(now)}  ({now - was:+.4g})"
 
-# %% ../nbs/27_why.ipynb #77474560
+# %% ../nbs/27_why.ipynb #3c51fb48
 _STYLE = """<style>
 .mlops-why {font: 14px/1.5 system-ui, sans-serif; max-width: 62em}
 .mlops-why h2 {font-size: 1.25em; margin: .2em 0 .6em; font-weight: 600}
@@ -638,20 +641,23 @@ _STYLE = """<style>
 .mlops-why .add {background: rgba(46,160,67,.18)} .mlops-why .del {background: rgba(248,81,73,.16)}
 .mlops-why summary {cursor: pointer; color: #777; font-size: .85em}
 .mlops-why table {border-collapse: collapse; font-variant-numeric: tabular-nums} .mlops-why td, .mlops-why th {text-align: left; vertical-align: top; padding: 3px 1.6em 3px 0; border-bottom: 1px solid rgba(127,127,127,.2); font-weight: normal; background: none}
-.mlops-why th {color: #777; font-size: .85em} .mlops-why td.number {text-align: right}
+.mlops-why th {color: #777; font-size: .85em} .mlops-why td.number, .mlops-why th.number {text-align: right}
 </style>"""
 
-# %% ../nbs/27_why.ipynb #718d0f14
-def html_of(why: Why) -> str:
+# %% ../nbs/27_why.ipynb #45addd62
+def html_of(
+    why: Why,
+    more: str = "", # what stands below the causes
+) -> str:
     "The answer as a piece of HTML"
     several = len(why.causes) > 1
-    causes = "".join(f"<li>{_cause_html(one, number == 0)}</li>" for number, one in enumerate(why.causes))
+    causes = "".join(f"<li>{_cause_html(one, len(one.diff) < 2000)}</li>" for one in why.causes)
     body = [f"<div class=about>{escape(why.pipeline)}: <code>{escape(why.old)}</code> &rarr; <code>{escape(why.new)}</code></div><h2>{escape(why.verdict)}</h2>"]
     body += [f"<ol>{causes}</ol>" if several else f"<div>{_cause_html(why.causes[0], True)}</div>"] if causes else []
-    body += [_metrics_html(why.effects), _outs_html(why.effects)] if why.effects else []
+    body += [more, _metrics_html(why.effects), _outs_html(why.effects)] if why.effects else [more]
     body += [f"<details><summary>{len(why.idle)} more changed, but no result with it</summary><ul>{''.join(f'<li>{_cause_html(one, False)}</li>' for one in why.idle)}</ul></details>"] if why.idle else []
     body += [f"<p class=about>{'<br>'.join(map(escape, why.notes))}</p>"] if why.notes else []
-    return f"{_STYLE}<div class=mlops-why>{''.join(body)}</div>"
+    return f"{_STYLE}<div class=mlops-why>{''.join(body).replace(' -&gt; ', ' &rarr; ')}</div>"
 
 # %% ../nbs/27_why.ipynb #aa13eb5f
 def _cause_html(cause: Cause, opened: bool) -> str:
@@ -686,10 +692,10 @@ def _outs_html(effects: tuple[Effect, ...]) -> str:
     rows += [(escape(one.step), "", ended(one)) for one in effects if not one.outs and not one.metrics]
     return f"<h3>The outs</h3><table><tr><th>step<th>out<th>where it differs</tr>{''.join('<tr>' + ''.join(f'<td>{cell}</td>' for cell in row) + '</tr>' for row in rows)}</table>" if rows else ""
 
-# %% ../nbs/27_why.ipynb #1ae3ae66
+# %% ../nbs/27_why.ipynb #789b0bd5
 def page(why: Why, more: str = "") -> str:
     "A page that needs nothing besides itself"
-    return f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'><meta name=color-scheme content='light dark'><title>{escape(f'why {why.old} {why.new}')}</title><body style='margin:2em'>{html_of(why)}{more}</body></html>\n"
+    return f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'><meta name=color-scheme content='light dark'><title>{escape(f'why {why.old} {why.new}')}</title><body style='margin:2em'>{html_of(why, more)}</body></html>\n"
 
 # %% ../nbs/27_why.ipynb #c72d6d2f
 def to_dict(why: Why) -> dict:
