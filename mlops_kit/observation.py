@@ -19,7 +19,7 @@ from .records import seal
 from .store import Store, digest, get, get_bytes, put, put_bytes
 from .tracking import is_secret
 
-# %% ../nbs/16_observation.ipynb #569885c9
+# %% ../nbs/16_observation.ipynb #da2ff7c6
 def worth(
     project: Path,
     name: str,     # "<kind> <path>": relative to the project when below it; "variable <name>"
@@ -35,7 +35,7 @@ def worth(
             return digest(path) if path.is_file() else None
         if kind == "folder":
             return digest(listing(path)) if path.is_dir() else None
-    return "folder" if path.is_dir() else "file" if path.exists() else None
+    return "folder" if path.is_dir() else f"{path.stat().st_size} bytes" if path.exists() else None
 
 # %% ../nbs/16_observation.ipynb #0c0420a6
 def listing(path: Path) -> bytes:
@@ -121,7 +121,7 @@ def remembered(
         return kept["sets"] if kept == seal(kept) else []
     return []
 
-# %% ../nbs/16_observation.ipynb #9542e973
+# %% ../nbs/16_observation.ipynb #b3c2d8c5
 def keep_observed(
     store: Store,
     project: Path,
@@ -134,9 +134,9 @@ def keep_observed(
         if kind == "folder" and value:
             put_bytes(store, listing(project / what))
         elif kind == "file" and value not in (None, CHANGED) and (project / what).stat().st_size <= room:
-            put(store, project / what)
+            put(store, (project / what).resolve())
 
-# %% ../nbs/16_observation.ipynb #7a050a94
+# %% ../nbs/16_observation.ipynb #42c9a871
 def lay_observed(
     store: Store,
     observed: dict[str, str | None],
@@ -156,12 +156,14 @@ def lay_observed(
                 (target / one).mkdir(parents=True, exist_ok=True) if is_folder else _touch(target / one)
         elif value == "folder":
             target.mkdir(parents=True, exist_ok=True)
-        elif value == "file":
-            _touch(target)
+        elif value:
+            _touch(target, int(value.partition(" ")[0]))
     return lacking
 
-# %% ../nbs/16_observation.ipynb #f3ed8698
-def _touch(path: Path) -> None:
-    "An empty file, where there is none"
+# %% ../nbs/16_observation.ipynb #01b98ae3
+def _touch(path: Path, size: int = 0) -> None:
+    "A file of zeros, where there is none"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
+    if not path.exists():
+        with open(path, "wb") as file:
+            file.truncate(size)

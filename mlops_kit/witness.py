@@ -132,14 +132,14 @@ def _source(path: str) -> str:
     except ValueError:
         return path
 
-# %% ../nbs/04_witness.ipynb #c9e2bf37
+# %% ../nbs/04_witness.ipynb #92639e03
 _WRITING = os.O_WRONLY | os.O_RDWR
 
 def _hook(witness: Witness):
     "An audit hook that tells the witness"
     heard = {
         "open": lambda path, mode, flags: witness.file(path, bool(flags & _WRITING)),
-        "sqlite3.connect": witness.file,
+        "sqlite3.connect": lambda name: witness.file(os.fsdecode(name).removeprefix("file:").partition("?")[0]),
         "os.listdir": witness.listing, "os.scandir": witness.listing,
         "socket.connect": lambda socket, address: witness.connected(*address[:2]) if isinstance(address, tuple) else None,
         "socket.getaddrinfo": lambda host, port, *more: witness.connected(host, port),
