@@ -857,6 +857,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'mlops_kit.why.Why._repr_html_': ('why.html#why._repr_html_', 'mlops_kit/why.py'),
                                'mlops_kit.why.Why.verdict': ('why.html#why.verdict', 'mlops_kit/why.py'),
                                'mlops_kit.why._about': ('why.html#_about', 'mlops_kit/why.py'),
+                               'mlops_kit.why._beside': ('why.html#_beside', 'mlops_kit/why.py'),
                                'mlops_kit.why._brought': ('why.html#_brought', 'mlops_kit/why.py'),
                                'mlops_kit.why._cause_html': ('why.html#_cause_html', 'mlops_kit/why.py'),
                                'mlops_kit.why._causes': ('why.html#_causes', 'mlops_kit/why.py'),

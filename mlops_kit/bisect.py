@@ -9,7 +9,7 @@ what is downstream of it again, out of the store, and looks at the metrics. It a
 __all__ = ['Factor', 'factors_of', 'exchange', 'settle', 'Broken', 'Bench', 'Share', 'Bisection', 'bisect', 'numbers_of',
            'rows_of', 'metrics_of', 'lines', 'html_of', 'to_dict']
 
-# %% ../nbs/29_bisect.ipynb #30084dff
+# %% ../nbs/29_bisect.ipynb #837ef984
 import shutil, tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -25,9 +25,10 @@ from .notebook import read_notebook
 from .planning import Plan, group_bytes, key_of, lineage
 from .runner import interruptible
 from .store import Store, complete, put, put_bytes, size_of, tree_bytes, tree_entries
+from .upkeep import working
 from .why import Cause, Why
 
-# %% ../nbs/29_bisect.ipynb #a17243ab
+# %% ../nbs/29_bisect.ipynb #c0887e4f
 @dataclass(frozen=True)
 class Factor:
     "Something that can be exchanged on its own"
@@ -38,7 +39,8 @@ class Factor:
 
     def __str__(self) -> str:
         names = ", ".join(one.name for one in self.causes[:3]) + (" ..." if len(self.causes) > 3 else "")
-        what = {"cells": names, "file": names, "seed": "the seed", "threads": "the number of threads", "observed": self.name.partition(" ")[2]}.get(self.kind, f"{self.kind} {self.name}")
+        functions = names if len(self.causes) == 1 else f"{', '.join(one.name.rpartition('.')[2] for one in self.causes[:3])}{' ...' if len(self.causes) > 3 else ''} in {self.name}"
+        what = {"cells": names, "file": functions, "seed": "the seed", "threads": "the number of threads", "observed": self.name.partition(" ")[2]}.get(self.kind, f"{self.kind} {self.name}")
         return f"{what} of {', '.join(self.steps[:3])}{' ...' if len(self.steps) > 3 else ''}" if self.kind in ("parameter", "cells", "source") else what
 
 # %% ../nbs/29_bisect.ipynb #84796032
@@ -201,7 +203,7 @@ class Bench:
         if self.running:
             self.running.stop("interrupted")
 
-# %% ../nbs/29_bisect.ipynb #051917eb
+# %% ../nbs/29_bisect.ipynb #ec74d4e9
 @dataclass(frozen=True)
 class Share:
     "What one factor does"
@@ -216,7 +218,7 @@ class Share:
         "What it does, in words"
         if self.alone is None and self.without is None:
             return "can't be told apart from the others"
-        return "does it all" if self.weight > 0.99 else "does nothing" if abs(self.weight) < 0.01 else f"does {self.weight:.0%} of it"
+        return "does it all" if self.weight > 0.99 else "does nothing" if not self.weight else "does hardly anything" if abs(self.weight) < 0.01 else f"does {self.weight:.0%} of it"
 
 # %% ../nbs/29_bisect.ipynb #6c03ff58
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ class Bisection:
             return f"It is {doing[0].factor}" + (": it alone makes the difference." if doing[0].weight > 0.99 else f", which makes {doing[0].weight:.0%} of the difference.")
         return f"Mostly it is {doing[0].factor} ({doing[0].weight:.0%} of the difference), then {doing[1].factor} ({doing[1].weight:.0%})."
 
-# %% ../nbs/29_bisect.ipynb #1cf74f42
+# %% ../nbs/29_bisect.ipynb #baf758d4
 def bisect(
     store: Store,
     why: Why,
@@ -255,7 +257,7 @@ def bisect(
     gone = [one for one in factors if one.kind == "source" and not all(complete(store, pair[1]) for step in one.steps for record in why.pairs[step] for pair in [record.record["parts"]["sources"].get(one.name, ["", ""])] if pair[1])]
     factors, bench = [one for one in factors if one not in gone], Bench(store, why, notice)
     trials, everything = {}, frozenset(factors)
-    with interruptible(bench.stop):
+    with working(store, notice), interruptible(bench.stop):
         for number, chosen in enumerate(wanted := list(dict.fromkeys([everything, *(one for factor in factors for one in (frozenset([factor]), everything - {factor}))])), 1):
             notice(f"{number} of {len(wanted)}: the older run with {', '.join(sorted(map(str, chosen))) or 'nothing exchanged'}")
             try:

@@ -466,7 +466,7 @@ def why(
     step_a, step_b = step_a or step_b, step_b or step_a
     return explain(a, b, step_a, step_b)
 
-# %% ../nbs/27_why.ipynb #3d8f8f6c
+# %% ../nbs/27_why.ipynb #5433ca79
 def explain(
     a: Run,
     b: Run,
@@ -485,6 +485,7 @@ def explain(
     pairs = {name: (old[name], new[name]) for name in order if name in old and name in new}
     notes = [f"{name} is only in {run.id}" for run, own, other in ((a, old, new), (b, new, old)) for name in own if name not in other]
     notes += [note for name, pair in pairs.items() for note in _incomplete(name, pair, (a, b))]
+    notes += [note for name, pair in pairs.items() for note in _beside(name, pair)]
     effects = tuple(one for name in order if (one := _effect(a.store, name, old.get(name), new.get(name))))
     causes = _ranked(a.store, order, pairs, effects)
     named = lambda run, step: f"{run.id}/{step}" if step else run.id
@@ -508,6 +509,15 @@ def _incomplete(name: str, pair: tuple[Seen, Seen], runs: tuple[Run, Run]) -> It
         elif not one.whole:
             yield f"the record of {name} in {run.id} is no longer there"
 
+# %% ../nbs/27_why.ipynb #959ca2d2
+def _beside(name: str, pair: tuple[Seen, Seen]) -> Iterator[str]:
+    "What is in no key and may have changed a result all the same: the network, a program"
+    if pair[0].outs != pair[1].outs:
+        for kind in ("network", "program"):
+            found = {what for one in pair for what in (one.record.get("notes") or {}).get(kind, {})}
+            if found:
+                yield f"{name} used {'the network' if kind == 'network' else 'another program'} ({shown(', '.join(sorted(found)))}); what came from there is in no record"
+
 # %% ../nbs/27_why.ipynb #f3f93956
 def _effect(store: Store, name: str, old: Seen | None, new: Seen | None) -> Effect | None:
     "How the results of one step differ; None when they don't"
@@ -521,7 +531,7 @@ def _effect(store: Store, name: str, old: Seen | None, new: Seen | None) -> Effe
     ended = (old.status in good) != (new.status in good)
     return Effect(name, old.status, new.status, outs, metrics, errors, new.record.get("metrics_out")) if outs or metrics or ended or (errors and old.error != new.error) else None
 
-# %% ../nbs/27_why.ipynb #bcbc43fa
+# %% ../nbs/27_why.ipynb #7d77b324
 def _ranked(store: Store, order: list[str], pairs: dict[str, tuple[Seen, Seen]], effects: tuple[Effect, ...]) -> list[Cause]:
     "All causes, each once, the likeliest first"
     found, differ = {}, {one.step for one in effects}
@@ -538,7 +548,7 @@ def _ranked(store: Store, order: list[str], pairs: dict[str, tuple[Seen, Seen]],
                 found[same] = cause
             else:
                 found[same] = replace(cause, reaches=reaches)
-    found = {same: replace(one, steps=tuple(step for step in one.steps if not one.reaches or {*_reached(step, followers)} & differ)) for same, one in found.items()}
+    found = {same: replace(one, steps=tuple(step for step in one.steps if step in differ) or one.steps) for same, one in found.items()}
     place = {name: number for number, name in enumerate(order)}
     rank = lambda one: (one.kind == "machine", one.near < 0, _RANKS.index(one.kind), place[one.steps[0]], one.near)
     return sorted(_one_seed(list(found.values())), key=rank)
