@@ -130,12 +130,14 @@ def verify(args) -> tuple[object, int]:
         terminal.print_verdicts(verdicts)
     return {"run": found.id, "identical": all(one.good for one in verdicts), "steps": {one.step: verification.verdict_json(one) for one in verdicts}}, 0 if all(one.good for one in verdicts) else 3
 
-# %% ../nbs/43_cli.ipynb #efdd4d8e
+# %% ../nbs/43_cli.ipynb #259dde56
 def why(args) -> tuple[object, int]:
     "Say why the results of two runs, or of two steps, differ."
     from mlops_kit import bisect, runner, terminal
     from mlops_kit import why as reasons
 
+    if len(args.runs) > 2:
+        raise ConfigError("mlops why compares at most two runs: mlops why RUN RUN")
     old, new = args.runs if len(args.runs) == 2 else ("", *(args.runs or ["last"]))
     found = reasons.why(runner.project_store(), old, new)
     document, lines, more = reasons.to_dict(found), reasons.lines(found), ""

@@ -9,10 +9,11 @@ a list is the graph: an input that differs is no cause when a step of the pipeli
 __all__ = ['pick', 'before', 'Seen', 'pipeline_of', 'step_seen', 'Cause', 'changed', 'diff_text', 'Effect', 'Why', 'why',
            'explain', 'lines', 'change_text', 'html_of', 'page', 'to_dict']
 
-# %% ../nbs/27_why.ipynb #dbda2f80
+# %% ../nbs/27_why.ipynb #77a93b92
 import ast, json, re, tempfile
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from difflib import SequenceMatcher, unified_diff
 from functools import lru_cache
@@ -20,9 +21,9 @@ from html import escape
 from pathlib import Path
 
 from .closure import ON_IMPORT, WHOLE, Module, code_of
-from .compare import compare_kept, describe, lines_of, shown
+from .compare import compare_kept, describe, is_number, lines_of, shown
 from .config import Config
-from .errors import ConfigError, MlopsError, unknown
+from .errors import ConfigError, MlopsError, StoreError, unknown
 from .files import to_json
 from .notebook import cell_tree, read_notebook
 from .pipeline import Pipeline, read_pipeline
@@ -47,15 +48,16 @@ def pick(
         raise ConfigError(unknown("step", step, found.steps) + f" (run {found.id})")
     return found, step or None
 
-# %% ../nbs/27_why.ipynb #6a5639a9
+# %% ../nbs/27_why.ipynb #1ad7a4ce
 def before(
     store: Store,
     run: Run,
 ) -> Run:
     "The run of the same pipeline before this one"
     for name in reversed([one for one in run_names(store) if one < run.id]):
-        if (found := read_run(store, name)).data.get("pipeline") == run.data.get("pipeline"):
-            return found
+        with suppress(StoreError):  # one whose record is damaged
+            if (found := read_run(store, name)).data.get("pipeline") == run.data.get("pipeline"):
+                return found
     raise ConfigError(f"{run.id} is the first run of {run.data.get('pipeline')}: there is nothing to compare it with. Name two runs: mlops why RUN RUN")
 
 # %% ../nbs/27_why.ipynb #d31bcc89
@@ -313,7 +315,7 @@ def _surrounding_causes(step: str, old: dict, new: dict) -> Iterator[Cause]:
         one.update({name: record.get("hardware", {}).get(name) for name in _MACHINE} | {"engine": record.get("engine")})
     yield from _plain("machine", step, *machine, "the machine's {name}")
 
-# %% ../nbs/27_why.ipynb #e27d4f5b
+# %% ../nbs/27_why.ipynb #53137583
 def _causes(store: Store, step: str, old: Seen, new: Seen) -> list[Cause]:
     "All that changed about one step and did not come from another step"
     if old.key == new.key and old.key is not None:
@@ -329,7 +331,7 @@ def _causes(store: Store, step: str, old: Seen, new: Seen) -> list[Cause]:
         found += _data_causes(store, "source", step, a["sources"], b["sources"])
         found += _observed_causes(store, step, a.get("observed", {}), b.get("observed", {}))
         found += _surrounding_causes(step, old.record, new.record)
-    near = _nearness(store, new.record, {name for name in new.outs if new.outs[name] != old.outs.get(name)}) if both and len(found) > 1 else {}
+    near = _nearness(store, new.record, {name for name in new.outs if new.outs[name] != old.outs.get(name)}) if both and found else {}
     return [replace(one, near=_distance(near, one)) for one in _folded(found)]
 
 # %% ../nbs/27_why.ipynb #87ad5cbb
@@ -464,7 +466,7 @@ def why(
     step_a, step_b = step_a or step_b, step_b or step_a
     return explain(a, b, step_a, step_b)
 
-# %% ../nbs/27_why.ipynb #3d8f8f6c
+# %% ../nbs/27_why.ipynb #5433ca79
 def explain(
     a: Run,
     b: Run,
@@ -483,6 +485,7 @@ def explain(
     pairs = {name: (old[name], new[name]) for name in order if name in old and name in new}
     notes = [f"{name} is only in {run.id}" for run, own, other in ((a, old, new), (b, new, old)) for name in own if name not in other]
     notes += [note for name, pair in pairs.items() for note in _incomplete(name, pair, (a, b))]
+    notes += [note for name, pair in pairs.items() for note in _beside(name, pair)]
     effects = tuple(one for name in order if (one := _effect(a.store, name, old.get(name), new.get(name))))
     causes = _ranked(a.store, order, pairs, effects)
     named = lambda run, step: f"{run.id}/{step}" if step else run.id
@@ -506,6 +509,15 @@ def _incomplete(name: str, pair: tuple[Seen, Seen], runs: tuple[Run, Run]) -> It
         elif not one.whole:
             yield f"the record of {name} in {run.id} is no longer there"
 
+# %% ../nbs/27_why.ipynb #959ca2d2
+def _beside(name: str, pair: tuple[Seen, Seen]) -> Iterator[str]:
+    "What is in no key and may have changed a result all the same: the network, a program"
+    if pair[0].outs != pair[1].outs:
+        for kind in ("network", "program"):
+            found = {what for one in pair for what in (one.record.get("notes") or {}).get(kind, {})}
+            if found:
+                yield f"{name} used {'the network' if kind == 'network' else 'another program'} ({shown(', '.join(sorted(found)))}); what came from there is in no record"
+
 # %% ../nbs/27_why.ipynb #f3f93956
 def _effect(store: Store, name: str, old: Seen | None, new: Seen | None) -> Effect | None:
     "How the results of one step differ; None when they don't"
@@ -519,7 +531,7 @@ def _effect(store: Store, name: str, old: Seen | None, new: Seen | None) -> Effe
     ended = (old.status in good) != (new.status in good)
     return Effect(name, old.status, new.status, outs, metrics, errors, new.record.get("metrics_out")) if outs or metrics or ended or (errors and old.error != new.error) else None
 
-# %% ../nbs/27_why.ipynb #a5aba992
+# %% ../nbs/27_why.ipynb #7d77b324
 def _ranked(store: Store, order: list[str], pairs: dict[str, tuple[Seen, Seen]], effects: tuple[Effect, ...]) -> list[Cause]:
     "All causes, each once, the likeliest first"
     found, differ = {}, {one.step for one in effects}
@@ -536,9 +548,18 @@ def _ranked(store: Store, order: list[str], pairs: dict[str, tuple[Seen, Seen]],
                 found[same] = cause
             else:
                 found[same] = replace(cause, reaches=reaches)
+    found = {same: replace(one, steps=tuple(step for step in one.steps if step in differ) or one.steps) for same, one in found.items()}
     place = {name: number for number, name in enumerate(order)}
     rank = lambda one: (one.kind == "machine", one.near < 0, _RANKS.index(one.kind), place[one.steps[0]], one.near)
-    return sorted(found.values(), key=rank)
+    return sorted(_one_seed(list(found.values())), key=rank)
+
+# %% ../nbs/27_why.ipynb #245703ec
+def _one_seed(causes: list[Cause]) -> list[Cause]:
+    "A parameter that hands the seed on is one cause with it"
+    seed = next((one for one in causes if one.kind == "seed"), None)
+    told = [one for one in causes if seed and one.kind == "parameter" and "seed" in one.name and (one.was, one.now) == (seed.was, seed.now)]
+    details = tuple(f"with it: parameter {one.name} of {_names(one.steps)}" for one in told)
+    return [replace(one, details=details) if one is seed else one for one in causes if one not in told]
 
 # %% ../nbs/27_why.ipynb #869fb689
 def _givers(name: str, pairs: dict[str, tuple[Seen, Seen]]) -> list[str]:
@@ -609,16 +630,15 @@ def _effect_lines(effect: Effect) -> Iterator[tuple[str, str]]:
         if name != effect.metrics_out or not effect.metrics:
             yield "dim", f"     {name}: {details[0] if details else 'other bytes'}" + (" ..." if len(details) > 1 else "")
 
-# %% ../nbs/27_why.ipynb #2b6036ab
+# %% ../nbs/27_why.ipynb #b119d8e5
 def change_text(was, now) -> str:
     "Two values of a metric, and how far they are from each other"
-    number = lambda value: isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number(was) or not number(now):
+    if not is_number(was) or not is_number(now):
         return f"{'(none)' if was is None else was} -> {'(none)' if now is None else now}"
     short = lambda value: number_text(value) if number_text(was) != number_text(now) else f"{value:.10g}"
     return f"{short(was)} -> {short(now)}  ({now - was:+.4g})"
 
-# %% ../nbs/27_why.ipynb #77474560
+# %% ../nbs/27_why.ipynb #3c51fb48
 _STYLE = """<style>
 .mlops-why {font: 14px/1.5 system-ui, sans-serif; max-width: 62em}
 .mlops-why h2 {font-size: 1.25em; margin: .2em 0 .6em; font-weight: 600}
@@ -631,20 +651,23 @@ _STYLE = """<style>
 .mlops-why .add {background: rgba(46,160,67,.18)} .mlops-why .del {background: rgba(248,81,73,.16)}
 .mlops-why summary {cursor: pointer; color: #777; font-size: .85em}
 .mlops-why table {border-collapse: collapse; font-variant-numeric: tabular-nums} .mlops-why td, .mlops-why th {text-align: left; vertical-align: top; padding: 3px 1.6em 3px 0; border-bottom: 1px solid rgba(127,127,127,.2); font-weight: normal; background: none}
-.mlops-why th {color: #777; font-size: .85em} .mlops-why td.number {text-align: right}
+.mlops-why th {color: #777; font-size: .85em} .mlops-why td.number, .mlops-why th.number {text-align: right}
 </style>"""
 
-# %% ../nbs/27_why.ipynb #718d0f14
-def html_of(why: Why) -> str:
+# %% ../nbs/27_why.ipynb #45addd62
+def html_of(
+    why: Why,
+    more: str = "", # what stands below the causes
+) -> str:
     "The answer as a piece of HTML"
     several = len(why.causes) > 1
-    causes = "".join(f"<li>{_cause_html(one, number == 0)}</li>" for number, one in enumerate(why.causes))
+    causes = "".join(f"<li>{_cause_html(one, len(one.diff) < 2000)}</li>" for one in why.causes)
     body = [f"<div class=about>{escape(why.pipeline)}: <code>{escape(why.old)}</code> &rarr; <code>{escape(why.new)}</code></div><h2>{escape(why.verdict)}</h2>"]
     body += [f"<ol>{causes}</ol>" if several else f"<div>{_cause_html(why.causes[0], True)}</div>"] if causes else []
-    body += [_metrics_html(why.effects), _outs_html(why.effects)] if why.effects else []
+    body += [more, _metrics_html(why.effects), _outs_html(why.effects)] if why.effects else [more]
     body += [f"<details><summary>{len(why.idle)} more changed, but no result with it</summary><ul>{''.join(f'<li>{_cause_html(one, False)}</li>' for one in why.idle)}</ul></details>"] if why.idle else []
     body += [f"<p class=about>{'<br>'.join(map(escape, why.notes))}</p>"] if why.notes else []
-    return f"{_STYLE}<div class=mlops-why>{''.join(body)}</div>"
+    return f"{_STYLE}<div class=mlops-why>{''.join(body).replace(' -&gt; ', ' &rarr; ')}</div>"
 
 # %% ../nbs/27_why.ipynb #aa13eb5f
 def _cause_html(cause: Cause, opened: bool) -> str:
@@ -660,14 +683,14 @@ def _cause_html(cause: Cause, opened: bool) -> str:
         found += f"<details{' open' if opened else ''}><summary>the change</summary><pre>{rows}</pre></details>"
     return found
 
-# %% ../nbs/27_why.ipynb #410620e3
+# %% ../nbs/27_why.ipynb #f3f77035
 def _metrics_html(effects: tuple[Effect, ...]) -> str:
     "The numbers of all steps"
     rows = [(one.step, *metric) for one in effects for metric in one.metrics]
     if not rows:
         return ""
     text = lambda value: escape("" if value is None else number_text(value) if not isinstance(value, float) else f"{value:.6g}")
-    by = lambda was, now: f"{now - was:+.4g}" if all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in (was, now)) else ""
+    by = lambda was, now: f"{now - was:+.4g}" if is_number(was) and is_number(now) else ""
     lines = "".join(f"<tr><td>{escape(step)}</td><td>{escape(name)}</td><td class=number>{text(was)}</td><td class=number>{text(now)}</td><td class=number>{by(was, now)}</td></tr>" for step, name, was, now in rows)
     return f"<h3>The numbers</h3><table><tr><th>step<th>metric<th>before<th>now<th>difference</tr>{lines}</table>"
 
@@ -679,10 +702,10 @@ def _outs_html(effects: tuple[Effect, ...]) -> str:
     rows += [(escape(one.step), "", ended(one)) for one in effects if not one.outs and not one.metrics]
     return f"<h3>The outs</h3><table><tr><th>step<th>out<th>where it differs</tr>{''.join('<tr>' + ''.join(f'<td>{cell}</td>' for cell in row) + '</tr>' for row in rows)}</table>" if rows else ""
 
-# %% ../nbs/27_why.ipynb #1ae3ae66
+# %% ../nbs/27_why.ipynb #789b0bd5
 def page(why: Why, more: str = "") -> str:
     "A page that needs nothing besides itself"
-    return f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'><meta name=color-scheme content='light dark'><title>{escape(f'why {why.old} {why.new}')}</title><body style='margin:2em'>{html_of(why)}{more}</body></html>\n"
+    return f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'><meta name=color-scheme content='light dark'><title>{escape(f'why {why.old} {why.new}')}</title><body style='margin:2em'>{html_of(why, more)}</body></html>\n"
 
 # %% ../nbs/27_why.ipynb #c72d6d2f
 def to_dict(why: Why) -> dict:
