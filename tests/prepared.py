@@ -65,7 +65,7 @@ def serve() -> None:
     import tempfile
 
     import psutil  # noqa: F401
-    from mlops_kit import cli, progress, runner, terminal, upkeep  # noqa: F401; not hydra, which would compose again each time
+    from mlops_kit import cli, progress, runner, terminal, upkeep  # noqa: F401 (not hydra, which would compose again each time)
 
     children = []
     for line in sys.stdin:
