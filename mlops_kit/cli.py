@@ -68,6 +68,8 @@ def show(args) -> tuple[object, int]:
         raise ConfigError("--folder lays out one step: mlops show RUN STEP --folder DIR")
     if args.folder:
         runner.restore_step(found, args.step, Path(args.folder))
+        if hidden := runner.step_of(found, args.step)["record"].get("masked"):
+            print(f"mlops: parameters.yaml has *** for what is secret ({', '.join(hidden)}): fill the values in", file=sys.stderr)
     if args.step:
         step = runner.step_of(found, args.step)
         if not args.json:
@@ -187,8 +189,12 @@ def main(
 
 # %% ../nbs/43_cli.ipynb #87400dc3
 def _complain(args, error: Exception | str, code: int) -> None:
-    "Say what is wrong: on standard error, and as JSON when asked for"
-    problems = getattr(error, "problems", (str(error),))
+    "Say what is wrong, but no secrets: on standard error, and as JSON when asked for"
+    from mlops_kit.masking import Mask, masked_words, secrets_of
+
+    problems = [Mask(secrets_of(os.environ)).text(one) for one in getattr(error, "problems", (str(error),))]
+    for word, shown in zip(sys.argv[1:], masked_words(sys.argv[1:])):
+        problems = [one.replace(word, shown) for one in problems]
     for problem in problems:
         print(f"mlops: {problem}", file=sys.stderr)
     if args.json:

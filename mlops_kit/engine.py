@@ -20,6 +20,7 @@ from pathlib import Path
 
 from .errors import death
 from .files import Files, change
+from .masking import Mask, masked_notebook
 from .process import kill_tree, packed, unpacked
 from .warm import Child, connect
 
@@ -38,6 +39,7 @@ class Work:
     timeout: float | None = None   # seconds for the whole notebook
     threads: int = 1               # that the packages of the step may use
     preload: tuple[str, ...] = ()  # modules that the notebook imports, for the warm parent
+    secrets: dict = field(default_factory=dict)       # what must not be written down: value -> name
 
 # %% ../nbs/09_engine.ipynb #ec31c82a
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class Running:
             status, error = "failed", LOST if code is None else death(code)
         if status != "done":
             cells = tuple({**cell, "status": "failed"} if cell["status"] == "running" else cell for cell in cells)
-            mark_unfinished(Path(self.work.output), error, cells, ended=not last or self.deadline.passed)
+            mark_unfinished(Path(self.work.output), error, cells, ended=not last or self.deadline.passed, mask=Mask(self.work.secrets))
         return Outcome(status, error, seconds, cells)
 
 # %% ../nbs/09_engine.ipynb #f273e678
@@ -157,6 +159,7 @@ def mark_unfinished(
     error: str,
     cells: tuple[dict, ...], # what the child reported: cell and status
     ended: bool,             # by force, and not by an exception in a cell
+    mask: Mask = Mask(),     # for what the journal holds in pieces
 ) -> None:
     "Write into the executed notebook what became of all cells, and into the cell that was running what ended it"
     content = json.loads(notebook.read_bytes()) if notebook.exists() else read_journal(Path(f"{notebook}.journal"))
@@ -172,7 +175,7 @@ def mark_unfinished(
         temp = notebook.with_suffix(".part")
         change("write", temp)
         with open(temp, "w", encoding="utf8") as file:
-            json.dump(content, file, indent=1, sort_keys=True)
+            json.dump(masked_notebook(mask, content) if mask else content, file, indent=1, sort_keys=True)
         os.replace(temp, notebook)
 
 # %% ../nbs/09_engine.ipynb #028b02da

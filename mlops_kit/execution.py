@@ -11,7 +11,7 @@ __all__ = ['INTERRUPTED', 'Job', 'lay_down', 'tagged', 'carry_out', 'ended', 'fa
 # %% ../nbs/21_execution.ipynb #56ce23cc
 import json, os, time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from .engine import Outcome, Running, Work, execute
 from .environment import seed_code, variables
 from .errors import ConfigError, StepError, StoreError
 from .files import lease, publish, remove, to_json
+from .masking import Mask, holds, masked_log, masked_notebook, secrets_of, without_secrets
 from .planning import Decision, Plan, group_bytes, record_bytes
 from .records import Run, now, publish_record, step_record
 from .sources import copy_source, keep_source
@@ -118,13 +119,17 @@ def _attempt(job: Job, attempt: int) -> dict:
     files.folder(str(folder.relative_to(files.root)))
     try:
         lay_down(job.plan, job.name, job.records, folder)
-        outcome = execute(_work(job, folder), job.on_event, job.on_start, job.notice)
+        work = _work(job, folder)
+        mask = Mask(work.secrets)
+        with masked_log(Path(work.log), folder / ".kernel", mask) as log:
+            outcome = execute(replace(work, log=str(log)), job.on_event, job.on_start, job.notice)
         _keep_notebook(job, folder)
+        _check_tracked(job, mask)
         if outcome.status != "done":
             return failed("interrupted" if outcome.status == "stopped" and outcome.error == INTERRUPTED else "failed", outcome.error, job.decision, outcome.seconds, outcome.cells)
-        return ended("ran", _keep(job, folder, outcome, attempt, begun), job.decision.reason)
+        return ended("ran", _keep(job, folder, outcome, attempt, begun, mask), job.decision.reason)
     except (StepError, StoreError) as error:
-        return failed("failed", str(error), job.decision, time.monotonic() - clock)
+        return failed("failed", job.plan.mask.text(str(error)), job.decision, time.monotonic() - clock)
     finally:
         remove(files, folder)
 
@@ -137,7 +142,7 @@ def _work(job: Job, folder: Path) -> Work:
     prepared, config, run = job.prepared, job.plan.pipeline.config, job.run
     inside = folder / ".kernel"
     inside.mkdir()
-    (inside / "step.ipynb").write_bytes(tagged(prepared.notebook.raw, prepared.notebook.parameters_cell))
+    (inside / "step.ipynb").write_bytes(tagged(_raw(job), prepared.notebook.parameters_cell))
     environment = variables(job.plan.pipeline.project, prepared.env["threads"], tuple(config["pass_env"]))
     environment |= tracking.variables(job.mode, config["tracking"].get("project") or job.plan.pipeline.name, run.id, job.name, run.folder, run.folder / "config.json")
     environment |= {"MLOPS_RUN": run.id, "MLOPS_STEP": job.name}
@@ -146,6 +151,7 @@ def _work(job: Job, folder: Path) -> Work:
     return Work(
         str(inside / "step.ipynb"), str(inside / "executed.ipynb"), str(run.folder / f"{job.name}.log"), str(folder), prepared.inject, environment,
         seed_code(prepared.seed, prepared.code.modules), config["engine"], prepared.step.timeout, prepared.env["threads"], preload,
+        job.plan.mask.secrets | (secrets_of(environment) if job.mode == "online" else {}),
     )
 
 # %% ../nbs/21_execution.ipynb #65c04731
@@ -181,24 +187,49 @@ def read_metrics(path: Path) -> dict:
         raise StepError(f"the metrics in out/{path.name} must be an object of names and numbers")
     return values
 
+# %% ../nbs/21_execution.ipynb #b9d967d9
+def _check_secrets(job: Job, folder: Path, mask: Mask) -> None:
+    "StepError when an out holds a secret"
+    for file in job.prepared.step.outs.values():
+        if found := holds(mask, folder / "out" / file):
+            where, name = found[0].relative_to(folder), found[1]
+            raise StepError(f"{where} holds the value of the secret {name}: outs are kept, and a masked one would be another result. Leave it out there, or name it in `unmask` if it is none.")
+
+# %% ../nbs/21_execution.ipynb #3aaff2d0
+def _check_tracked(job: Job, mask: Mask) -> None:
+    "Remove what W&B has written about this step when there is a secret in it"
+    for path in sorted((job.run.folder / "wandb").glob("*run-*")) if mask else ():
+        if found := holds(mask, path):
+            remove(job.plan.store.files, path)
+            job.notice(f"step {job.name}: what it told W&B held the value of the secret {found[1]}, and was removed. `tracking.logger` masks the config.")
+
+# %% ../nbs/21_execution.ipynb #2a99cacd
+def _raw(job: Job) -> bytes:
+    "The notebook as it's kept: a secret that stands in old outputs is masked, code has none"
+    raw, mask = job.prepared.notebook.raw, job.plan.mask
+    return raw if mask.data(raw) == raw else to_json(masked_notebook(mask, json.loads(raw)), pretty=True)
+
 # %% ../nbs/21_execution.ipynb #2fadca2c
-def _keep(job: Job, folder: Path, outcome: Outcome, attempt: int, begun: str) -> dict:
+def _keep(job: Job, folder: Path, outcome: Outcome, attempt: int, begun: str, mask: Mask) -> dict:
     "Put the outs into the store and publish the record"
     _check_result(job, folder)
+    _check_secrets(job, folder, mask)
     store, prepared, project = job.plan.store, job.prepared, job.plan.pipeline.project
     outs = {name: _kept(store, folder / "out" / file, file) for name, file in prepared.step.outs.items()}
     metrics = read_metrics(folder / "out" / prepared.step.outs[prepared.step.metrics]) if prepared.step.metrics else {}
     code = [(path.relative_to(project).as_posix(), put_bytes(store, content), len(content)) for path, content in prepared.code.files.items()]
-    record = publish_record(store, {
+    params, inject = mask.named(job.decision.parts["params"]), mask.named(prepared.inject)
+    hidden = sorted(name for shown, told in ((params, job.decision.parts["params"]), (inject, prepared.inject)) for name in told if to_json(shown.get(name)) != to_json(told[name]))
+    record = publish_record(store, mask.deep({
         "schema": 1, "key": job.decision.key, "pipeline": job.plan.pipeline.name, "step": job.name, "run": job.run.id, "status": "done", "attempt": attempt,
-        "parts": job.decision.parts, "outs": outs, "metrics": metrics, "inject": prepared.inject,
-        "notebook": {"name": prepared.step.notebook, "digest": put_bytes(store, prepared.notebook.raw), "parameters_cell": prepared.notebook.parameters_cell},
+        "parts": {**job.decision.parts, "params": params}, "outs": outs, "metrics": metrics, "inject": inject, "masked": list(dict.fromkeys(hidden)),
+        "notebook": {"name": prepared.step.notebook, "digest": put_bytes(store, _raw(job)), "parameters_cell": prepared.notebook.parameters_cell},
         "code": put_bytes(store, tree_bytes(code), ".tree"),
-        "sources": {name: {"url": source.url, "size": source.size, "kept": source.digest in job.plan.kept} for name, source in job.plan.sources[job.name].items()},
+        "sources": {name: {"url": without_secrets(source.url), "size": source.size, "kept": source.digest in job.plan.kept} for name, source in job.plan.sources[job.name].items()},
         "executed": put(store, job.run.folder / f"{job.name}.ipynb"), "log": put(store, job.run.folder / f"{job.name}.log"),
         "engine": job.plan.pipeline.config["engine"], "environment": job.run.data["environment"], "hardware": job.run.data["hardware"], "git": job.run.data["git"],
         "started": begun, "ended": now(), "seconds": round(outcome.seconds, 3), "cells": list(outcome.cells),
-    })
+    }))
     set_ref(store, f"steps/{job.plan.pipeline.name}/{job.name}", job.decision.key)
     return record
 
