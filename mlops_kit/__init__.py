@@ -23,6 +23,7 @@ Modules:
 - `mlops_kit.progress`: How a run is watched while it goes on, in a terminal and in a log file
 - `mlops_kit.recall`: The configuration of the last time, when nothing that it was composed from has changed
 - `mlops_kit.records`: What a run was, written down while it happens
+- `mlops_kit.remote`: Send results elsewhere and fetch them, verified both ways
 - `mlops_kit.runner`: Carry out a plan: in parallel, once per key, and with a true account of every end
 - `mlops_kit.sources`: What steps read from outside: looked at before a run, kept while it goes on
 - `mlops_kit.store`: Keep bytes, files and folders under the digest of their content

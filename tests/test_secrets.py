@@ -224,7 +224,7 @@ def test_a_secret_in_the_code_is_refused(project: Project):
 def test_errors_of_the_command_line_tell_no_secrets(project: Project):
     project.pipeline("says: {notebook: notebooks/says.ipynb, params: {n: canary-k7Q9}, outs: {result: result.json}}")
     project.notebook("says", "pass", parameters=PARAMETERS + "\nn: int = 0")
-    for words in (["run", "pipeline=demo"], ["run", "pipeline=demo", "++db.password=sh0rt", "seed=[1"], ["plan", "pipeline=demo", "++x.token=sh0rt", "nonsense=1"]):
+    for words in (["run", "pipeline=demo"], ["plan", "pipeline=demo", "seed=[canary-k7Q9"], ["run", "pipeline=demo", "++db.password=sh0rt", "seed=[1"], ["plan", "pipeline=demo", "++x.token=sh0rt", "nonsense=1"]):
         for how in ([], ["--json"]):
             process = project.start(*words, *how, MY_TOKEN="canary-k7Q9")
             said = "".join(process.communicate(timeout=60))
