@@ -2,21 +2,28 @@
 
 Modules:
 
+- `mlops_kit.again`: Execute a recorded step once more, out of nothing but its record
+- `mlops_kit.bisect`: Which of several changes did it, and how much each of them
+- `mlops_kit.causes`: Why a result comes out differently: the usual suspects in a piece of code
 - `mlops_kit.cells`: The cells of one notebook in this very process, with the outputs that a Jupyter kernel would give
 - `mlops_kit.cli`: `mlops`: the command table
 - `mlops_kit.closure`: All the code that the result of a step may depend on
+- `mlops_kit.compare`: Where two results differ
 - `mlops_kit.config`: Find the project and compose its configuration: the same for the command line, a notebook and the library
+- `mlops_kit.disturbance`: Change what must not matter: time zone, home, user, order of folders, number of processors, clock, memory
 - `mlops_kit.engine`: Execute one notebook in a process of its own, watch it, and say truly how it ended
 - `mlops_kit.environment`: Everything besides code and data that may influence a result: how it is fixed, and how it is told
 - `mlops_kit.errors`: What can go wrong, said so that a person can act on it
 - `mlops_kit.execution`: One step: its folder, its process, its result
 - `mlops_kit.executors`: Where steps are carried out
 - `mlops_kit.files`: Every write, rename, lock and sync that the kit makes on disk, in one place
+- `mlops_kit.fingerprint`: What every variable of a notebook is worth after each cell, as digests
 - `mlops_kit.flights`: The flights example: what is known before departure, a network that uses it, and a page about the result
 - `mlops_kit.jupyter`: JupyterLab with a kernel that starts at once, because torch and lightning are already there
 - `mlops_kit.kernel`: The cells of one notebook in a real Jupyter kernel, through papermill: the reference engine
 - `mlops_kit.lab`: The same steps, plans and runs in JupyterLab
 - `mlops_kit.notebook`: A notebook as a step: its cells, and what it can be given
+- `mlops_kit.observation`: What a step looked at without having declared it: noted, digested, and part of its key from then on
 - `mlops_kit.pipeline`: From the configuration to steps that know what they need from each other
 - `mlops_kit.planning`: What would run, what is reused, and why
 - `mlops_kit.progress`: How a run is watched while it goes on, in a terminal and in a log file
@@ -28,13 +35,16 @@ Modules:
 - `mlops_kit.tracking`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way
 - `mlops_kit.training`: Lightning from config: seeded, quiet, with the best weights and a history at the end
 - `mlops_kit.upkeep`: Check a store, clear it, and never get in the way of work
-- `mlops_kit.warm`: A parent process with the heavy packages imported, that forks a child for each notebook"""
+- `mlops_kit.verification`: Execute recorded steps again and compare every byte: a proof, or the place where they differ and why
+- `mlops_kit.warm`: A parent process with the heavy packages imported, that forks a child for each notebook
+- `mlops_kit.why`: Why two results differ
+- `mlops_kit.witness`: Sits in the process of a step and notes what the step looks at besides its inputs"""
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "run": "runner", "run_grid": "runner", "plan": "runner", "runs": "runner", "show": "runner",
-    "Run": "records", "Plan": "pipeline", "Store": "store", "digest": "store", "compose": "config", "MlopsError": "errors",
+    "run": "runner", "run_grid": "runner", "plan": "runner", "runs": "runner", "show": "runner", "verify": "verification",
+    "Run": "records", "Plan": "planning", "Store": "store", "digest": "store", "compose": "config", "MlopsError": "errors",
 }
 __all__ = list(_HOME)
 

@@ -23,7 +23,7 @@ from .files import Files, change
 from .process import kill_tree, packed, unpacked
 from .warm import Child, connect
 
-# %% ../nbs/09_engine.ipynb #481b1eaf
+# %% ../nbs/09_engine.ipynb #1ee82825
 @dataclass(frozen=True)
 class Work:
     "One notebook to execute"
@@ -38,6 +38,7 @@ class Work:
     timeout: float | None = None   # seconds for the whole notebook
     threads: int = 1               # that the packages of the step may use
     preload: tuple[str, ...] = ()  # modules that the notebook imports, for the warm parent
+    fresh: bool = False            # in a process that shares nothing with the warm parent
 
 # %% ../nbs/09_engine.ipynb #ec31c82a
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Deadline:
             with suppress(ProcessLookupError):
                 kill_tree(child.pid) if number == signal.SIGKILL else os.kill(child.pid, number)
 
-# %% ../nbs/09_engine.ipynb #7606b1c1
+# %% ../nbs/09_engine.ipynb #68c59df8
 class Running:
     "A child that executes a notebook"
 
@@ -104,7 +105,7 @@ class Running:
         warm = work.engine == "mlops"
         patience = 0 if warm else 10  # the kernel engine watches the time itself
         self.deadline = Deadline(work.timeout + patience if work.timeout else None)
-        self.child = start_child("mlops_kit.cells:run_cells" if warm else "mlops_kit.kernel:run_notebook", work, notice, warm)
+        self.child = start_child("mlops_kit.cells:run_cells" if warm else "mlops_kit.kernel:run_notebook", work, notice, warm and not work.fresh)
 
     def stop(
         self,

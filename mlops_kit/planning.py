@@ -7,9 +7,9 @@ step's key explain why it must run, so the reason can't be another one than the 
 
 # %% auto #0
 __all__ = ['Prepared', 'prepare', 'find_sources', 'parts_of', 'key_of', 'differences', 'Decision', 'Plan', 'store_of',
-           'make_plan', 'decide', 'digest_in', 'group_bytes', 'record_bytes', 'lineage']
+           'make_plan', 'find_record', 'decide', 'digest_in', 'group_bytes', 'record_bytes', 'lineage']
 
-# %% ../nbs/20_planning.ipynb #78937705
+# %% ../nbs/20_planning.ipynb #c329330a
 import re
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -23,6 +23,7 @@ from .environment import env_key, threads_of
 from .errors import ConfigError, refuse, unknown
 from .files import to_json
 from .notebook import Notebook, check_parameters, read_notebook
+from .observation import remembered, worth
 from .pipeline import Pipeline, Step, read_pipeline
 from .records import badge, html_table, step_record
 from .sources import Source, find_source
@@ -109,14 +110,14 @@ def _source_name(name: str, value: str) -> str:
     "The usual file name of a source"
     return name if re.search(r"[*?\[]", value) else PurePosixPath(value.rpartition("://")[2]).name
 
-# %% ../nbs/20_planning.ipynb #96b63355
+# %% ../nbs/20_planning.ipynb #41b46dab
 def find_sources(
     pipeline: Pipeline,
     names: list[str],    # of the wanted steps
     problems: list[str], # gets all that is wrong
 ) -> dict[str, dict[str, Source]]:
     "Look at the sources of steps, at each once"
-    found, look = {}, cache(lambda url: find_source(url, pipeline.project))
+    found, look = {}, cache(lambda url: find_source(url, pipeline.project, store_of(pipeline.config)))
     for name in names:
         found[name] = {}
         for one, url in pipeline.steps[name].sources.items():
@@ -126,7 +127,7 @@ def find_sources(
                 problems.append(f"pipeline {pipeline.name}, step {name}: {error}")
     return found
 
-# %% ../nbs/20_planning.ipynb #d510cfea
+# %% ../nbs/20_planning.ipynb #599e5e47
 def parts_of(
     prepared: Prepared,
     ins: dict[str, str],     # name -> digest
@@ -136,15 +137,15 @@ def parts_of(
     at = lambda digests: {name: [prepared.paths[name], one] for name, one in digests.items()}
     return {
         "code": {**prepared.code.key, "outs": prepared.step.outs}, "params": prepared.params, "ins": at(ins), "sources": at(sources),
-        "env": prepared.env, "seed": prepared.seed,
+        "env": prepared.env, "seed": prepared.seed, "observed": {},
     }
 
-# %% ../nbs/20_planning.ipynb #9dded362
+# %% ../nbs/20_planning.ipynb #8576590b
 def key_of(parts: dict) -> str:
     "The key of a step"
-    return digest(["step", 1, *(parts[name] for name in ("code", "params", "ins", "sources", "env", "seed"))])
+    return digest(["step", 2, *(parts[name] for name in ("code", "params", "ins", "sources", "env", "seed", "observed"))])
 
-# %% ../nbs/20_planning.ipynb #76911076
+# %% ../nbs/20_planning.ipynb #5d818b78
 def differences(
     old: dict,                    # parts of the last good record
     new: dict,                    # parts now
@@ -161,6 +162,7 @@ def differences(
     for kind, one in (("parameter", "params"), ("input", "ins"), ("source", "sources")):
         for name, verb, was, now in _changes(_flat(old[one]), _flat(new[one])):
             found.append(f"parameter {name}: {was!r} -> {now!r}" if one == "params" and verb == "changed" else f"{kind} {name} {verb}")
+    found += [f"{name} {verb}" for name, verb, _, _ in _changes(old["observed"], new["observed"])]
     found += [f"package {name} {was} -> {now}" if verb == "changed" else f"package {name} {verb}" for name, verb, was, now in _changes(old["env"]["packages"], new["env"]["packages"])]
     plain = lambda parts: {**{name: value for name, value in parts["env"].items() if name != "packages"}, "seed": parts["seed"], "outs": parts["code"]["outs"]}
     return found + [f"{name} {was} -> {now}" for name, _, was, now in _changes(plain(old), plain(new))]
@@ -213,10 +215,13 @@ class Plan:
     def _repr_html_(self) -> str:
         return html_table(["step", "", "why"], [[escape(name), badge(one.action), escape(one.reason)] for name, one in self.decisions.items()])
 
-# %% ../nbs/20_planning.ipynb #070b5e4c
+# %% ../nbs/20_planning.ipynb #5de923c1
 def store_of(config: Config) -> Store:
     "The store that a configuration names"
-    return Store(config.project / config["store"])
+    level = config.tree.get("durability", "process")
+    if level not in ("process", "power"):
+        raise ConfigError(f"durability: {unknown('level', level, ('process', 'power'))}")
+    return Store(config.project / config["store"], power=level == "power")
 
 # %% ../nbs/20_planning.ipynb #1193f970
 def make_plan(
@@ -236,7 +241,22 @@ def make_plan(
         records[name] = plan.decisions[name].record
     return plan
 
-# %% ../nbs/20_planning.ipynb #0bd1e855
+# %% ../nbs/20_planning.ipynb #15281a27
+def find_record(
+    store: Store,
+    project: Path,
+    parts: dict, # of a step's key, without observations
+) -> dict | None:
+    "The good record for these parts, and for what the step observed as it is now"
+    key = key_of(parts)
+    if record := step_record(store, key):
+        return record
+    for names in remembered(store, key):
+        if record := step_record(store, key_of({**parts, "observed": {name: worth(project, name) for name in names}})):
+            return record
+    return None
+
+# %% ../nbs/20_planning.ipynb #1d1e57aa
 def decide(
     plan: Plan,
     name: str,                         # of the step
@@ -250,19 +270,19 @@ def decide(
     ins = {one: digest_in(plan, name, value, records) for one, value in prepared.step.ins.items()}
     parts = parts_of(prepared, ins, {one: source.digest for one, source in plan.sources[name].items()})
     key = key_of(parts)
-    if record := step_record(plan.store, key):
-        return Decision("hit", f"unchanged since {record['ended'][:16].replace('T', ' ')}", key, parts, record)
-    return Decision("run", _reason(plan, prepared, parts, key), key, parts)
+    if record := find_record(plan.store, plan.pipeline.project, parts):
+        return Decision("hit", f"unchanged since {record['ended'][:16].replace('T', ' ')}", record["key"], record["parts"], record)
+    return Decision("run", _reason(plan, prepared, parts), key, parts)
 
-# %% ../nbs/20_planning.ipynb #450c1bbf
-def _reason(plan: Plan, prepared: Prepared, parts: dict, key: str) -> str:
+# %% ../nbs/20_planning.ipynb #1f61dae9
+def _reason(plan: Plan, prepared: Prepared, parts: dict) -> str:
     "Why there is no hit"
     last = ref(plan.store, f"steps/{plan.pipeline.name}/{prepared.step.name}")
-    if last == key:
-        return "its result is no longer whole in the store"
-    record = step_record(plan.store, last) if last else None
-    if record is None:
+    if last is None:
         return "first time"
+    if (record := step_record(plan.store, last)) is None:
+        return "its result is no longer whole in the store"
+    parts = {**parts, "observed": {name: worth(plan.pipeline.project, name) for name in record["parts"]["observed"]}}
     return "; ".join(differences(record["parts"], parts, prepared.code.numbers)[:4]) or "its result is no longer whole in the store"
 
 # %% ../nbs/20_planning.ipynb #b9ed1cc4
@@ -299,12 +319,12 @@ def record_bytes(plan: Plan, name: str, value: str, records: dict[str, dict]) ->
     wanted = before if value == "*.record" else plan.pipeline.members(value.rpartition(".")[0])
     return to_json([lineage(records[one]) for one in wanted])
 
-# %% ../nbs/20_planning.ipynb #26972220
+# %% ../nbs/20_planning.ipynb #fcd9cfd0
 def lineage(record: dict) -> dict:
     "The lasting facts of a step's record: without times, hosts and runs"
     parts = record["parts"]
     return {
-        "step": record["step"], "notebook": record["notebook"]["name"], "key": record["key"], "params": parts["params"], "seed": parts["seed"], "env": parts["env"],
+        "step": record["step"], "notebook": record["notebook"]["name"], "key": record["key"], "params": parts["params"], "seed": parts["seed"], "env": parts["env"], "observed": parts["observed"],
         "ins": {name: digest for name, (_, digest) in parts["ins"].items()}, "outs": record["outs"],
         "sources": {name: {"url": record["sources"][name]["url"], "digest": digest} for name, (_, digest) in parts["sources"].items()},
     }

@@ -6,16 +6,18 @@ What was asked for goes to standard output: a table for people, or with `--json`
 
 # %% auto #0
 __all__ = ['FEW', 'short', 'console', 'print_plan', 'steps_table', 'rows_table', 'print_run', 'print_runs', 'print_step',
-           'places', 'print_health', 'print_cleared']
+           'print_verdicts', 'reasons_of', 'print_lines', 'places', 'print_health', 'print_cleared']
 
-# %% ../nbs/39_terminal.ipynb #2e013af0
+# %% ../nbs/39_terminal.ipynb #798541c3
 import os, sys
 from pathlib import Path
 
+from .compare import lines_of
 from .planning import Plan
 from .progress import SIGNS, STYLES, grid_of, plain
 from .records import Run, number_text, seconds_text
 from .upkeep import Cleared, Health
+from .verification import Verdict
 
 # %% ../nbs/39_terminal.ipynb #04673923
 def short(path: Path) -> str:
@@ -119,7 +121,50 @@ def print_step(
         table.add_row(Text(kind, "dim"), one, Text(plain(value)))
     out.print(table)
 
-# %% ../nbs/39_terminal.ipynb #99254339
+# %% ../nbs/39_terminal.ipynb #3e431661
+def print_verdicts(
+    verdicts: list[Verdict],
+) -> None:
+    "What became of verified steps"
+    from rich.text import Text
+
+    out, table = console(), grid_of("", "step", "", "", "")
+    for one in verdicts:
+        words = {"identical": f"{one.rounds} time{'s' if one.rounds > 1 else ''} the same bytes", "near": "within the tolerance"}.get(one.status) or one.error or ", ".join(f"out {name}" for name in one.outs)
+        table.add_row(Text("✓" if one.good else "✗", "green" if one.good else "bold red"), one.step, Text(one.status, "green" if one.good else "bold red"), seconds_text(one.seconds), Text(plain(words)))
+    out.print(table)
+    for one in verdicts:
+        if one.status == "different":
+            out.print(Text(f"\n{one.step}", "bold"))
+            out.print(rows_table([(Text(f"  {name}", "dim"), Text(plain(words))) for name, words in reasons_of(one)]))
+    proved = sum(one.good for one in verdicts)
+    out.print(Text(f"\n{proved} of {len(verdicts)} steps proved", "green" if proved == len(verdicts) else "bold red"))
+
+# %% ../nbs/39_terminal.ipynb #6ed4b7d5
+def reasons_of(one: Verdict) -> list[tuple[str, str]]:
+    "Where a step differs, and why, as rows"
+    rows = [(f"out {name}", words) for name, found in one.outs.items() for words in lines_of(found, 3)]
+    if one.place:
+        lines = one.place.source.strip().splitlines()
+        rows += [("cell", f"{one.place.cell}: {lines[0]}{' ...' if len(lines) > 1 else ''}" + (f"  (first to differ: {', '.join(one.place.names)})" if one.place.names else ""))]
+    rows += [("because", f"it depends on {one.cause.what} ({one.cause.id}); {one.evidence}"), ("advice", one.cause.advice)] if one.cause else [("because", one.evidence or "nobody knows")]
+    return rows
+
+# %% ../nbs/39_terminal.ipynb #53037f95
+_COLOURS = {"head": "bold", "dim": "dim", "add": "green", "del": "red", "good": "green"}
+
+# %% ../nbs/39_terminal.ipynb #9023e97b
+def print_lines(
+    lines: list[tuple[str, str]], # (style, text), from `why` and `bisect`
+) -> None:
+    "Lines of an answer, one below the other; a long sentence is wrapped, the rest is not"
+    from rich.text import Text
+
+    out = console()
+    for style, text in lines:
+        out.print(Text(plain(text), _COLOURS.get(style, "")), soft_wrap=style != "head")
+
+# %% ../nbs/39_terminal.ipynb #5cb2a4a1
 def places(run: Run) -> list[tuple[str, str]]:
     "What there is to look at, and where"
     runs = run.store.root / "runs"
@@ -130,7 +175,7 @@ def places(run: Run) -> list[tuple[str, str]]:
     logs = [made[name] / f"{name}.log" for name, step in run.steps.items() if step["status"] == "failed"]
     tracked = [folder / "wandb" for folder in folders if any((folder / "wandb").glob("*run-*"))]
     shown = [(path.stem, path) for path in views] if len(views) <= FEW else [("views", folder / "out") for folder in dict.fromkeys(made.values())]
-    found = shown, [("notebooks", one) for one in folders], [("log", one) for one in logs if one.exists()], [("W&B", one) for one in tracked], [("record", run.folder / "run.json")]
+    found = shown, [("notebooks", one) for one in folders], [("log", one) for one in logs if one.exists()], [("W&B", one) for one in tracked], [("record", run.folder / "run.json")] * (run.id != "unrecorded")
     return [line for lines in found for line in [*((name, short(path)) for name, path in lines[:FEW]), *([("", f"... and {len(lines) - FEW} more")] if len(lines) > FEW else [])]]
 
 # %% ../nbs/39_terminal.ipynb #352df33a

@@ -56,6 +56,15 @@ CHANGES = {
     "the package's own start": ("shop/__init__.py", "", "import os\nos.environ['X'] = '1'\n", "shop (on import) is new"),
     "another import of the same name": ("shop/prices.py", "import rounded", "import other as rounded", "shop.rounding.other is new"),
     "content of a source": ("data.txt", "one", "two", "source data changed"),
+    "a new cell": ("notebooks/shop.ipynb", '"source": "import json', '"source": "print(1)", "cell_type": "code", "metadata": {}, "outputs": [], "execution_count": null, "id": "d"}, {"cell_type": "code", "id": "c", "metadata": {}, "execution_count": null, "outputs": [], "source": "import json', "3 code cells instead of 2"),
+    "a magic in a cell": ("notebooks/shop.ipynb", "import json\\n", "%precision 3\\nimport json\\n", "cell 3 changed"),
+    "an error that a cell may raise": ("notebooks/shop.ipynb", '{"cell_type": "code", "id": "c", "metadata": {}', '{"cell_type": "code", "id": "c", "metadata": {"tags": ["raises-exception"]}', "cell 3 changed"),
+    "base class": ("shop/prices.py", "class Tax:", "class Tax(dict):", "shop.prices.Tax changed"),
+    "a condition": ("shop/prices.py", "amount < limits.MOST", "amount <= limits.MOST", "shop.prices.price changed"),
+    "a constant that depends on the machine": ("shop/rounding.py", "DIGITS = 2", "import sys\nDIGITS = 2 if sys.platform == 'linux' else 2", "shop.rounding.DIGITS changed"),
+    "a name that is defined again": ("shop/rounding.py", "def other", "def rounded(value):\n    return 0\n\n\ndef other", "shop.rounding.rounded changed"),
+    "a function reached by its name": ("shop/prices.py", "return rounded(", "return getattr(limits, 'MOST') + rounded(", "shop.limits (whole module) is new"),
+    "a nested function": ("shop/rounding.py", "    return round(value, DIGITS)", "    def inner():\n        return round(value, DIGITS)\n    return inner()", "shop.rounding.rounded changed"),
 }
 
 NEUTRAL = {
@@ -68,6 +77,15 @@ NEUTRAL = {
     "module docstring": ("shop/prices.py", '"Prices"', '"All prices"'),
     "function that nobody uses": ("shop/prices.py", "return unused()", "return 1 + unused()"),
     "function of another module that nobody uses": ("shop/rounding.py", "return value\n", "return -value\n"),
+    "a name imported for nothing": ("shop/prices.py", "import rounded\n", "import other, rounded\n"),
+    "quotes": ("shop/prices.py", 'CURRENCY = "EUR"', "CURRENCY = 'EUR'"),
+    "brackets and a comma": ("shop/rounding.py", "round(value, DIGITS)", "(round(value, DIGITS,))"),
+    "a new function": ("shop/rounding.py", "def other", "def third(value):\n    return 3 * value\n\n\ndef other"),
+    "how often it was executed": ("notebooks/shop.ipynb", '"execution_count": null', '"execution_count": 7'),
+    "metadata of a cell": ("notebooks/shop.ipynb", '"id": "c", "metadata": {}', '"id": "c", "metadata": {"collapsed": true}'),
+    "a time limit": ("conf/pipeline/demo.yaml", "params:", "timeout: 9m, params:"),
+    "attempts": ("conf/pipeline/demo.yaml", "params:", "retries: 2, params:"),
+    "resources": ("conf/pipeline/demo.yaml", "params:", "resources: {cpu: 1}, params:"),
     "layout": ("shop/rounding.py", "round(value, DIGITS)", "round(\n        value,\n        DIGITS,\n    )"),
 }
 
@@ -139,6 +157,21 @@ def test_other_parts_of_the_key(shop):
     assert "seed 0 -> 1" in decision(shop, "seed=1")["reason"]
     assert "threads" in decision(shop, "threads=7")["reason"]
     assert "outs" in decision(shop, "+pipeline.steps.shop.outs.more=more.json")["reason"]
+
+
+def test_the_version_of_a_package(project, tmp_path):
+    info = tmp_path / "site/tiny-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info.parent / "tiny.py").write_text("SIZE = 1\n")
+    (info / "METADATA").write_text("Name: tiny\nVersion: 1.0\n\n")
+    (info / "RECORD").write_text("tiny.py,,\n")
+    project.notebook("uses", "try:\n    import tiny\nexcept ImportError:\n    pass", "result.write_text('1')")
+    project.pipeline("uses: {notebook: notebooks/uses.ipynb, outs: {result: result.json}}")
+    site = {"PYTHONPATH": str(info.parent)}
+    project.json("run", "pipeline=demo", **site)
+    assert project.json("plan", "pipeline=demo", **site)["uses"]["action"] == "hit"
+    (info / "METADATA").write_text("Name: tiny\nVersion: 1.1\n\n")
+    assert project.json("plan", "pipeline=demo", **site)["uses"]["reason"] == "package tiny 1.0 -> 1.1"
 
 
 def test_data_with_the_same_size_and_time(shop, edited):

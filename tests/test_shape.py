@@ -250,6 +250,7 @@ def test_a_heavy_import_on_top_is_found():
 
 def test_few_public_names():
     no(mlops_kit.__all__[12:], "mlops_kit offers at most twelve public names; these are too many:")
+    assert [getattr(mlops_kit, name).__name__ for name in mlops_kit.__all__] == mlops_kit.__all__
 
 
 # -- nothing dangerous -------------------------------------------------------------------------------------------------------
