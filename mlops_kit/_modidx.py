@@ -849,6 +849,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'mlops_kit.upkeep._Clearing': ('upkeep.html#_clearing', 'mlops_kit/upkeep.py'),
                                   'mlops_kit.upkeep._Clearing.moves': ('upkeep.html#_clearing.moves', 'mlops_kit/upkeep.py'),
                                   'mlops_kit.upkeep._entries': ('upkeep.html#_entries', 'mlops_kit/upkeep.py'),
+                                  'mlops_kit.upkeep._hold': ('upkeep.html#_hold', 'mlops_kit/upkeep.py'),
                                   'mlops_kit.upkeep._holder': ('upkeep.html#_holder', 'mlops_kit/upkeep.py'),
                                   'mlops_kit.upkeep._look': ('upkeep.html#_look', 'mlops_kit/upkeep.py'),
                                   'mlops_kit.upkeep._maker': ('upkeep.html#_maker', 'mlops_kit/upkeep.py'),

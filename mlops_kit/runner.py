@@ -289,7 +289,7 @@ def _run(config: Config, until: list[str], progress: Progress, command: list[str
     with working(store, progress.notice) if store.root.is_dir() else nullcontext():
         return run_plan(make_plan(config, until), progress, command, resumes)
 
-# %% ../nbs/22_runner.ipynb #bdce23b6
+# %% ../nbs/22_runner.ipynb #cf4931e0
 def run_grid(
     overrides: list[str],         # some with several values: "lr=1e-2,1e-3"
     until: list[str] = (),        # only these steps and what they need
@@ -297,8 +297,12 @@ def run_grid(
     command: list[str] = (),      # what the user typed, for the record
 ) -> list[Run]:
     "One run for each combination; every plan is checked before the first one starts"
-    plans = [make_plan(compose(one), until) for one in grid(overrides)]
-    return [_run(one.pipeline.config, until, progress, command) for one in plans]
+    done = []
+    for one in [make_plan(compose(one), until) for one in grid(overrides)]:
+        done.append(_run(one.pipeline.config, until, progress, command))
+        if done[-1].status == "interrupted":
+            break
+    return done
 
 # %% ../nbs/22_runner.ipynb #f91cd263
 def project_store() -> Store:
