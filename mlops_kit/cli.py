@@ -9,13 +9,13 @@ config (nothing was started), 3 verified and different, 4 the store is damaged, 
 __all__ = ['COMMANDS', 'run', 'exit_code', 'run_json', 'plan', 'runs', 'show', 'resume', 'fsck', 'gc', 'verify', 'why', 'check',
            'engine', 'lab', 'main']
 
-# %% ../nbs/43_cli.ipynb #da09d991
+# %% ../nbs/43_cli.ipynb #2b94f0fe
 import argparse, json, os, sys
 from dataclasses import asdict
 from pathlib import Path
 
 from . import __version__
-from .errors import ConfigError, MlopsError, refuse
+from .errors import ConfigError, MlopsError, disk_words, refuse
 
 # %% ../nbs/43_cli.ipynb #a8e8cbdd
 def run(args) -> tuple[object, int]:
@@ -264,7 +264,7 @@ def _parse(words: list[str] | None) -> argparse.Namespace:
         args.overrides += rest
     return args
 
-# %% ../nbs/43_cli.ipynb #f7b3d5c9
+# %% ../nbs/43_cli.ipynb #185d5eec
 def main(
     words: list[str] | None = None, # the command line without its first word; sys.argv when None
 ) -> int:
@@ -288,7 +288,7 @@ def main(
         if args.debug:
             raise
         code = 1
-        _complain(args, f"{type(error).__name__}: {error} (this is a fault of mlops itself; --debug shows where)", code)
+        _complain(args, disk_words(error) or f"{type(error).__name__}: {error} (this is a fault of mlops itself; --debug shows where)", code)
     return code
 
 # %% ../nbs/43_cli.ipynb #87400dc3

@@ -8,9 +8,10 @@ nobody else computes it at the same time."""
 # %% auto #0
 __all__ = ['INTERRUPTED', 'Job', 'lay_down', 'tagged', 'carry_out', 'ended', 'failed', 'read_metrics', 'lay_inputs', 'restore']
 
-# %% ../nbs/21_execution.ipynb #a2aa7b5c
-import json, os, time
+# %% ../nbs/21_execution.ipynb #75d5d236
+import json, time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from . import tracking
 from .closure import code_of, targets_in
 from .engine import Outcome, Running, Work, execute
 from .environment import seed_code, variables
-from .errors import ConfigError, StepError, StoreError
+from .errors import ConfigError, StepError, StoreError, disk_words
 from .files import lease, publish, remove, to_json
 from .observation import Observed, keep_observed, observe, remember
 from .planning import Decision, Plan, find_record, group_bytes, key_of, record_bytes
@@ -115,7 +116,7 @@ def failed(status: str, error: str, decision: Decision | None = None, seconds: f
     "How a step ended that has no result"
     return {"status": status, "key": decision and decision.key, "seconds": round(seconds, 3), "reason": decision.reason if decision else "", "error": error, "outs": {}, "metrics": {}, "cells": list(cells)}
 
-# %% ../nbs/21_execution.ipynb #fe37881a
+# %% ../nbs/21_execution.ipynb #7922c2db
 def _attempt(job: Job, attempt: int) -> dict:
     "Execute the notebook once, and keep what came out"
     files, begun = job.plan.store.files, now()
@@ -128,10 +129,11 @@ def _attempt(job: Job, attempt: int) -> dict:
         if outcome.status != "done":
             return failed("interrupted" if outcome.status == "stopped" and outcome.error == INTERRUPTED else "failed", outcome.error, job.decision, outcome.seconds, outcome.cells)
         return ended("ran", _keep(job, folder, outcome, attempt, begun), job.decision.reason)
-    except (StepError, StoreError) as error:
-        return failed("failed", str(error), job.decision, time.monotonic() - clock)
+    except (StepError, StoreError, OSError) as error:
+        return failed("failed", disk_words(error) or str(error), job.decision, time.monotonic() - clock)
     finally:
-        remove(files, folder)
+        with suppress(OSError):
+            remove(files, folder)
 
 # %% ../nbs/21_execution.ipynb #094e50bd
 INTERRUPTED = "interrupted"  # why a step was stopped that is to run again
@@ -157,13 +159,11 @@ def _work(job: Job, folder: Path) -> Work:
         witness + seed_code(prepared.seed, prepared.code.modules), config["engine"], prepared.step.timeout, prepared.env["threads"], preload,
     )
 
-# %% ../nbs/21_execution.ipynb #65c04731
+# %% ../nbs/21_execution.ipynb #b0edbb3b
 def _keep_notebook(job: Job, folder: Path) -> None:
     "The executed notebook goes to the run's folder, however the step ended"
     if (executed := folder / ".kernel/executed.ipynb").exists():
-        temp = job.plan.store.files.temp()
-        os.replace(executed, temp)
-        publish(job.plan.store.files, temp, f"runs/{job.run.id}/{job.name}.ipynb", replace=True)
+        publish(job.plan.store.files, executed, f"runs/{job.run.id}/{job.name}.ipynb", replace=True)
 
 # %% ../nbs/21_execution.ipynb #0dddb54e
 def _check_result(job: Job, folder: Path) -> None:

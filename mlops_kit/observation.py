@@ -73,13 +73,12 @@ def observe(
             found.notes.setdefault(kind, {})[_inside(project, path) if kind in ("write", "cache") else path] = note["cell"]
     return found
 
-# %% ../nbs/16_observation.ipynb #51e70208
+# %% ../nbs/16_observation.ipynb #2dd853f0
 def _observe_one(found: Observed, note: dict, name: str, project: Path, written: bool, begun: int) -> None:
     "Add one observation"
     if note["kind"] == "file" and note["state"]:
-        state = _state(note["name"])
-        own = not Path(note["name"]).is_relative_to(project) and (state is None or state[2] >= begun)
-        if own or (written and note["state"][2] >= begun):
+        state, outside = _state(note["name"]), not Path(note["name"]).is_relative_to(project)
+        if (outside or written) and (state is None or note["state"][2] >= begun):
             return
         if state != note["state"] and not written:
             found.changed.append(name)

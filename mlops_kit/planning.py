@@ -110,14 +110,14 @@ def _source_name(name: str, value: str) -> str:
     "The usual file name of a source"
     return name if re.search(r"[*?\[]", value) else PurePosixPath(value.rpartition("://")[2]).name
 
-# %% ../nbs/20_planning.ipynb #96b63355
+# %% ../nbs/20_planning.ipynb #41b46dab
 def find_sources(
     pipeline: Pipeline,
     names: list[str],    # of the wanted steps
     problems: list[str], # gets all that is wrong
 ) -> dict[str, dict[str, Source]]:
     "Look at the sources of steps, at each once"
-    found, look = {}, cache(lambda url: find_source(url, pipeline.project))
+    found, look = {}, cache(lambda url: find_source(url, pipeline.project, store_of(pipeline.config)))
     for name in names:
         found[name] = {}
         for one, url in pipeline.steps[name].sources.items():
@@ -215,10 +215,13 @@ class Plan:
     def _repr_html_(self) -> str:
         return html_table(["step", "", "why"], [[escape(name), badge(one.action), escape(one.reason)] for name, one in self.decisions.items()])
 
-# %% ../nbs/20_planning.ipynb #070b5e4c
+# %% ../nbs/20_planning.ipynb #5de923c1
 def store_of(config: Config) -> Store:
     "The store that a configuration names"
-    return Store(config.project / config["store"])
+    level = config.tree.get("durability", "process")
+    if level not in ("process", "power"):
+        raise ConfigError(f"durability: {unknown('level', level, ('process', 'power'))}")
+    return Store(config.project / config["store"], power=level == "power")
 
 # %% ../nbs/20_planning.ipynb #1193f970
 def make_plan(

@@ -39,10 +39,10 @@ def grid_of(*columns: str, title: str | None = None):
 MANY = 30  # a person reads so many lines about steps that begin; of more they want the sum
 QUIET = {"hit", "skipped"}  # ends that say little about one step
 
-# %% ../nbs/38_progress.ipynb #e96c9ef1
+# %% ../nbs/38_progress.ipynb #237c13e4
 class LogProgress(Progress):
     "One line for each step that ends"
-    alike = ()  # the steps that ended like the last one and were not told yet
+    alike, ended = (), 0  # steps that ended like the last one and were not told yet; how many ended in all
 
     def say(self, *words: str) -> None:
         self.sum_up()

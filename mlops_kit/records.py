@@ -120,14 +120,14 @@ def start_run(
     write(store.files, f"runs/{name}/run.json", to_json(seal(data), pretty=True))
     return Run(store, name, data)
 
-# %% ../nbs/12_records.ipynb #3c42abfe
+# %% ../nbs/12_records.ipynb #1b7ba04a
 def note(
     run: Run,
     event: str, # "started", "cell", "ended", ...
     **fields,   # JSON values
 ) -> None:
     "Append an event to the run's journal"
-    append(run.folder / "events.jsonl", seal({"time": now(), "event": event, **fields}))
+    append(run.folder / "events.jsonl", seal({"time": now(), "event": event, **fields}), sync=run.store.power and event == "ended")
 
 # %% ../nbs/12_records.ipynb #8b50a9bf
 def end_run(

@@ -9,7 +9,7 @@ again continues."""
 __all__ = ['masked', 'about', 'Progress', 'run_plan', 'lay_views', 'Interruption', 'interruptible', 'plan', 'run', 'run_grid',
            'project_store', 'runs', 'show', 'resume', 'step_of', 'restore_step']
 
-# %% ../nbs/22_runner.ipynb #be4be4a8
+# %% ../nbs/22_runner.ipynb #75049b36
 import json, os, signal, stat, threading, time
 from collections import deque
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from . import execution, records, tracking
 from .config import Config, compose, find_project, grid
 from .engine import ASK, Running
 from .environment import describe, git_state, hardware
-from .errors import ConfigError, unknown
+from .errors import ConfigError, disk_words, unknown
 from .execution import INTERRUPTED, Job, ended, failed
 from .executors import make_executor, resources_of
 from .files import to_json, write
@@ -66,7 +66,7 @@ class Progress:
     def notice(self, text: str) -> None: "Something to know"
     def end(self, run: Run) -> None: "The run has ended"
 
-# %% ../nbs/22_runner.ipynb #ce6accf7
+# %% ../nbs/22_runner.ipynb #9d6f6d69
 def run_plan(
     plan: Plan,
     progress: Progress = Progress(),
@@ -74,6 +74,8 @@ def run_plan(
     resumes: str | None = None,  # the run that this one continues
 ) -> Run:
     "Carry out a plan; the record of the run, also when steps failed"
+    if plan.store.root.is_dir() and not os.access(plan.store.root, os.W_OK):
+        return _served(plan, progress)
     config, begun, interruption = plan.pipeline.config, time.monotonic(), Interruption()
     mode, notice = tracking.settle(config["tracking"]["mode"])
     with working(plan.store, progress.notice), interruptible(interruption):
@@ -88,6 +90,24 @@ def run_plan(
         lay_views(plan.store, course.records)
         run = end_run(run, course.status, {name: course.outcomes[name] for name in plan.prepared}, round(time.monotonic() - begun, 3), signal=interruption.number)
         progress.end(run)
+    return run
+
+# %% ../nbs/22_runner.ipynb #35c4b940
+def _served(
+    plan: Plan,
+    progress: Progress,
+) -> Run:
+    "A run out of a store that can't be written to: it leaves no record"
+    missing = [name for name, one in plan.decisions.items() if one.action != "hit"]
+    if missing:
+        raise ConfigError(f"the store {plan.store.root} can't be written to and lacks the results of {len(missing)} steps ({', '.join(missing[:5])}): let it be written to, or keep the store elsewhere (store=...)")
+    outcomes = {name: ended("hit", one.record, one.reason) for name, one in plan.decisions.items()}
+    run = Run(plan.store, "unrecorded", {"pipeline": plan.pipeline.name, "status": "done", "order": list(outcomes), "steps": outcomes, "started": records.now(), "seconds": 0.0})
+    progress.begin(plan, run)
+    for name, outcome in outcomes.items():
+        progress.done(name, outcome)
+    progress.notice(f"the store {plan.store.root} can't be written to: this run leaves no record")
+    progress.end(run)
     return run
 
 # %% ../nbs/22_runner.ipynb #bd4aa96a
@@ -153,7 +173,7 @@ def interruptible(
         for one, handler in before.items():
             signal.signal(one, handler)
 
-# %% ../nbs/22_runner.ipynb #6e02ad1c
+# %% ../nbs/22_runner.ipynb #4983997c
 class _Course:
     "The course of one run: which steps have ended, run, or wait"
 
@@ -237,7 +257,7 @@ class _Course:
         self.interruption.children.pop(name, None)
         self.take(name, -1)
         error = future.exception()
-        outcome = failed("failed", f"{type(error).__name__}: {error}") if error else future.result()
+        outcome = failed("failed", disk_words(error) or f"{type(error).__name__}: {error}") if error else future.result()
         if outcome["status"] in ("ran", "hit"):
             self.records[name] = step_record(self.plan.store, outcome["key"])
         self.end(name, outcome)

@@ -164,7 +164,7 @@ def print_lines(
     for style, text in lines:
         out.print(Text(plain(text), _COLOURS.get(style, "")), soft_wrap=style != "head")
 
-# %% ../nbs/39_terminal.ipynb #99254339
+# %% ../nbs/39_terminal.ipynb #5cb2a4a1
 def places(run: Run) -> list[tuple[str, str]]:
     "What there is to look at, and where"
     runs = run.store.root / "runs"
@@ -175,7 +175,7 @@ def places(run: Run) -> list[tuple[str, str]]:
     logs = [made[name] / f"{name}.log" for name, step in run.steps.items() if step["status"] == "failed"]
     tracked = [folder / "wandb" for folder in folders if any((folder / "wandb").glob("*run-*"))]
     shown = [(path.stem, path) for path in views] if len(views) <= FEW else [("views", folder / "out") for folder in dict.fromkeys(made.values())]
-    found = shown, [("notebooks", one) for one in folders], [("log", one) for one in logs if one.exists()], [("W&B", one) for one in tracked], [("record", run.folder / "run.json")]
+    found = shown, [("notebooks", one) for one in folders], [("log", one) for one in logs if one.exists()], [("W&B", one) for one in tracked], [("record", run.folder / "run.json")] * (run.id != "unrecorded")
     return [line for lines in found for line in [*((name, short(path)) for name, path in lines[:FEW]), *([("", f"... and {len(lines) - FEW} more")] if len(lines) > FEW else [])]]
 
 # %% ../nbs/39_terminal.ipynb #352df33a

@@ -168,10 +168,10 @@ def _unlike(one: Path, other: Path, name: str) -> list[str]:
     same = lambda inside: (one / inside).exists() and (other / inside).exists() and digest(one / inside) == digest(other / inside)
     return [f"{name}/{inside}" for inside in sorted(names) if not same(inside)]
 
-# %% ../nbs/26_verification.ipynb #e6235a56
+# %% ../nbs/26_verification.ipynb #133a3ed7
 _OF_DISTURBANCE = {
     "time zone": ("R6",), "locale": ("R6",), "home": ("R23", "R10", "R24"), "user": ("R18",), "clock": ("R22", "R5"), "memory": ("R26",), "folder order": ("R4",), "processors": ("R7",), "file modes": ("R27",),
-    "process": ("R26", "R10", "R29"),
+    "process": ("R26", "R30", "R19", "R3", "R20", "R10", "R29"),
 }
 
 # %% ../nbs/26_verification.ipynb #ba04bc76
@@ -191,10 +191,12 @@ def culprit(
             return name, alone
     return None
 
-# %% ../nbs/26_verification.ipynb #4b9cabb1
+# %% ../nbs/26_verification.ipynb #cfee8131
 def diagnose(case: Case, number: int, since: list[tuple[str | None, str]]) -> tuple[Place | None, Cause | None, str]:
     "Where and why a step does not repeat: place, cause, and what speaks for it"
     one, other = _both(lambda: case.repeat(watched=True))
+    if any(id == "R10" for id, _ in since):
+        return _changed(case, one, since)
     if ends_of(one) != ends_of(other):
         return _judged(case, one, other, None)
     if not case.as_recorded(one):
@@ -213,18 +215,30 @@ def _both(function: Callable) -> tuple:
     with ThreadPoolExecutor(2) as pool:
         return tuple(one.result() for one in [pool.submit(function), pool.submit(function)])
 
-# %% ../nbs/26_verification.ipynb #097a484f
+# %% ../nbs/26_verification.ipynb #99776cc1
 def _judged(case: Case, one: Repetition, other: Repetition, disturbance: str | None) -> tuple[Place | None, Cause | None, str]:
     "Place and cause of a difference between two watched repetitions"
     place = place_of(case, one, other)
     found = suspects(reached(case, place.source if place else ""), aliases_of(case.cells))
+    looks = _by_looks(case, one, other)
     if disturbance:
         possible = _OF_DISTURBANCE[disturbance]
-        id = next((id for id, _ in found if id in possible), possible[-1])
-        words = next((words for known, words in found if known == id), "")
+        id, words = next(((id, words) for id, words in [*found, looks] if id in possible), (possible[-1], ""))
         return place, CAUSES[id], f"nothing but another {disturbance} changed it" + (f": {words}" if words else "")
-    id, words = found[0] if found else _by_looks(case, one, other)
+    id, words = found[0] if found else looks
+    if id == "R5" and (loop := _timed_loop(case, place)):
+        id, (place, words) = "R22", loop
     return place, CAUSES.get(id), words and (f"two executions in the same surroundings differ: {words}")
+
+# %% ../nbs/26_verification.ipynb #b184f4e4
+def _timed_loop(case: Case, place: Place) -> tuple[Place, str] | None:
+    "The loop behind a cell that only looks at the clock, which goes on until a time that was set there"
+    for cell in case.cells:
+        if cell.number >= place.cell and {name for use in uses(cell.source) for name in use.reads} & set(place.names):
+            for id, words in suspects([cell_tree(cell.source)], aliases_of(case.cells)):
+                if id == "R22":
+                    return Place(cell.number, place.names, cell.source), words
+    return None
 
 # %% ../nbs/26_verification.ipynb #459f23ab
 def _by_looks(case: Case, one: Repetition, other: Repetition) -> tuple[str | None, str]:
@@ -245,7 +259,7 @@ def _by_looks(case: Case, one: Repetition, other: Repetition) -> tuple[str | Non
             return "R20", f"out/{out['file']} holds the same in another order"
     return None, ""
 
-# %% ../nbs/26_verification.ipynb #b4746894
+# %% ../nbs/26_verification.ipynb #33f56b19
 def _changed(case: Case, one: Repetition, since: list[tuple[str | None, str]]) -> tuple[Place | None, Cause | None, str]:
     "Place and cause when the step repeats, but not as recorded"
     for order in ("R15", "R13", "R11", "R12", "R4", "R10", "R14", "R29", "R8"):
@@ -253,8 +267,13 @@ def _changed(case: Case, one: Repetition, since: list[tuple[str | None, str]]) -
             if id == order:
                 looked = case.record["looked"].get(words.rpartition(" has changed")[0] or words.rpartition(" is changed")[0], {}).get("cell")
                 return _cell_in(case, one, looked, id, words), CAUSES[id], words
-    found = suspects(reached(case, ""), aliases_of(case.cells))
-    return None, None, "it repeats here, but not as recorded" + (f"; its code has {', '.join(words for _, words in found[:3])}" if found else "")
+    for kind, possible in (("network", ("R25", "R17")), ("cache", ("R23", "R24"))):
+        for name, looked in case.record["notes"].get(kind, {}).items():
+            place = _cell_in(case, one, looked, "", "")
+            found = suspects(reached(case, place.source), aliases_of(case.cells)) if place else []
+            id, words = next(((id, words) for id, words in found if id in possible), (possible[-1], ""))
+            return place, CAUSES[id], f"it repeats here, but not as recorded, and it used {name}" + (f": {words}" if words else "")
+    return None, None, "it repeats here, but not as recorded: something else is another here"
 
 # %% ../nbs/26_verification.ipynb #05b6dd47
 def _cell_in(case: Case, one: Repetition, looked: int | None, id: str, words: str) -> Place | None:

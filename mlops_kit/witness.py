@@ -110,11 +110,11 @@ class Witness:
         if self.ours():
             self.note("program", os.fsdecode(command[0] if isinstance(command, (list, tuple)) else command).split()[0])
 
-# %% ../nbs/04_witness.ipynb #2e2df38a
+# %% ../nbs/04_witness.ipynb #3f098dbb
 def _cell() -> int | None:
     "The number of the cell that is being executed: `In [n]`"
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return shell.execution_count if shell else None
+    return len(shell.history_manager.input_hist_parsed) - 1 if shell else None
 
 # %% ../nbs/04_witness.ipynb #521b1ea4
 def _for_a_trace() -> bool:
@@ -208,15 +208,21 @@ class _Imports:
             return spec
         return None
 
-# %% ../nbs/04_witness.ipynb #e6436c4b
+# %% ../nbs/04_witness.ipynb #c1443d3a
 class _Variables(os._Environ):
     "Environment variables that tell who is read"
     witness = None
 
     def __getitem__(self, name):
-        if self.witness and name in self.witness.variables:
+        if self.witness and name in self.witness.variables and not _in_passing():
             self.witness.note("variable", name)
         return super().__getitem__(name)
+
+# %% ../nbs/04_witness.ipynb #c65d4fd7
+def _in_passing() -> bool:
+    "Does the standard library go through all variables for reasons of its own, as urllib does to find a proxy?"
+    frame = sys._getframe(2)
+    return frame.f_code.co_name == "__iter__" and frame.f_back.f_code.co_filename.startswith(os.path.dirname(os.__file__) + "/")
 
 # %% ../nbs/04_witness.ipynb #7926ca2d
 def watch(

@@ -99,3 +99,24 @@ def warm_parents():
 def project(tmp_path):
     "An empty project with the fixture notebooks in notebooks/"
     return Project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def subjects(tmp_path_factory):
+    "Two pipelines of six steps, for two cores, and what an undisturbed run tells"
+    from prepared import Subject, outs
+
+    made = [Subject(tmp_path_factory.mktemp("six")) for _ in range(2)]
+    whole = made[0].run()
+    for one in made:
+        one.wanted, one.changes = outs(whole), whole["changes"]
+    yield made
+    for one in made:
+        one.mlops.close()
+
+
+@pytest.fixture
+def subject(subjects):
+    "One of them, as if nothing had ever run"
+    subjects[0].reset()
+    return subjects[0]
