@@ -30,10 +30,10 @@ def faketime() -> str | None:
     places = [*Path(spec.origin).parent.rglob("libfaketime.so.1")] if spec and spec.origin else []
     return next(map(str, [*places, *sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))]), None)
 
-# %% ../nbs/04_disturbance.ipynb #29207a4a
+# %% ../nbs/04_disturbance.ipynb #8485636a
 def _clock(number: int) -> dict[str, str]:
     library = faketime()
-    return {"LD_PRELOAD": library, "FAKETIME": f"+{397 + 31 * number}d", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1"} if library else {}
+    return {"LD_PRELOAD": library, "FAKETIME": f"+{397 + 31 * number}d", "FAKETIME_DONT_FAKE_MONOTONIC": "1"} if library else {}
 
 # %% ../nbs/04_disturbance.ipynb #07411219
 _OUTSIDE = {

@@ -24,7 +24,7 @@ def _below(path: str, folder: str) -> bool:
     "Is a path this folder, or below it?"
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
-# %% ../nbs/04_witness.ipynb #b9214431
+# %% ../nbs/04_witness.ipynb #b9857c03
 class Witness:
     "Notes what the process looks at"
 
@@ -44,7 +44,7 @@ class Witness:
     def place(self, path) -> tuple[str, str]:
         "A path from the root, and whose it is: project, outside, cache, or nobody's"
         path = os.path.abspath(os.fsdecode(path))
-        if any(_below(path, one) for one in (self.folder, self.store, *self.packages, *_SYSTEM)):
+        if "/site-packages/" in path or any(_below(path, one) for one in (self.folder, self.store, *self.packages, *_SYSTEM)):
             return path, ""
         if _below(path, self.project):
             return path, "" if _TOOLS & set(path[len(self.project):].split("/")) else "project"

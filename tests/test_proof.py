@@ -2,6 +2,9 @@
 import json
 import os
 import re
+import shutil
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -130,7 +133,7 @@ def verdicts_of(root: Path, names: list[str]) -> dict[str, dict]:
         url, lines = f"http://127.0.0.1:{server.http.server_port}", []
         for name in names:
             cells = (PLANTED | CLEAN)[name]
-            project.notebook(name, HEAD, *(cell.replace("OUTSIDE", str(outside)).replace("URL", url) for cell in cells))
+            project.notebook(name, HEAD, *(cell.replace("OUTSIDE", str(outside)).replace("URL/", f"{url}/") for cell in cells))
             sources = ", sources: {parts: parts}" if any("in/parts" in cell for cell in cells) else ""
             out = "result: result.json" + (f", other: {OUTS[name]}" if name in OUTS else "")
             lines.append(f"{name}: {{notebook: notebooks/{name}.ipynb, outs: {{{out}}}{sources}}}")
@@ -161,6 +164,35 @@ def judge(found: dict[str, dict], names: list[str]) -> tuple[list[str], list[str
     wrong_cell = [f"{name}: cell {found[name]['place'] and found[name]['place']['cell']}" for name in names if name not in late and not (found[name]["place"] and "# here" in found[name]["place"]["source"])]
     wrong_cause = [f"{name}: {found[name]['cause'] and found[name]['cause']['id']} ({found[name]['evidence']})" for name in names if name not in late and (found[name]["cause"] or {}).get("id") != name]
     return late, wrong_cell, wrong_cause
+
+
+def test_another_version_of_a_package(project, tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    site = next((tmp_path / "venv/lib").glob("python*/site-packages"))
+    (site / "ours.pth").write_text("import site; [site.addsitedir(one) for one in %r]\n" % [one for one in sys.path if one.endswith("site-packages")])
+
+    def install(version: str) -> None:
+        for old in site.glob("tiny-*.dist-info"):
+            shutil.rmtree(old)
+        (site / "tiny.py").write_text(f"VERSION = {version!r}\n")
+        info = site / f"tiny-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Name: tiny\nVersion: {version}\n\n")
+        (info / "RECORD").write_text("tiny.py,,\n")
+
+    def mlops(*words: str) -> subprocess.CompletedProcess:
+        code = "import sys; from mlops_kit.cli import main; sys.exit(main())"
+        return subprocess.run([tmp_path / "venv/bin/python", "-c", code, *words], cwd=project.root, capture_output=True, text=True, timeout=120)
+
+    install("1.0")
+    project.notebook("uses", HEAD, "import tiny  # here", WRITE.format("tiny.VERSION"))
+    project.pipeline("uses: {notebook: notebooks/uses.ipynb, outs: {result: result.json}}")
+    assert mlops("run", "pipeline=demo").returncode == 0
+    install("1.1")
+    done = mlops("verify", "--json")
+    found = json.loads(done.stdout)["steps"]["uses"]
+    assert done.returncode == 3 and found["cause"]["id"] == "R14" and "# here" in found["place"]["source"], found
+    assert "package tiny: 1.0 -> 1.1" in done.stderr, "said before anything is executed"
 
 
 QUICK = ["R1", "R4", "R6", "R11", "R18", "R26", "R27", "R30"]
