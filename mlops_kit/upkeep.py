@@ -39,10 +39,10 @@ def leftovers(store: Store) -> list[Path]:
     leases = [one for one in _entries(store.root / "leases") if not one.name.startswith(".")]
     return [one for one in _entries(store.root / "tmp") if abandoned(one)] + [one for one in leases if not alive(_holder(one))]
 
-# %% ../nbs/17_upkeep.ipynb #b2dfdc9e
+# %% ../nbs/17_upkeep.ipynb #23c553a4
 def tidy(store: Store) -> int:
     "Remove what killed processes have left, unless somebody works; how many there were"
-    if not leftovers(store):
+    if not leftovers(store) or not os.access(store.root, os.W_OK):
         return 0
     with locked(store.root / "working.lock", wait=False) as free:
         left = leftovers(store) if free else []
@@ -50,7 +50,12 @@ def tidy(store: Store) -> int:
             remove(store.files, one)
     return len(left)
 
-# %% ../nbs/17_upkeep.ipynb #21aa0697
+# %% ../nbs/17_upkeep.ipynb #9a7f3e02
+def _hold(held: ExitStack, store: Store, shared: bool) -> bool:
+    "Hold the lock, if it comes free within a second: others may be tidying up"
+    return any(held.enter_context(locked(store.root / "working.lock", shared, wait=False)) or time.sleep(0.05) for _ in range(20))
+
+# %% ../nbs/17_upkeep.ipynb #2b7940c4
 @contextmanager
 def working(
     store: Store,
@@ -59,22 +64,23 @@ def working(
     "While this lasts, nothing is removed from the store"
     tidy(store)
     with ExitStack() as held:
-        share = lambda **how: held.enter_context(locked(store.root / "working.lock", shared=True, **how))
-        if not any(share(wait=False) or time.sleep(0.05) for _ in range(20)):
+        if not _hold(held, store, shared=True):
             notice("waiting until `mlops gc` has ended")
-            share()
+            held.enter_context(locked(store.root / "working.lock", shared=True))
         yield
     tidy(store)
 
-# %% ../nbs/17_upkeep.ipynb #eb770bfc
+# %% ../nbs/17_upkeep.ipynb #44a4e741
 @contextmanager
 def alone(
     store: Store,
     wait: bool = False, # until nobody works
 ) -> Iterator[None]:
     "While this lasts, nobody works with the store; ConfigError names those who do"
-    with locked(store.root / "working.lock", wait=wait) as free:
-        if not free:
+    with ExitStack() as held:
+        if wait:
+            held.enter_context(locked(store.root / "working.lock"))
+        elif not _hold(held, store, shared=False):
             busy = [one["run"] for one in runs(store) if one["status"] == "running"]
             raise ConfigError(f"the store {store.root} is in use ({'run ' + ', '.join(busy) if busy else 'by another command'}): try again later, or wait for the end with --wait")
         yield

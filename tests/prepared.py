@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
 
@@ -64,8 +65,8 @@ def serve() -> None:
     "Fork a child for each line on standard input"
     import tempfile
 
-    import psutil  # noqa: F401
-    from mlops_kit import cli, progress, runner, terminal, upkeep  # noqa: F401 (not hydra, which would compose again each time)
+    for name in ("psutil", *(f"mlops_kit.{one}" for one in ("cli", "progress", "runner", "terminal", "upkeep"))):
+        import_module(name)  # not hydra: where it is loaded, it composes again each time
 
     children = []
     for line in sys.stdin:
@@ -79,8 +80,9 @@ def serve() -> None:
         else:
             pid, folder = children.pop(0)
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            read = lambda name: (folder / name).read_text() if (folder / name).exists() else ""
-            answer = {"code": code, "changes": int(read("changes") or 0), "output": read("output"), "error": read("error")}
+            told = {path.name: path.read_text() for path in folder.iterdir()}
+            answer = {"code": code, "changes": int(told.get("changes", 0)), "output": told.get("output", ""), "error": told.get("error", "")}
+            shutil.rmtree(folder)
         print(json.dumps(answer), flush=True)
 
 

@@ -70,8 +70,9 @@ def in_order(project, status: str = "interrupted") -> dict:
     return run
 
 
-@pytest.mark.parametrize("engine", ["mlops", "kernel"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number, engine", [
+    (signal.SIGINT, "mlops"), (signal.SIGTERM, "mlops"), (signal.SIGHUP, "mlops"), (signal.SIGINT, "kernel"),
+    pytest.param(signal.SIGTERM, "kernel", marks=pytest.mark.long), pytest.param(signal.SIGHUP, "kernel", marks=pytest.mark.long)])
 def test_asked_once_notebooks_may_clean_up(waiting, number, engine):
     process = waiting.start("run", "pipeline=demo", f"engine={engine}")
     begun(waiting)
@@ -182,3 +183,11 @@ def test_resume_needs_secrets_from_today(project):
     (project.root / "conf/config.yaml").write_text("defaults: [mlops_kit, _self_]\n")
     told = project.mlops("resume", run["run"], code=2)
     assert "warehouse.password, warehouse.url" in told
+
+
+def test_a_grid_ends_with_the_run_that_is_interrupted(waiting):
+    process = waiting.start("run", "-m", "pipeline=demo", "seed=1,2,3", "--json")
+    begun(waiting)
+    process.send_signal(signal.SIGINT)
+    answer = json.loads(process.communicate(timeout=20)[0])
+    assert process.returncode == 130 and [run["status"] for run in answer["runs"]] == ["interrupted"]

@@ -22,7 +22,7 @@ def healthy(subject) -> None:
 # -- one key -----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("times", [9, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("times", [5, pytest.param(100, marks=pytest.mark.long)])
 def test_eight_at_once_end_with_one_record(subject, times):
     "The first time on an empty folder"
     for number in range(times):
@@ -156,7 +156,7 @@ def dirty(subjects, tmp_path_factory):
     return kept
 
 
-@pytest.mark.parametrize("every, first", [(4, time.localtime().tm_yday % 4), pytest.param(1, 0, marks=pytest.mark.long)])
+@pytest.mark.parametrize("every, first", [(6, time.localtime().tm_yday % 6), pytest.param(1, 0, marks=pytest.mark.long)])
 def test_gc_killed_at_every_change(subjects, dirty, every, first):
     def kill_at(subject, number: int) -> bool:
         shutil.rmtree(subject.store)
