@@ -976,6 +976,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'mlops_kit.why._observed_causes': ('why.html#_observed_causes', 'mlops_kit/why.py'),
                                'mlops_kit.why._observed_details': ('why.html#_observed_details', 'mlops_kit/why.py'),
                                'mlops_kit.why._one_seed': ('why.html#_one_seed', 'mlops_kit/why.py'),
+                               'mlops_kit.why._only_in_one': ('why.html#_only_in_one', 'mlops_kit/why.py'),
                                'mlops_kit.why._outs_html': ('why.html#_outs_html', 'mlops_kit/why.py'),
                                'mlops_kit.why._partial': ('why.html#_partial', 'mlops_kit/why.py'),
                                'mlops_kit.why._plain': ('why.html#_plain', 'mlops_kit/why.py'),

@@ -243,7 +243,7 @@ class Bisection:
             return f"It is {doing[0].factor}" + (": it alone makes the difference." if doing[0].weight > 0.99 else f", which makes {doing[0].weight:.0%} of the difference.")
         return f"Mostly it is {doing[0].factor} ({doing[0].weight:.0%} of the difference), then {doing[1].factor} ({doing[1].weight:.0%})."
 
-# %% ../nbs/29_bisect.ipynb #baf758d4
+# %% ../nbs/29_bisect.ipynb #208bca64
 def bisect(
     store: Store,
     why: Why,
@@ -251,6 +251,8 @@ def bisect(
 ) -> Bisection:
     "Exchange one factor at a time, and see what it does"
     lacking = [name for name, pair in why.pairs.items() if not all(one.whole for one in pair)]
+    needed = why.graph.upstream([name for name in why.graph.steps if name in why.pairs]) if why.graph else []
+    lacking += [name for name in needed if name not in why.pairs]
     if lacking or why.graph is None:
         raise ConfigError(f"only what ended well can be tried again, and {', '.join(lacking[:3]) or 'the configuration'} has no whole record in both runs")
     factors, fixed = factors_of(why)

@@ -431,11 +431,14 @@ class Why:
     def _repr_html_(self) -> str:
         return html_of(self)
 
-# %% ../nbs/27_why.ipynb #c759715f
+# %% ../nbs/27_why.ipynb #0ffecbb5
 def _verdict(why: Why) -> str:
     "The answer in a sentence or two"
     if not why.effects:
         return "The results are the same" + (", although something changed." if why.idle else ": nothing that they depend on has changed.")
+    same_key = any(old.key == new.key for name, (old, new) in why.pairs.items() if any(one.step == name for one in why.effects))
+    if not why.causes and not same_key:
+        return "The results differ, and the records do not show why" + (": nothing that changed leads to them." if why.idle else ".")
     if not why.causes and not why.idle:
         return "Nothing that the records know has changed, and yet the results differ: something in the steps is left to chance. mlops verify looks for it."
     if not why.causes:
@@ -466,7 +469,7 @@ def why(
     step_a, step_b = step_a or step_b, step_b or step_a
     return explain(a, b, step_a, step_b)
 
-# %% ../nbs/27_why.ipynb #5433ca79
+# %% ../nbs/27_why.ipynb #8cfd18de
 def explain(
     a: Run,
     b: Run,
@@ -487,7 +490,7 @@ def explain(
     notes += [note for name, pair in pairs.items() for note in _incomplete(name, pair, (a, b))]
     notes += [note for name, pair in pairs.items() for note in _beside(name, pair)]
     effects = tuple(one for name in order if (one := _effect(a.store, name, old.get(name), new.get(name))))
-    causes = _ranked(a.store, order, pairs, effects)
+    causes = _ranked(a.store, order, pairs, effects, [*_only_in_one(pairs, old, new)])
     named = lambda run, step: f"{run.id}/{step}" if step else run.id
     acting, idle = ([one for one in causes if bool(one.reaches) is wanted] for wanted in (True, False))
     return Why(named(a, step_a), named(b, step_b), b.data.get("pipeline") or "", tuple(acting), tuple(one for one in idle if one.kind != "machine"), effects, tuple(dict.fromkeys(notes)), pairs, graphs[0])
@@ -497,6 +500,15 @@ def _wanted(run: Run, graph: Pipeline | None, step: str | None) -> dict[str, See
     "The steps of a run that count, in the order of the graph"
     names = graph.upstream([step]) if step and graph and step in graph.steps else [step] if step else list(run.steps)
     return {name: step_seen(run, name, graph) for name in names if name in run.steps}
+
+# %% ../nbs/27_why.ipynb #4159da0a
+def _only_in_one(pairs: dict[str, tuple[Seen, Seen]], old: dict[str, Seen], new: dict[str, Seen]) -> Iterator[Cause]:
+    "Steps that take the outs of a step that is only in one of the runs"
+    for own, other, was, now in ((old, new, "an input", "(none)"), (new, old, "(none)", "an input")):
+        for one in (name for name in own if name not in other):
+            for name, pair in pairs.items():
+                if any(value.rpartition(".")[0] in ("*", one, one.partition("@")[0]) for seen in pair for value in seen.takes.values()):
+                    yield Cause("input", one, (name,), was, now, f"{one} is {'no longer' if own is old else 'now'} among its inputs")
 
 # %% ../nbs/27_why.ipynb #2f00b43f
 def _incomplete(name: str, pair: tuple[Seen, Seen], runs: tuple[Run, Run]) -> Iterator[str]:
@@ -531,8 +543,8 @@ def _effect(store: Store, name: str, old: Seen | None, new: Seen | None) -> Effe
     ended = (old.status in good) != (new.status in good)
     return Effect(name, old.status, new.status, outs, metrics, errors, new.record.get("metrics_out")) if outs or metrics or ended or (errors and old.error != new.error) else None
 
-# %% ../nbs/27_why.ipynb #7d77b324
-def _ranked(store: Store, order: list[str], pairs: dict[str, tuple[Seen, Seen]], effects: tuple[Effect, ...]) -> list[Cause]:
+# %% ../nbs/27_why.ipynb #5a920c93
+def _ranked(store: Store, order: list[str], pairs: dict[str, tuple[Seen, Seen]], effects: tuple[Effect, ...], more: list[Cause]) -> list[Cause]:
     "All causes, each once, the likeliest first"
     found, differ = {}, {one.step for one in effects}
     followers = {name: [] for name in pairs}
@@ -540,7 +552,7 @@ def _ranked(store: Store, order: list[str], pairs: dict[str, tuple[Seen, Seen]],
         for source in _givers(name, pairs):
             followers[source].append(name)
     for name, (a, b) in pairs.items():
-        for cause in _causes(store, name, a, b):
+        for cause in [*_causes(store, name, a, b), *(one for one in more if one.steps == (name,) and a.key != b.key)]:
             same = (cause.kind, cause.name, cause.was, cause.now, cause.change)
             reaches = tuple(one for one in order if one in _reached(name, followers) and one in differ)
             if one := found.get(same):

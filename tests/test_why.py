@@ -139,6 +139,29 @@ def test_what_changed_without_effect_is_told_apart(ran):
     assert found["causes"] == [] and [one["name"] for one in found["idle"]] == ["title"] and found["verdict"] == "The results are the same, although something changed."
 
 
+def test_a_step_that_is_gone_is_the_cause(project):
+    project.pipeline("""
+item:
+  foreach: [1, 2]
+  notebook: notebooks/item.ipynb
+  params: {number: "{item}"}
+  outs: {result: result.json}
+sum:
+  notebook: notebooks/sum.ipynb
+  ins: {parts: item.result}
+  outs: {result: result.json}
+  metrics: result
+""")
+    project.notebook("item", "result.write_text(str(number))", parameters=HEAD + 'number: int = 1\nresult: Path = Path("out/result.json")')
+    project.notebook("sum", "import json", "result.write_text(json.dumps({'sum': sum(int(one.read_text()) for one in parts.iterdir())}))", parameters=HEAD + 'parts: Path = Path("in/parts")\nresult: Path = Path("out/result.json")')
+    project.mlops("run", "pipeline=demo")
+    project.mlops("run", "pipeline=demo", "pipeline.steps.item.foreach=[1]")
+    found = project.json("why")
+    assert found["verdict"] == "The results differ because of one change: in sum, item@2 is no longer among its inputs."
+    assert "item@2 has no whole record in both runs" in project.mlops("why", "--bisect", code=2)
+    assert "in item@1, parameter number went from 1 to 2" in project.mlops("why", "last~1/item@1", "last~1/item@2")
+
+
 def test_same_key_and_other_bytes_is_chance(project):
     project.pipeline("draw:\n  notebook: notebooks/draw.ipynb\n  outs: {result: result.json}\n  metrics: result")
     project.notebook("draw", "import json, os\nresult.write_text(json.dumps({'number': int.from_bytes(os.urandom(4), 'big')}))")
