@@ -28,6 +28,7 @@ Modules:
 - `mlops_kit.pipeline`: From the configuration to steps that know what they need from each other
 - `mlops_kit.planning`: What would run, what is reused, and why
 - `mlops_kit.progress`: How a run is watched while it goes on, in a terminal and in a log file
+- `mlops_kit.reasons`: Why two results differ
 - `mlops_kit.recall`: The configuration of the last time, when nothing that it was composed from has changed
 - `mlops_kit.records`: What a run was, written down while it happens
 - `mlops_kit.remote`: Send results elsewhere and fetch them, verified both ways
@@ -39,13 +40,12 @@ Modules:
 - `mlops_kit.upkeep`: Check a store, clear it, and never get in the way of work
 - `mlops_kit.verification`: Execute recorded steps again and compare every byte: a proof, or the place where they differ and why
 - `mlops_kit.warm`: A parent process with the heavy packages imported, that forks a child for each notebook
-- `mlops_kit.why`: Why two results differ
 - `mlops_kit.witness`: Sits in the process of a step and notes what the step looks at besides its inputs"""
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "run": "runner", "run_grid": "runner", "plan": "runner", "runs": "runner", "show": "runner", "verify": "verification",
+    "run": "runner", "plan": "runner", "runs": "runner", "show": "runner", "verify": "verification", "why": "reasons",
     "Run": "records", "Plan": "planning", "Store": "store", "digest": "store", "compose": "config", "MlopsError": "errors",
 }
 __all__ = list(_HOME)

@@ -9,7 +9,7 @@ what is downstream of it again, out of the store, and looks at the metrics. It a
 __all__ = ['Factor', 'factors_of', 'exchange', 'settle', 'Broken', 'Bench', 'Share', 'Bisection', 'bisect', 'numbers_of',
            'rows_of', 'metrics_of', 'lines', 'html_of', 'to_dict']
 
-# %% ../nbs/29_bisect.ipynb #837ef984
+# %% ../nbs/29_bisect.ipynb #fb5f773d
 import shutil, tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ from .planning import Plan, group_bytes, key_of, lineage
 from .runner import interruptible
 from .store import Store, complete, put, put_bytes, size_of, tree_bytes, tree_entries
 from .upkeep import working
-from .why import Cause, Why
+from .reasons import Cause, Why
 
 # %% ../nbs/29_bisect.ipynb #c0887e4f
 @dataclass(frozen=True)

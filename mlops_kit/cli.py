@@ -132,16 +132,15 @@ def verify(args) -> tuple[object, int]:
         terminal.print_verdicts(verdicts)
     return {"run": found.id, "identical": all(one.good for one in verdicts), "steps": {one.step: verification.verdict_json(one) for one in verdicts}}, 0 if all(one.good for one in verdicts) else 3
 
-# %% ../nbs/43_cli.ipynb #259dde56
+# %% ../nbs/43_cli.ipynb #5c29de1a
 def why(args) -> tuple[object, int]:
     "Say why the results of two runs, or of two steps, differ."
-    from mlops_kit import bisect, runner, terminal
-    from mlops_kit import why as reasons
+    from mlops_kit import bisect, reasons, runner, terminal
 
     if len(args.runs) > 2:
         raise ConfigError("mlops why compares at most two runs: mlops why RUN RUN")
     old, new = args.runs if len(args.runs) == 2 else ("", *(args.runs or ["last"]))
-    found = reasons.why(runner.project_store(), old, new)
+    found = reasons.why(old, new)
     document, lines, more = reasons.to_dict(found), reasons.lines(found), ""
     if args.bisect and found.causes:
         result = bisect.bisect(runner.project_store(), found, lambda text: print(f"mlops: {text}", file=sys.stderr))

@@ -169,7 +169,7 @@ def judge(found: dict[str, dict], names: list[str]) -> tuple[list[str], list[str
 def test_another_version_of_a_package(project, tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     site = next((tmp_path / "venv/lib").glob("python*/site-packages"))
-    (site / "ours.pth").write_text("import site; [site.addsitedir(one) for one in %r]\n" % [one for one in sys.path if one.endswith("site-packages")])
+    (site / "ours.pth").write_text("".join(f"import site; site.addsitedir({one!r})\n" for one in sys.path if one.endswith("site-packages")))
 
     def install(version: str) -> None:
         for old in site.glob("tiny-*.dist-info"):
