@@ -181,10 +181,10 @@ def settle(
         for one in (path, *(above for above in path.parents if above.is_relative_to(files.root.parent))):
             _settled(one, one.stat().st_ino)
 
-# %% ../nbs/01_files.ipynb #5d864fae
+# %% ../nbs/01_files.ipynb #f4558899
 @lru_cache(maxsize=100_000)
 def _settled(path: Path, inode: int) -> None:
-    "Sync a file or folder once in the life of a process"
+    "Sync a file or folder, once for each inode in the life of a process: its own, or that of a file in it"
     _sync(path)
 
 # %% ../nbs/01_files.ipynb #d458f42d
@@ -247,7 +247,7 @@ def write(
             _pour(out, data, fault)
         return publish(files, temp, name, replace)
 
-# %% ../nbs/01_files.ipynb #42f2d40d
+# %% ../nbs/01_files.ipynb #61df846e
 def append(
     path: Path,         # made when missing
     value,              # one JSON value: one line
@@ -267,7 +267,7 @@ def append(
             raise
     if sync:
         _sync(path)
-        _sync(path.parent)
+        _settled(path.parent, path.stat().st_ino)
 
 # %% ../nbs/01_files.ipynb #0caa9b7e
 def read_lines(
