@@ -22,6 +22,7 @@ Modules:
 - `mlops_kit.jupyter`: JupyterLab with a kernel that starts at once, because torch and lightning are already there
 - `mlops_kit.kernel`: The cells of one notebook in a real Jupyter kernel, through papermill: the reference engine
 - `mlops_kit.lab`: The same steps, plans and runs in JupyterLab
+- `mlops_kit.masking`: What is secret stays out of everything that is kept or shown
 - `mlops_kit.notebook`: A notebook as a step: its cells, and what it can be given
 - `mlops_kit.observation`: What a step looked at without having declared it: noted, digested, and part of its key from then on
 - `mlops_kit.pipeline`: From the configuration to steps that know what they need from each other
@@ -29,6 +30,7 @@ Modules:
 - `mlops_kit.progress`: How a run is watched while it goes on, in a terminal and in a log file
 - `mlops_kit.recall`: The configuration of the last time, when nothing that it was composed from has changed
 - `mlops_kit.records`: What a run was, written down while it happens
+- `mlops_kit.remote`: Send results elsewhere and fetch them, verified both ways
 - `mlops_kit.runner`: Carry out a plan: in parallel, once per key, and with a true account of every end
 - `mlops_kit.sources`: What steps read from outside: looked at before a run, kept while it goes on
 - `mlops_kit.store`: Keep bytes, files and folders under the digest of their content

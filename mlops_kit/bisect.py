@@ -133,7 +133,7 @@ class Broken(StepError):
 # %% ../nbs/29_bisect.ipynb #df9beac1
 _WARM = Conditions(fresh=False)  # many executions: each in a fork of the warm parent
 
-# %% ../nbs/29_bisect.ipynb #7e7d264a
+# %% ../nbs/29_bisect.ipynb #78faa237
 class Bench:
     "Carries out mixtures of two runs, each step of them once"
 
@@ -197,7 +197,7 @@ class Bench:
     def started(self, running) -> None:
         self.running = running
 
-    def stop(self, number: int) -> None:
+    def stop(self, number: int, frame=None) -> None:
         "Ctrl-C: end what runs"
         self.stopped = True
         if self.running:

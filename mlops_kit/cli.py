@@ -7,7 +7,7 @@ config (nothing was started), 3 verified and different, 4 the store is damaged, 
 
 # %% auto #0
 __all__ = ['COMMANDS', 'run', 'exit_code', 'run_json', 'plan', 'runs', 'show', 'resume', 'fsck', 'gc', 'verify', 'why', 'check',
-           'engine', 'lab', 'main']
+           'push', 'pull', 'engine', 'lab', 'main']
 
 # %% ../nbs/43_cli.ipynb #2b94f0fe
 import argparse, json, os, sys
@@ -64,7 +64,7 @@ def runs(args) -> tuple[object, int]:
         terminal.print_runs(found)
     return found, 0
 
-# %% ../nbs/43_cli.ipynb #112aaee4
+# %% ../nbs/43_cli.ipynb #42b07bab
 def show(args) -> tuple[object, int]:
     "Show the record of a run, or of one step in it."
     from mlops_kit import runner, terminal
@@ -74,6 +74,8 @@ def show(args) -> tuple[object, int]:
         raise ConfigError("--folder lays out one step: mlops show RUN STEP --folder DIR")
     if args.folder:
         runner.restore_step(found, args.step, Path(args.folder))
+        if hidden := runner.step_of(found, args.step)["record"].get("masked"):
+            print(f"mlops: parameters.yaml has *** for what is secret ({', '.join(hidden)}): fill the values in", file=sys.stderr)
     if args.step:
         step = runner.step_of(found, args.step)
         if not args.json:
@@ -171,6 +173,32 @@ def check(args) -> tuple[object, int]:
             print(f"{name}: {number} steps, no problems")
     return {name: {"steps": number} for name, number in good.items()}, 0
 
+# %% ../nbs/43_cli.ipynb #83e113c3
+def push(args) -> tuple[object, int]:
+    "Send results elsewhere, where others can pull them: records, all that they name, and runs."
+    return _move(args, "push")
+
+# %% ../nbs/43_cli.ipynb #f5d6aafd
+def pull(args) -> tuple[object, int]:
+    "Fetch results from elsewhere, so that they are hits here."
+    return _move(args, "pull")
+
+# %% ../nbs/43_cli.ipynb #d283d5ae
+def _move(args, verb: str) -> tuple[object, int]:
+    "Push or pull: the first word is a place when it looks like one"
+    from mlops_kit import remote
+    from mlops_kit.planning import store_of
+    from mlops_kit.recall import recall
+
+    config, words = recall(), list(args.words)
+    given = words.pop(0) if words and ("/" in words[0] or Path(words[0]).is_dir()) else None
+    if not (where := given or config.tree.get("remote")):
+        raise ConfigError(f"{verb}: where is the remote? mlops {verb} URL, or remote: URL in conf/config.yaml")
+    moved = getattr(remote, verb)(store_of(config), where, words)
+    if not args.json:
+        print(f"{verb} {moved['remote']}: {moved['objects']} objects ({moved['bytes']:,} bytes), {moved['records']} records, {moved['proofs']} proofs, {moved['runs']} runs")
+    return moved, 0
+
 # %% ../nbs/43_cli.ipynb #1847eaee
 def engine(args) -> tuple[object, int]:
     "Look at the warm parent processes, or stop them. They start by themselves when they are needed."
@@ -191,7 +219,7 @@ def lab(args) -> tuple[object, int]:
 
     return jupyter.lab(args.options), 0
 
-# %% ../nbs/43_cli.ipynb #e2859e3b
+# %% ../nbs/43_cli.ipynb #6178e740
 COMMANDS = {
     run: "mlops run pipeline=flights experiment=smoke",
     plan: "mlops plan pipeline=flights",
@@ -201,6 +229,8 @@ COMMANDS = {
     verify: "mlops verify last train --rounds 3",
     why: "mlops why last~1 last --html why.html",
     fsck: "mlops fsck",
+    push: "mlops push s3://bucket/folder last",
+    pull: "mlops pull",
     gc: "mlops gc --keep 20 --grace 14d",
     check: "mlops check",
     engine: "mlops engine status",
@@ -214,7 +244,7 @@ def _count(text: str) -> int:
         raise argparse.ArgumentTypeError(f"'{text}' is no number of runs")
     return int(text)
 
-# %% ../nbs/43_cli.ipynb #c97cb36f
+# %% ../nbs/43_cli.ipynb #d4e696d6
 def _parser() -> argparse.ArgumentParser:
     "Everything that can be typed"
     top = argparse.ArgumentParser("mlops", description="Write it in a notebook, run it anywhere, and prove it.", epilog="example: mlops run pipeline=flights")
@@ -231,6 +261,8 @@ def _parser() -> argparse.ArgumentParser:
         if function in (run, plan):
             one.add_argument("--until", action="append", default=[], metavar="STEP", help="only this step and what it needs (may be repeated)")
     commands.choices["run"].add_argument("-m", "--multirun", action="store_true", help="one run for each combination of values: seed=1,2,3")
+    for name in ("push", "pull"):
+        commands.choices[name].add_argument("words", nargs="*", metavar="[URL] [RUN...]", help="a folder or an fsspec url (else what the configuration calls `remote`), and runs (else everything)")
     commands.choices["runs"].add_argument("-n", "--number", type=int, default=20, help="how many (20)")
     commands.choices["show"].add_argument("run", nargs="?", default="last", help="name of a run, its beginning or end, or last")
     commands.choices["resume"].add_argument("run", nargs="?", default="last", help="name of a run, its beginning or end, or last")
@@ -291,10 +323,14 @@ def main(
         _complain(args, disk_words(error) or f"{type(error).__name__}: {error} (this is a fault of mlops itself; --debug shows where)", code)
     return code
 
-# %% ../nbs/43_cli.ipynb #87400dc3
+# %% ../nbs/43_cli.ipynb #34b165aa
 def _complain(args, error: Exception | str, code: int) -> None:
-    "Say what is wrong: on standard error, and as JSON when asked for"
-    problems = getattr(error, "problems", (str(error),))
+    "Say what is wrong, but no secrets: on standard error, and as JSON when asked for"
+    from mlops_kit.masking import Mask, masked_words, secrets_of
+
+    problems = [Mask(secrets_of(os.environ)).text(one) for one in getattr(error, "problems", (str(error),))]
+    for word, shown in zip(sys.argv[1:], masked_words(sys.argv[1:])):
+        problems = [one.replace(word, shown) for one in problems]
     for problem in problems:
         print(f"mlops: {problem}", file=sys.stderr)
     if args.json:

@@ -515,8 +515,8 @@ def _notebook(old: Path, new: Path, tolerance: dict | None = None) -> list[Diffe
         found = [Difference("volatile", f"cell {one.number}", much="nothing but times, addresses or the like differs")]
     return _with_rest(found[:FEW], len(found)) or [Difference("metadata", "", much="the same cells and outputs; the metadata differ")]
 
-# %% ../nbs/25_compare.ipynb #910dffad
-_LARGEST = 1 << 30  # what is larger is not unpacked
+# %% ../nbs/25_compare.ipynb #26351408
+_LARGEST, _AT_ONCE = 1 << 30, 1 << 28  # bytes: what is larger is not unpacked, or not read at once
 
 # %% ../nbs/25_compare.ipynb #ec33cb7c
 def _zip(old: Path, new: Path, tolerance: dict | None = None) -> list[Difference]:
@@ -591,7 +591,7 @@ def _same(old: Path, new: Path) -> bool:
     "Equal bytes? Nothing is read when that is clear before"
     return old.samefile(new) or (old.stat().st_size == new.stat().st_size and digest(old) == digest(new))
 
-# %% ../nbs/25_compare.ipynb #84e3d972
+# %% ../nbs/25_compare.ipynb #8528c6fa
 def compare(
     old: Path,
     new: Path,                    # both files or both folders
@@ -607,11 +607,15 @@ def compare(
     if _same(old, new):
         return []
     way, kind = _way(name or old.name), (name or old.name).rpartition(".")[2]
+    if way in (_json, _notebook, _html, _text) and max(one.stat().st_size for one in (old, new)) > _AT_ONCE:
+        return _bytes(old, new, note="too large to be looked into")
     try:
         return way(old, new, tolerance)
     except ImportError as error:
         return _bytes(old, new, note=f"to look into it, install {error.name}")
-    except Exception as error:  # whatever a reader makes of a damaged file
+    except BaseException as error:  # whatever a reader makes of a damaged file; a panic of polars is no Exception
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         return _bytes(old, new, note=f"it can't be read as {kind}: {shown(str(error).partition(chr(10))[0])}")
 
 # %% ../nbs/25_compare.ipynb #e29c9c03
@@ -625,7 +629,7 @@ def _sets(old: dict[str, Path], new: dict[str, Path], tolerance: dict | None) ->
             found += [replace(one, file="/".join(filter(None, [name, one.file]))) for one in compare(old[name], new[name], tolerance, name)]
     return found
 
-# %% ../nbs/25_compare.ipynb #d1158e34
+# %% ../nbs/25_compare.ipynb #748b41b0
 def describe(
     path: Path, # of a file
     name: str,  # says what kind of file it is
@@ -638,7 +642,9 @@ def describe(
         import polars
         table = _scan(path, kind)
         return f"{table.select(polars.len()).collect().item():,} rows, {len(table.collect_schema()):,} columns"
-    except Exception:  # no polars, or a damaged file
+    except BaseException as error:  # no polars, or a damaged file
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         return size
 
 # %% ../nbs/25_compare.ipynb #81cc4786

@@ -10,7 +10,7 @@ __all__ = ['ASK', 'KILL', 'LOST', 'kernel_engine', 'mlops_engine', 'Work', 'Outc
            'mark_unfinished', 'read_journal', 'RemoteKernel', 'warm_engine', 'kernel_engine_class', 'threads_here',
            'imports_of', 'execute']
 
-# %% ../nbs/09_engine.ipynb #cffb0e2a
+# %% ../nbs/09_engine.ipynb #fce50027
 import json, os, re, signal, sys, tempfile, time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,10 +20,11 @@ from pathlib import Path
 
 from .errors import death
 from .files import Files, change
+from .masking import Mask, masked_notebook
 from .process import kill_tree, packed, unpacked
 from .warm import Child, connect
 
-# %% ../nbs/09_engine.ipynb #1ee82825
+# %% ../nbs/09_engine.ipynb #448aaf81
 @dataclass(frozen=True)
 class Work:
     "One notebook to execute"
@@ -39,6 +40,7 @@ class Work:
     threads: int = 1               # that the packages of the step may use
     preload: tuple[str, ...] = ()  # modules that the notebook imports, for the warm parent
     fresh: bool = False            # in a process that shares nothing with the warm parent
+    secrets: dict = field(default_factory=dict)       # what must not be written down: value -> name
 
 # %% ../nbs/09_engine.ipynb #ec31c82a
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Deadline:
             with suppress(ProcessLookupError):
                 kill_tree(child.pid) if number == signal.SIGKILL else os.kill(child.pid, number)
 
-# %% ../nbs/09_engine.ipynb #68c59df8
+# %% ../nbs/09_engine.ipynb #54e7cca7
 class Running:
     "A child that executes a notebook"
 
@@ -147,18 +149,19 @@ class Running:
             status, error = "failed", LOST if code is None else death(code)
         if status != "done":
             cells = tuple({**cell, "status": "failed"} if cell["status"] == "running" else cell for cell in cells)
-            mark_unfinished(Path(self.work.output), error, cells, ended=not last or self.deadline.passed)
+            mark_unfinished(Path(self.work.output), error, cells, ended=not last or self.deadline.passed, mask=Mask(self.work.secrets))
         return Outcome(status, error, seconds, cells)
 
 # %% ../nbs/09_engine.ipynb #f273e678
 LOST = "the process that had started the step was killed, and the step with it"
 
-# %% ../nbs/09_engine.ipynb #cff084c8
+# %% ../nbs/09_engine.ipynb #2466d948
 def mark_unfinished(
     notebook: Path, # the executed notebook; its journal lies beside it
     error: str,
     cells: tuple[dict, ...], # what the child reported: cell and status
     ended: bool,             # by force, and not by an exception in a cell
+    mask: Mask = Mask(),     # for what the journal holds in pieces
 ) -> None:
     "Write into the executed notebook what became of all cells, and into the cell that was running what ended it"
     content = json.loads(notebook.read_bytes()) if notebook.exists() else read_journal(Path(f"{notebook}.journal"))
@@ -174,7 +177,7 @@ def mark_unfinished(
         temp = notebook.with_suffix(".part")
         change("write", temp)
         with open(temp, "w", encoding="utf8") as file:
-            json.dump(content, file, indent=1, sort_keys=True)
+            json.dump(masked_notebook(mask, content) if mask else content, file, indent=1, sort_keys=True)
         os.replace(temp, notebook)
 
 # %% ../nbs/09_engine.ipynb #028b02da

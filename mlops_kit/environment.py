@@ -176,6 +176,8 @@ def describe() -> dict:
     }
 
 # %% ../nbs/11_environment.ipynb #81198ace
+_PRIVATE = re.compile(r"(?i)(?:^|/)(?:\.env[^/]*|\.netrc|id_[a-z0-9]+|[^/]*(?:secret|credential)[^/]*\.(?:ya?ml|json|toml|ini|txt)|[^/]*\.(?:pem|key|p12|pfx))$")  # files that only forgot to be ignored
+
 def git_state(
     project: Path,
 ) -> dict:
@@ -186,7 +188,7 @@ def git_state(
     try:
         if not (commit := git("rev-parse", "HEAD").strip()):
             return {}
-        new = [git("diff", "--no-index", "--", "/dev/null", name) for name in git("ls-files", "--others", "--exclude-standard").splitlines()[:100]]
+        new = [git("diff", "--no-index", "--", "/dev/null", name) for name in git("ls-files", "--others", "--exclude-standard").splitlines()[:100] if not _PRIVATE.search(name)]
     except (OSError, subprocess.TimeoutExpired):
         return {}
     return {"commit": commit, "branch": git("rev-parse", "--abbrev-ref", "HEAD").strip(), "changes": git("diff", "HEAD") + "".join(new)}

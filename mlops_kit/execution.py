@@ -8,11 +8,11 @@ nobody else computes it at the same time."""
 # %% auto #0
 __all__ = ['INTERRUPTED', 'Job', 'lay_down', 'tagged', 'carry_out', 'ended', 'failed', 'read_metrics', 'lay_inputs', 'restore']
 
-# %% ../nbs/21_execution.ipynb #75d5d236
+# %% ../nbs/21_execution.ipynb #98c2cb92
 import json, time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from .engine import Outcome, Running, Work, execute
 from .environment import seed_code, variables
 from .errors import ConfigError, StepError, StoreError, disk_words
 from .files import lease, publish, remove, to_json
+from .masking import Mask, holds, masked_log, masked_notebook, secrets_of, without_secrets
 from .observation import Observed, keep_observed, observe, remember
 from .planning import Decision, Plan, find_record, group_bytes, key_of, record_bytes
 from .records import SCHEMA, Run, now, publish_record
@@ -116,7 +117,7 @@ def failed(status: str, error: str, decision: Decision | None = None, seconds: f
     "How a step ended that has no result"
     return {"status": status, "key": decision and decision.key, "seconds": round(seconds, 3), "reason": decision.reason if decision else "", "error": error, "outs": {}, "metrics": {}, "cells": list(cells)}
 
-# %% ../nbs/21_execution.ipynb #7922c2db
+# %% ../nbs/21_execution.ipynb #dc749e99
 def _attempt(job: Job, attempt: int) -> dict:
     "Execute the notebook once, and keep what came out"
     files, begun = job.plan.store.files, now()
@@ -124,13 +125,17 @@ def _attempt(job: Job, attempt: int) -> dict:
     files.folder(str(folder.relative_to(files.root)))
     try:
         lay_down(job.plan, job.name, job.records, folder)
-        outcome = execute(_work(job, folder), job.on_event, job.on_start, job.notice)
+        work = _work(job, folder)
+        mask = Mask(work.secrets)
+        with masked_log(Path(work.log), folder / ".kernel", mask) as log:
+            outcome = execute(replace(work, log=str(log)), job.on_event, job.on_start, job.notice)
         _keep_notebook(job, folder)
+        _check_tracked(job, mask)
         if outcome.status != "done":
             return failed("interrupted" if outcome.status == "stopped" and outcome.error == INTERRUPTED else "failed", outcome.error, job.decision, outcome.seconds, outcome.cells)
-        return ended("ran", _keep(job, folder, outcome, attempt, begun), job.decision.reason)
+        return ended("ran", _keep(job, folder, outcome, attempt, begun, mask), job.decision.reason)
     except (StepError, StoreError, OSError) as error:
-        return failed("failed", disk_words(error) or str(error), job.decision, time.monotonic() - clock)
+        return failed("failed", job.plan.mask.text(disk_words(error) or str(error)), job.decision, time.monotonic() - clock)
     finally:
         with suppress(OSError):
             remove(files, folder)
@@ -138,13 +143,13 @@ def _attempt(job: Job, attempt: int) -> dict:
 # %% ../nbs/21_execution.ipynb #094e50bd
 INTERRUPTED = "interrupted"  # why a step was stopped that is to run again
 
-# %% ../nbs/21_execution.ipynb #f928e03b
+# %% ../nbs/21_execution.ipynb #03405c43
 def _work(job: Job, folder: Path) -> Work:
     "What the engine is told"
     prepared, config, run = job.prepared, job.plan.pipeline.config, job.run
     inside = folder / ".kernel"
     inside.mkdir()
-    (inside / "step.ipynb").write_bytes(tagged(prepared.notebook.raw, prepared.notebook.parameters_cell))
+    (inside / "step.ipynb").write_bytes(tagged(_raw(job), prepared.notebook.parameters_cell))
     environment = variables(job.plan.pipeline.project, prepared.env["threads"], tuple(config["pass_env"]))
     environment |= tracking.variables(job.mode, config["tracking"].get("project") or job.plan.pipeline.name, run.id, job.name, run.folder, run.folder / "config.json")
     environment |= {"MLOPS_RUN": run.id, "MLOPS_STEP": job.name}
@@ -157,6 +162,7 @@ def _work(job: Job, folder: Path) -> Work:
     return Work(
         str(inside / "step.ipynb"), str(inside / "executed.ipynb"), str(run.folder / f"{job.name}.log"), str(folder), prepared.inject, environment,
         witness + seed_code(prepared.seed, prepared.code.modules), config["engine"], prepared.step.timeout, prepared.env["threads"], preload,
+        secrets=job.plan.mask.secrets | (secrets_of(environment) if job.mode == "online" else {}),
     )
 
 # %% ../nbs/21_execution.ipynb #b0edbb3b
@@ -190,26 +196,51 @@ def read_metrics(path: Path) -> dict:
         raise StepError(f"the metrics in out/{path.name} must be an object of names and numbers")
     return values
 
-# %% ../nbs/21_execution.ipynb #2b18db9b
-def _keep(job: Job, folder: Path, outcome: Outcome, attempt: int, begun: str) -> dict:
+# %% ../nbs/21_execution.ipynb #645968f1
+def _check_secrets(job: Job, folder: Path, mask: Mask) -> None:
+    "StepError when an out holds a secret"
+    for file in job.prepared.step.outs.values():
+        if found := holds(mask, folder / "out" / file):
+            where, name = found[0].relative_to(folder), found[1]
+            raise StepError(f"{where} holds the value of the secret {name}: outs are kept, and a masked one would be another result. Leave it out there, or name it in `unmask` if it is none.")
+
+# %% ../nbs/21_execution.ipynb #a2eec2d4
+def _check_tracked(job: Job, mask: Mask) -> None:
+    "Remove what W&B has written about this step when there is a secret in it"
+    for path in sorted((job.run.folder / "wandb").glob("*run-*")) if mask else ():
+        if found := holds(mask, path):
+            remove(job.plan.store.files, path)
+            job.notice(f"step {job.name}: what it told W&B held the value of the secret {found[1]}, and was removed. `tracking.logger` masks the config.")
+
+# %% ../nbs/21_execution.ipynb #8ba16e4d
+def _raw(job: Job) -> bytes:
+    "The notebook as it's kept: a secret that stands in old outputs is masked, code has none"
+    raw, mask = job.prepared.notebook.raw, job.plan.mask
+    return raw if mask.data(raw) == raw else to_json(masked_notebook(mask, json.loads(raw)), pretty=True)
+
+# %% ../nbs/21_execution.ipynb #96818acf
+def _keep(job: Job, folder: Path, outcome: Outcome, attempt: int, begun: str, mask: Mask) -> dict:
     "Put the outs into the store and publish the record"
     _check_result(job, folder)
+    _check_secrets(job, folder, mask)
     store, prepared, project = job.plan.store, job.prepared, job.plan.pipeline.project
     seen = _observed(job, folder)
     parts = {**job.decision.parts, "observed": seen.worth}
     outs = {name: _kept(store, folder / "out" / file, file) for name, file in prepared.step.outs.items()}
     metrics = read_metrics(folder / "out" / prepared.step.outs[prepared.step.metrics]) if prepared.step.metrics else {}
     code = [(path.relative_to(project).as_posix(), put_bytes(store, content), len(content)) for path, content in prepared.code.files.items()]
-    record = publish_record(store, {
+    params, inject = mask.named(parts["params"]), mask.named(prepared.inject)
+    hidden = sorted(name for shown, told in ((params, parts["params"]), (inject, prepared.inject)) for name in told if to_json(shown.get(name)) != to_json(told[name]))
+    record = publish_record(store, mask.deep({
         "schema": SCHEMA, "key": key_of(parts), "pipeline": job.plan.pipeline.name, "step": job.name, "run": job.run.id, "status": "done", "attempt": attempt,
-        "parts": parts, "looked": seen.looked, "notes": seen.notes, "outs": outs, "metrics": metrics, "metrics_out": prepared.step.metrics, "inject": prepared.inject, "pass_env": list(job.plan.pipeline.config["pass_env"]),
-        "notebook": {"name": prepared.step.notebook, "digest": put_bytes(store, prepared.notebook.raw), "parameters_cell": prepared.notebook.parameters_cell},
+        "parts": {**parts, "params": params}, "looked": seen.looked, "notes": seen.notes, "outs": outs, "metrics": metrics, "metrics_out": prepared.step.metrics, "inject": inject, "masked": list(dict.fromkeys(hidden)), "pass_env": list(job.plan.pipeline.config["pass_env"]),
+        "notebook": {"name": prepared.step.notebook, "digest": put_bytes(store, _raw(job)), "parameters_cell": prepared.notebook.parameters_cell},
         "code": put_bytes(store, tree_bytes(code), ".tree"),
-        "sources": {name: {"url": source.url, "size": source.size, "kept": source.digest in job.plan.kept} for name, source in job.plan.sources[job.name].items()},
+        "sources": {name: {"url": without_secrets(source.url), "size": source.size, "kept": source.digest in job.plan.kept} for name, source in job.plan.sources[job.name].items()},
         "executed": put(store, job.run.folder / f"{job.name}.ipynb"), "log": put(store, job.run.folder / f"{job.name}.log"),
         "engine": job.plan.pipeline.config["engine"], "environment": job.run.data["environment"], "hardware": job.run.data["hardware"], "git": job.run.data["git"],
         "started": begun, "ended": now(), "seconds": round(outcome.seconds, 3), "cells": list(outcome.cells),
-    })
+    }))
     set_ref(store, f"steps/{job.plan.pipeline.name}/{job.name}", record["key"])
     return record
 

@@ -187,7 +187,7 @@ def _settled(path: Path, inode: int) -> None:
     "Sync a file or folder once in the life of a process"
     _sync(path)
 
-# %% ../nbs/01_files.ipynb #b14ec4df
+# %% ../nbs/01_files.ipynb #d458f42d
 def publish(
     files: Files,
     temp: Path,             # a finished file in the same file system; gone afterwards
@@ -196,7 +196,7 @@ def publish(
 ) -> Path:
     "Give a finished file its name in one step"
     path = files.root / name
-    folder = files.folder(str(path.parent.relative_to(files.root)))
+    folder = files.folder(os.path.dirname(name))
     if files.power:
         settle(files, folder)
         _sync(temp)

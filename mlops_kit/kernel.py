@@ -8,7 +8,7 @@ papermill calls a notebook whose kernel died completed, and one that left throug
 # %% auto #0
 __all__ = ['OUTPUT_LIMIT', 'DIE_WITH_PARENT', 'KernelManager', 'Watch', 'as_output', 'look_again', 'NotebookClient', 'Ended',
            'is_ours', 'for_client', 'KernelEngine', 'DirectClient', 'CalmManager', 'CalmEngine', 'unfinished',
-           'run_work', 'interrupt_children', 'run_notebook']
+           'MaskedHandler', 'run_work', 'interrupt_children', 'run_notebook']
 
 # %% ../nbs/06_kernel.ipynb #6a1d49de
 import json, os, signal, sys, time
@@ -30,11 +30,12 @@ from papermill import execute_notebook
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, NBClientEngine, NotebookExecutionManager
 from papermill.exceptions import PapermillExecutionError
-from papermill.iorw import papermill_io
+from papermill.iorw import LocalHandler, papermill_io
 from papermill.log import logger
 from traitlets import Any
 
 from .errors import death
+from .masking import Mask, masked_notebook
 from .process import PR_SET_PDEATHSIG
 
 # %% ../nbs/06_kernel.ipynb #a30627ac
@@ -58,6 +59,7 @@ class Watch:
     prelude: str = ""                                   # code that runs before the first cell
     timeout: float | None = None                        # seconds for the whole notebook
     journal: BinaryIO | None = None                     # gets the notebook, then all outputs, a line of JSON each
+    mask: Mask = Mask()                                 # for what it gets
 
     def __post_init__(self):
         self.deadline = self.timeout and time.monotonic() + self.timeout
@@ -65,7 +67,7 @@ class Watch:
     def note(self, **what) -> None:
         "Write a line into the journal"
         if self.journal:
-            self.journal.write(json.dumps(what).encode() + b"\n")
+            self.journal.write(json.dumps(self.mask.deep(what) if self.mask else what).encode() + b"\n")
 
 # %% ../nbs/06_kernel.ipynb #a94a0b2f
 OUTPUT_LIMIT = 16 * 2**20  # bytes, about, that one cell may leave in a notebook
@@ -343,27 +345,40 @@ def unfinished(notebook) -> str | None:
             return "not all cells ran"
     return None
 
+# %% ../nbs/06_kernel.ipynb #84c11edf
+class MaskedHandler(LocalHandler):
+    "Writes notebooks without secrets"
+
+    def __init__(self, mask: Mask):
+        super().__init__()
+        self.mask = mask
+
+    def write(self, buf: str, path: str) -> None:
+        super().write(json.dumps(masked_notebook(self.mask, json.loads(buf)), indent=1, sort_keys=True, ensure_ascii=False) + "\n", path)
+
 # %% ../nbs/06_kernel.ipynb #8d989381
 def run_work(
     work: dict,                     # `engine.Work` as a dict
     report: Callable[[dict], None], # is told about cells
 ) -> dict:
     "Execute one notebook; the last report"
-    own = os.dup(1)  # while cells run in this process, its standard output is theirs
+    own, mask = os.dup(1), Mask(work["secrets"])  # while cells run in this process, its standard output is theirs
+    if mask:
+        papermill_io.register(work["output"], MaskedHandler(mask))
     with open(own, "w", buffering=1) as log, open(f"{work['output']}.journal", "ab", buffering=0) as journal:
         try:
             done = execute_notebook(
                 work["notebook"], work["output"], work["parameters"], engine_name=work["engine"], kernel_name="python3", language="python", progress_bar=False,
-                request_save_on_cell_execute=False, stdout_file=log, stderr_file=log, watch=Watch(report, work["prelude"], work["timeout"], journal),
+                request_save_on_cell_execute=False, stdout_file=log, stderr_file=log, watch=Watch(report, work["prelude"], work["timeout"], journal, mask),
             )
             error = unfinished(done)
         except PapermillExecutionError as raised:
-            value = " ".join(raised.evalue.split())
+            value = " ".join(mask.text(raised.evalue).split())
             error = f"In [{raised.exec_count}] raised {raised.ename}: {value[:500]}"
         except Ended as ended:
             error = str(ended)
         except Exception as other:
-            error = f"{type(other).__name__}: {' '.join(str(other).split())[:500]}"
+            error = f"{type(other).__name__}: {' '.join(mask.text(str(other)).split())[:500]}"
     return {"event": "end", "status": "failed" if error else "done", "error": error}
 
 # %% ../nbs/06_kernel.ipynb #d45ca53d

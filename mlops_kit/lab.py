@@ -20,6 +20,7 @@ from .environment import seed_code, variables
 from .errors import ConfigError, MlopsError, StepError, unknown
 from .execution import lay_down
 from .files import remove
+from .masking import without_secrets
 from .planning import Plan, make_plan
 from .records import Run, badge, html_table, run_html, seconds_text, step_record
 from .runner import Progress, run_plan
@@ -133,7 +134,7 @@ class Injection:
         if again and result.success:
             self.shell.push(self.values)
             if self.values:
-                print("injected:", ", ".join(f"{name} = {value!r}" for name, value in self.values.items()))
+                print("injected:", ", ".join(f"{name} = {value!r}" for name, value in without_secrets(self.values).items()))
 
 # %% ../nbs/42_lab.ipynb #be94bf44
 def mlops(line: str):

@@ -8,16 +8,16 @@ as if they had been declared. As nobody knows before a step has run what it will
 # %% auto #0
 __all__ = ['CHANGED', 'worth', 'listing', 'Observed', 'observe', 'remember', 'remembered', 'keep_observed', 'lay_observed']
 
-# %% ../nbs/16_observation.ipynb #84342424
+# %% ../nbs/16_observation.ipynb #967850fa
 import json, os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from .files import read_lines, to_json, write
+from .masking import is_secret
 from .records import seal
 from .store import Store, digest, get, get_bytes, put, put_bytes
-from .tracking import is_secret
 
 # %% ../nbs/16_observation.ipynb #da2ff7c6
 def worth(

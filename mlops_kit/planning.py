@@ -7,10 +7,10 @@ step's key explain why it must run, so the reason can't be another one than the 
 
 # %% auto #0
 __all__ = ['Prepared', 'prepare', 'find_sources', 'parts_of', 'key_of', 'differences', 'Decision', 'Plan', 'store_of',
-           'make_plan', 'find_record', 'decide', 'digest_in', 'group_bytes', 'record_bytes', 'lineage']
+           'make_plan', 'find_record', 'hard_coded', 'decide', 'digest_in', 'group_bytes', 'record_bytes', 'lineage']
 
-# %% ../nbs/20_planning.ipynb #c329330a
-import re
+# %% ../nbs/20_planning.ipynb #b504cb23
+import os, re
 from dataclasses import dataclass
 from functools import cache, cached_property
 from html import escape
@@ -22,6 +22,7 @@ from .config import Config
 from .environment import env_key, threads_of
 from .errors import ConfigError, refuse, unknown
 from .files import to_json
+from .masking import Mask, mask_for
 from .notebook import Notebook, check_parameters, read_notebook
 from .observation import remembered, worth
 from .pipeline import Pipeline, Step, read_pipeline
@@ -190,7 +191,7 @@ class Decision:
     parts: dict | None = None
     record: dict | None = None # the good record of a hit
 
-# %% ../nbs/20_planning.ipynb #c956ff46
+# %% ../nbs/20_planning.ipynb #870e8663
 @dataclass(frozen=True)
 class Plan:
     "What would run, what is reused, and why"
@@ -212,6 +213,12 @@ class Plan:
         smallest = sorted(sizes, key=lambda one: (sizes[one], one))
         return frozenset(one for one, filled in zip(smallest, accumulate(sizes[one] for one in smallest)) if filled <= float(self.pipeline.config["sources_limit"]))
 
+    @cached_property
+    def mask(self) -> Mask:
+        "What must not be written down about this plan and its steps"
+        config = self.pipeline.config
+        return mask_for(config.source, config.tree, os.environ)
+
     def _repr_html_(self) -> str:
         return html_table(["step", "", "why"], [[escape(name), badge(one.action), escape(one.reason)] for name, one in self.decisions.items()])
 
@@ -223,7 +230,7 @@ def store_of(config: Config) -> Store:
         raise ConfigError(f"durability: {unknown('level', level, ('process', 'power'))}")
     return Store(config.project / config["store"], power=level == "power")
 
-# %% ../nbs/20_planning.ipynb #1193f970
+# %% ../nbs/20_planning.ipynb #c0d9ebdf
 def make_plan(
     config: Config,
     until: list[str] = (), # only these steps and what they need; all when empty
@@ -234,8 +241,8 @@ def make_plan(
     problems += [unknown("step", name, pipeline.steps) for name in until if not pipeline.members(name)]
     names = pipeline.upstream([one for name in until or pipeline.steps for one in pipeline.members(name)])
     prepared, sources = prepare(pipeline, names, problems), find_sources(pipeline, names, problems)
-    refuse(problems)
     plan, records = Plan(pipeline, store, prepared, sources, {}), {}
+    refuse([plan.mask.text(one) for one in problems + hard_coded(plan)])
     for name in names:
         plan.decisions[name] = decide(plan, name, records)
         records[name] = plan.decisions[name].record
@@ -256,6 +263,13 @@ def find_record(
             return record
     return None
 
+# %% ../nbs/20_planning.ipynb #749fc764
+def hard_coded(plan: Plan) -> list[str]:
+    "A sentence for each file of code that holds the value of a secret"
+    texts = {path.relative_to(plan.pipeline.project).as_posix(): content.decode("utf8", "replace") for one in plan.prepared.values() for path, content in one.code.files.items()} if plan.mask else {}
+    texts |= {f"{one.notebook.name}, cell {cell.number}": cell.source for one in plan.prepared.values() for cell in one.notebook.cells} if plan.mask else {}
+    return [f"{where}: the value of the secret {name} stands in the code, which is kept. Read it from the environment (pass_env), or name it in `unmask` if it is none." for where, text in texts.items() for value, name in plan.mask.found.items() if value in text]
+
 # %% ../nbs/20_planning.ipynb #1d1e57aa
 def decide(
     plan: Plan,
@@ -274,7 +288,7 @@ def decide(
         return Decision("hit", f"unchanged since {record['ended'][:16].replace('T', ' ')}", record["key"], record["parts"], record)
     return Decision("run", _reason(plan, prepared, parts), key, parts)
 
-# %% ../nbs/20_planning.ipynb #1f61dae9
+# %% ../nbs/20_planning.ipynb #b969c50f
 def _reason(plan: Plan, prepared: Prepared, parts: dict) -> str:
     "Why there is no hit"
     last = ref(plan.store, f"steps/{plan.pipeline.name}/{prepared.step.name}")
@@ -283,7 +297,9 @@ def _reason(plan: Plan, prepared: Prepared, parts: dict) -> str:
     if (record := step_record(plan.store, last)) is None:
         return "its result is no longer whole in the store"
     parts = {**parts, "observed": {name: worth(plan.pipeline.project, name) for name in record["parts"]["observed"]}}
-    return "; ".join(differences(record["parts"], parts, prepared.code.numbers)[:4]) or "its result is no longer whole in the store"
+    found = differences(record["parts"], {**parts, "params": plan.mask.named(parts["params"])}, prepared.code.numbers)[:4]
+    hidden = [f"secret parameter {name} changed" for name in record["masked"]]
+    return "; ".join(found or hidden) or "its result is no longer whole in the store"
 
 # %% ../nbs/20_planning.ipynb #b9ed1cc4
 def digest_in(

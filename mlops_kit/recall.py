@@ -9,7 +9,7 @@ results, with a digest of everything that it was made from, and gives it back as
 __all__ = ['KEPT', 'origins', 'recall']
 
 # %% ../nbs/14_recall.ipynb #39c7421f
-import json, re, sys
+import json, os, re, sys
 from contextlib import suppress
 from importlib.resources import files
 from importlib.util import find_spec
@@ -19,7 +19,7 @@ from . import config
 from .config import Config, compose, find_project
 from .files import Files, remove, write
 from .store import digest
-from .tracking import without_secrets
+from .masking import mask_for, without_secrets
 
 # %% ../nbs/14_recall.ipynb #924699f2
 _ELSEWHERE = re.compile(r"\$\{[^}]*:|searchpath")  # `${resolver:...}`, and `hydra.searchpath`
@@ -69,7 +69,8 @@ def _keep(
     "Keep a composition, and no more than `KEPT`"
     with suppress(OSError, TypeError, ValueError):
         text = json.dumps(memory)
-        if without_secrets(memory) == memory == json.loads(text) and not _ELSEWHERE.search(text):
+        told = mask_for(memory["source"], memory["tree"], os.environ).text(text) != text
+        if without_secrets(memory) == memory == json.loads(text) and not told and not _ELSEWHERE.search(text):
             for old in sorted(kept.folder("composed").iterdir(), key=lambda path: path.stat().st_mtime)[:1 - KEPT]:
                 remove(kept, old)
             write(kept, name, text.encode(), replace=True)

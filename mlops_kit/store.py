@@ -21,10 +21,11 @@ from blake3 import blake3
 from .errors import StoreError
 from .files import Files, change, copy_file, fresh, publish, settle, to_json, write
 
-# %% ../nbs/02_store.ipynb #0ff784fd
+# %% ../nbs/02_store.ipynb #be32754d
 _SMALL = 1 << 20  # bytes: below, neither threads nor a copy inside the kernel are worth their while
+_BORN = os.getpid()
 
-# %% ../nbs/02_store.ipynb #6ab878a4
+# %% ../nbs/02_store.ipynb #ee27ee1c
 def digest(
     content: bytes | Path | dict | list, # bytes, a file, or a JSON value (by its canonical bytes)
 ) -> str:
@@ -34,7 +35,7 @@ def digest(
     with open(content, "rb", buffering=0) as file:
         if os.fstat(file.fileno()).st_size < _SMALL:
             return blake3(file.readall()).hexdigest()
-        found, part = blake3(max_threads=blake3.AUTO), memoryview(bytearray(4 * _SMALL))
+        found, part = blake3(max_threads=blake3.AUTO if os.getpid() == _BORN else 1), memoryview(bytearray(4 * _SMALL))
         while got := file.readinto(part):
             found.update(part[:got])
         return found.hexdigest()
@@ -71,15 +72,15 @@ def shown(path: os.PathLike | str) -> str:
     "A path for people, also where its bytes are no text"
     return os.fsencode(path).decode(errors="backslashreplace")
 
-# %% ../nbs/02_store.ipynb #b2d8dfdc
+# %% ../nbs/02_store.ipynb #52e909fe
 def tree_bytes(
     entries: list[tuple[str, str, int]], # relative name, digest, size in bytes
 ) -> bytes:
     "What a tree is kept as"
     try:
         return to_json(["tree", 1, sorted([list(one) for one in entries])])
-    except UnicodeEncodeError as error:
-        name = next(name for name, _, _ in entries if name in error.object)
+    except UnicodeEncodeError:
+        name = next(name for name, _, _ in entries if name != name.encode(errors="replace").decode())
         raise StoreError(f"the name of the file {shown(name)} is no text in UTF-8: rename it") from None
 
 # %% ../nbs/02_store.ipynb #6e929457
@@ -96,7 +97,12 @@ def digest_of(
         return digest(path)
     return digest(tree_bytes([(name, digest(path / name), known.st_size) for name, known in files_in(path)])) + ".tree"
 
-# %% ../nbs/02_store.ipynb #c1573d4b
+# %% ../nbs/02_store.ipynb #c14d4907
+def _object(name: str) -> str:
+    "Where an object is below the store"
+    return f"objects/{name[:2]}/{name[2:]}"
+
+# %% ../nbs/02_store.ipynb #0b6b7cb2
 @dataclass(frozen=True)
 class Store:
     "Content under its digest, below one folder"
@@ -110,7 +116,7 @@ class Store:
 
     def path(self, digest: str) -> Path:
         "Where content with this digest is, or would be"
-        return self.root / "objects" / digest[:2] / digest[2:]
+        return self.root / _object(digest)
 
     def __contains__(self, digest: str) -> bool:
         return self.path(digest).is_file() or _rescued(self, digest)
@@ -124,11 +130,6 @@ def _rescued(store: Store, name: str) -> bool:
             publish(store.files, aside, _object(name))
             return True
     return False
-
-# %% ../nbs/02_store.ipynb #c14d4907
-def _object(name: str) -> str:
-    "Where an object is below the store"
-    return f"objects/{name[:2]}/{name[2:]}"
 
 # %% ../nbs/02_store.ipynb #90855786
 def put(

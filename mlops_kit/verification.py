@@ -303,7 +303,7 @@ def reached(
         trees, names = trees + new, names + new
     return trees
 
-# %% ../nbs/26_verification.ipynb #f631df98
+# %% ../nbs/26_verification.ipynb #b1de589d
 def verify_step(
     store: Store,
     record: dict,        # of the step
@@ -317,6 +317,8 @@ def verify_step(
     case = Case(store, record, folder, engine, {**record.get("tolerance", {}), **(tolerance or {})})
     verdict = Verdict(record["step"], record["key"], "identical", since=tuple(words for _, words in changed_since(store, record)), rounds=rounds)
     try:
+        if record["masked"]:
+            raise StoreError(f"it was given secrets ({', '.join(record['masked'])}), and no record holds those: it can't be executed again from its record")
         for number in range(rounds):
             one = case.repeat(ALL, number)
             if not case.as_recorded(one):
