@@ -8,7 +8,7 @@ parameters of the configuration, as papermill would inject them. So "Run All" do
 # %% auto #0
 __all__ = ['LabProgress', 'open_step', 'Injection', 'mlops', 'load_ipython_extension']
 
-# %% ../nbs/42_lab.ipynb #f6bbe8c9
+# %% ../nbs/42_lab.ipynb #7bd1eb17
 import ast, os, shlex, sys, time
 from html import escape
 from pathlib import Path
@@ -24,6 +24,7 @@ from .masking import without_secrets
 from .planning import Plan, make_plan
 from .records import Run, badge, html_table, run_html, seconds_text, step_record
 from .runner import Progress, run_plan
+from .upkeep import working
 
 # %% ../nbs/42_lab.ipynb #dd671262
 class LabProgress(Progress):
@@ -92,13 +93,14 @@ def _records(plan: Plan, name: str) -> dict:
         raise StepError(f"step {name} can't start: the run {run.id} of the steps before it ended as {run.status}")
     return {one: step_record(plan.store, step["key"]) for one, step in run.steps.items()}
 
-# %% ../nbs/42_lab.ipynb #2fd11424
+# %% ../nbs/42_lab.ipynb #e1b0b1e9
 def _enter(plan: Plan, name: str, records: dict) -> Path:
     "Lay the step's folder down and let this process work in it, in the environment of a step"
     files, project = plan.store.files, plan.pipeline.project
     folder = files.tmp / "lab" / f"{plan.pipeline.name}.{name}"
     remove(files, folder)
-    lay_down(plan, name, records, folder)
+    with working(plan.store):
+        lay_down(plan, name, records, folder)
     mode, _ = tracking.settle(plan.pipeline.config["tracking"]["mode"])
     fixed = variables(project, plan.prepared[name].env["threads"])
     config = folder / ".config.json"

@@ -39,7 +39,7 @@ def unseal(
 # %% ../nbs/12_records.ipynb #8ec9908c
 SCHEMA = 2  # of the record of a step; another one is no hit
 
-# %% ../nbs/12_records.ipynb #18a68395
+# %% ../nbs/12_records.ipynb #ec531646
 def step_record(
     store: Store,
     key: str,
@@ -47,7 +47,7 @@ def step_record(
     "The good record under a key, when it is whole and all that it names is in the store"
     with suppress(OSError, StoreError):
         record = unseal((store.root / "records" / f"{key}.json").read_bytes())
-        if record and record["schema"] == SCHEMA and record["key"] == key and all(complete(store, out["digest"]) for out in record["outs"].values()):
+        if record and record.get("schema") == SCHEMA and record["key"] == key and all(complete(store, out["digest"]) for out in record["outs"].values()):
             return record
 
 # %% ../nbs/12_records.ipynb #ab71bbd9

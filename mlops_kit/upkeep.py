@@ -247,7 +247,7 @@ def _sound(name: str, path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode) and digest(path) == name.removesuffix(".tree")
     return False
 
-# %% ../nbs/17_upkeep.ipynb #2ca47803
+# %% ../nbs/17_upkeep.ipynb #c5be1827
 class _Check:
     "One pass over a store"
 
@@ -320,11 +320,15 @@ class _Check:
         return self.found[name]
 
     def others(self) -> int:
-        "Check proofs, refs and the index; how many proofs"
+        "Check proofs, what steps observed, refs and the index; how many proofs"
         proofs = [path for folder in _entries(self.store.root / "proofs") for path in _entries(folder)]
         for path in proofs:
             if not _whole(path.read_bytes()):
                 self.aside("proof", f"proof-{path.parent.name}-{path.name}", path)
+        for path in _entries(self.store.root / "observed"):
+            if not _whole(path.read_bytes()):
+                self.aside("observed", f"observed-{path.name}", path)
+                self.again.add(self.steps.get(path.stem, f"?/{path.stem}"))
         for path in [one for one in (self.store.root / "refs").rglob("*") if one.is_file()]:
             if not _NAME.fullmatch(path.read_bytes()):
                 self.aside("ref", "ref-" + path.relative_to(self.store.root / "refs").as_posix().replace("/", "-"), path)

@@ -153,7 +153,9 @@ def dirty(subjects, tmp_path_factory):
         for content in (b"loose", b"looser"):
             put_bytes(Store(one.store), content)
         shutil.copytree(one.store, kept / str(number))
-    return kept
+    yield kept
+    for one in subjects:
+        one.project.edit("conf/pipeline/demo.yaml", "name: seven", "name: six")
 
 
 @pytest.mark.parametrize("every, first", [(6, time.localtime().tm_yday % 6), pytest.param(1, 0, marks=pytest.mark.long)])
