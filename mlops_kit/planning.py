@@ -7,7 +7,7 @@ step's key explain why it must run, so the reason can't be another one than the 
 
 # %% auto #0
 __all__ = ['Prepared', 'prepare', 'find_sources', 'parts_of', 'key_of', 'differences', 'Decision', 'Plan', 'store_of',
-           'make_plan', 'hard_coded', 'decide', 'digest_in', 'group_bytes', 'record_bytes', 'lineage']
+           'make_plan', 'hard_coded', 'decide', 'digest_in', 'group_bytes', 'record_bytes', 'facts']
 
 # %% ../nbs/20_planning.ipynb #78937705
 import os, re
@@ -313,10 +313,10 @@ def record_bytes(plan: Plan, name: str, value: str, records: dict[str, dict]) ->
     "What is known about a step, or about all steps before one, as a file"
     before = plan.pipeline.upstream(plan.pipeline.before(plan.prepared[name].step))
     wanted = before if value == "*.record" else plan.pipeline.members(value.rpartition(".")[0])
-    return to_json([lineage(records[one]) for one in wanted])
+    return to_json([facts(records[one]) for one in wanted])
 
 # %% ../nbs/20_planning.ipynb #26972220
-def lineage(record: dict) -> dict:
+def facts(record: dict) -> dict:
     "The lasting facts of a step's record: without times, hosts and runs"
     parts = record["parts"]
     return {
