@@ -246,8 +246,10 @@ def make_plan(
 # %% ../nbs/20_planning.ipynb #ef871dc2
 def hard_coded(plan: Plan) -> list[str]:
     "A sentence for each file of code that holds the value of a secret"
-    texts = {path.relative_to(plan.pipeline.project).as_posix(): content.decode("utf8", "replace") for one in plan.prepared.values() for path, content in one.code.files.items()} if plan.mask else {}
-    texts |= {f"{one.notebook.name}, cell {cell.number}": cell.source for one in plan.prepared.values() for cell in one.notebook.cells} if plan.mask else {}
+    files = {path: content for one in plan.prepared.values() for path, content in one.code.files.items()} if plan.mask else {}
+    books = {one.notebook.name: one.notebook for one in plan.prepared.values()} if plan.mask else {}
+    texts = {path.relative_to(plan.pipeline.project).as_posix(): content.decode("utf8", "replace") for path, content in files.items()}
+    texts |= {f"{name}, cell {cell.number}": cell.source for name, book in books.items() for cell in book.cells}
     return [f"{where}: the value of the secret {name} stands in the code, which is kept. Read it from the environment (pass_env), or name it in `unmask` if it is none." for where, text in texts.items() for value, name in plan.mask.found.items() if value in text]
 
 # %% ../nbs/20_planning.ipynb #0bd1e855
