@@ -22,6 +22,7 @@ Modules:
 - `mlops_kit.jupyter`: JupyterLab with a kernel that starts at once, because torch and lightning are already there
 - `mlops_kit.kernel`: The cells of one notebook in a real Jupyter kernel, through papermill: the reference engine
 - `mlops_kit.lab`: The same steps, plans and runs in JupyterLab
+- `mlops_kit.lineage`: From any file back to what made it, and forward to what used it
 - `mlops_kit.masking`: What is secret stays out of everything that is kept or shown
 - `mlops_kit.notebook`: A notebook as a step: its cells, and what it can be given
 - `mlops_kit.observation`: What a step looked at without having declared it: noted, digested, and part of its key from then on

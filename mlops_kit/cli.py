@@ -7,7 +7,7 @@ config (nothing was started), 3 verified and different, 4 the store is damaged, 
 
 # %% auto #0
 __all__ = ['COMMANDS', 'run', 'exit_code', 'run_json', 'plan', 'runs', 'show', 'resume', 'fsck', 'gc', 'verify', 'why', 'check',
-           'push', 'pull', 'engine', 'lab', 'main']
+           'lineage', 'push', 'pull', 'engine', 'lab', 'main']
 
 # %% ../nbs/43_cli.ipynb #2b94f0fe
 import argparse, json, os, sys
@@ -172,6 +172,20 @@ def check(args) -> tuple[object, int]:
             print(f"{name}: {number} steps, no problems")
     return {name: {"steps": number} for name, number in good.items()}, 0
 
+# %% ../nbs/43_cli.ipynb #a93b69d8
+def lineage(args) -> tuple[object, int]:
+    "Say where a file, a digest or an out comes from, and what has used it."
+    from mlops_kit import terminal
+    from mlops_kit.lineage import lineage as find_lineage
+    from mlops_kit.runner import project_store
+
+    found = find_lineage(project_store(), args.target)
+    if args.mermaid:
+        print(found.mermaid())
+    elif not args.json:
+        terminal.print_lineage(found)
+    return found.as_json(), 0
+
 # %% ../nbs/43_cli.ipynb #83e113c3
 def push(args) -> tuple[object, int]:
     "Send results elsewhere, where others can pull them: records, all that they name, and runs."
@@ -218,7 +232,7 @@ def lab(args) -> tuple[object, int]:
 
     return jupyter.lab(args.options), 0
 
-# %% ../nbs/43_cli.ipynb #6178e740
+# %% ../nbs/43_cli.ipynb #87f48123
 COMMANDS = {
     run: "mlops run pipeline=flights experiment=smoke",
     plan: "mlops plan pipeline=flights",
@@ -227,6 +241,7 @@ COMMANDS = {
     resume: "mlops resume last",
     verify: "mlops verify last train --rounds 3",
     why: "mlops why last~1 last --html why.html",
+    lineage: "mlops lineage last/train.weights",
     fsck: "mlops fsck",
     push: "mlops push s3://bucket/folder last",
     pull: "mlops pull",
@@ -243,7 +258,7 @@ def _count(text: str) -> int:
         raise argparse.ArgumentTypeError(f"'{text}' is no number of runs")
     return int(text)
 
-# %% ../nbs/43_cli.ipynb #d4e696d6
+# %% ../nbs/43_cli.ipynb #3938e2dd
 def _parser() -> argparse.ArgumentParser:
     "Everything that can be typed"
     top = argparse.ArgumentParser("mlops", description="Write it in a notebook, run it anywhere, and prove it.", epilog="example: mlops run pipeline=flights")
@@ -260,6 +275,8 @@ def _parser() -> argparse.ArgumentParser:
         if function in (run, plan):
             one.add_argument("--until", action="append", default=[], metavar="STEP", help="only this step and what it needs (may be repeated)")
     commands.choices["run"].add_argument("-m", "--multirun", action="store_true", help="one run for each combination of values: seed=1,2,3")
+    commands.choices["lineage"].add_argument("target", help="a file or folder, a digest or its beginning, RUN/STEP.OUT, or RUN/STEP")
+    commands.choices["lineage"].add_argument("--mermaid", action="store_true", help="print a graph in Mermaid's language")
     for name in ("push", "pull"):
         commands.choices[name].add_argument("words", nargs="*", metavar="[URL] [RUN...]", help="a folder or an fsspec url (else what the configuration calls `remote`), and runs (else everything)")
     commands.choices["runs"].add_argument("-n", "--number", type=int, default=20, help="how many (20)")

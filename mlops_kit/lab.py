@@ -8,7 +8,7 @@ parameters of the configuration, as papermill would inject them. So "Run All" do
 # %% auto #0
 __all__ = ['LabProgress', 'open_step', 'Injection', 'mlops', 'load_ipython_extension']
 
-# %% ../nbs/42_lab.ipynb #7bd1eb17
+# %% ../nbs/42_lab.ipynb #2aecac52
 import ast, os, shlex, sys, time
 from html import escape
 from pathlib import Path
@@ -20,10 +20,11 @@ from .environment import seed_code, variables
 from .errors import ConfigError, MlopsError, StepError, unknown
 from .execution import lay_down
 from .files import remove
+from .lineage import lineage
 from .masking import without_secrets
 from .planning import Plan, make_plan
 from .records import Run, badge, html_table, run_html, seconds_text, step_record
-from .runner import Progress, run_plan
+from .runner import Progress, project_store, run_plan
 from .upkeep import working
 
 # %% ../nbs/42_lab.ipynb #dd671262
@@ -136,9 +137,9 @@ class Injection:
             if self.values:
                 print("injected:", ", ".join(f"{name} = {value!r}" for name, value in without_secrets(self.values).items()))
 
-# %% ../nbs/42_lab.ipynb #be94bf44
+# %% ../nbs/42_lab.ipynb #0a61415d
 def mlops(line: str):
-    "%mlops step NAME [overrides] | %mlops plan [overrides] | %mlops run [overrides]"
+    "%mlops step NAME [overrides] | %mlops plan [overrides] | %mlops run [overrides] | %mlops lineage TARGET"
     from IPython import get_ipython
 
     words = shlex.split(line)
@@ -146,13 +147,15 @@ def mlops(line: str):
     try:
         if verb == "plan":
             return make_plan(compose(rest))
+        if verb == "lineage" and rest:
+            return lineage(project_store(), rest[0])
         if verb == "run":
             run_plan(make_plan(compose(rest)), LabProgress(), ["%mlops", *words])
         elif verb == "step" and rest:
             if not os.environ.get("MLOPS_STEP"):
                 print(f"step {rest[0]}:", open_step(get_ipython(), rest[0], rest[1:]))
         else:
-            raise ConfigError(f"%mlops {line}: " + (unknown("command", verb, ["step", "plan", "run"]) if verb != "step" else "which step?"))
+            raise ConfigError(f"%mlops {line}: " + (unknown("command", verb, ["step", "plan", "run", "lineage"]) if verb not in ("step", "lineage") else "of what?"))
     except MlopsError as error:
         print(f"mlops: {error}", file=sys.stderr)
 

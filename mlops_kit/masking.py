@@ -157,17 +157,21 @@ class Mask:
         return sorted({form for value in self.found for form in forms(value)}, key=lambda form: (-len(form), form))
 
     @cached_property
-    def patterns(self) -> tuple[re.Pattern, re.Pattern]:
-        "What finds them in text, and in bytes"
-        return re.compile("|".join(map(re.escape, self.forms))), re.compile(b"|".join(re.escape(one.encode("utf8", "surrogateescape")) for one in self.forms))
+    def encoded(self) -> list[bytes]:
+        "The same as bytes"
+        return [form.encode("utf8", "surrogateescape") for form in self.forms]
 
     def text(self, text: str) -> str:
         "Text without secrets"
-        return self.patterns[0].sub("***", text) if self else text
+        for form in self.forms:
+            text = text.replace(form, "***")
+        return text
 
     def data(self, data: bytes) -> bytes:
         "Bytes without secrets"
-        return self.patterns[1].sub(b"***", data) if self else data
+        for form in self.encoded:
+            data = data.replace(form, b"***")
+        return data
 
     def deep(self, value):
         "Nested dicts and lists without secrets, by value"
@@ -228,11 +232,11 @@ def masked_flow(
     chunks: Iterable[bytes], # as they come
 ) -> Iterator[bytes]:
     "The same bytes without secrets, wherever they were cut"
-    wanted = [form.encode("utf8", "surrogateescape") for form in mask.forms]
-    longest, rest = len(wanted[0]), b""
+    begun = {form[:size] for form in mask.encoded for size in range(1, min(len(form), 65))}
+    longest, rest = len(mask.encoded[0]), b""
     for chunk in chunks:
         rest = mask.data(rest + chunk)
-        cut = next((place for place in range(max(0, len(rest) - longest + 1), len(rest)) if any(one.startswith(rest[place:]) for one in wanted)), len(rest))
+        cut = next((place for place in range(max(0, len(rest) - longest + 1), len(rest)) if rest[place:place + 64] in begun), len(rest))
         yield rest[:cut]
         rest = rest[cut:]
     yield rest

@@ -7,7 +7,7 @@ step's key explain why it must run, so the reason can't be another one than the 
 
 # %% auto #0
 __all__ = ['Prepared', 'prepare', 'find_sources', 'parts_of', 'key_of', 'differences', 'Decision', 'Plan', 'store_of',
-           'make_plan', 'find_record', 'hard_coded', 'decide', 'digest_in', 'group_bytes', 'record_bytes', 'lineage']
+           'make_plan', 'find_record', 'hard_coded', 'decide', 'digest_in', 'group_bytes', 'record_bytes', 'facts']
 
 # %% ../nbs/20_planning.ipynb #b504cb23
 import os, re
@@ -266,8 +266,10 @@ def find_record(
 # %% ../nbs/20_planning.ipynb #749fc764
 def hard_coded(plan: Plan) -> list[str]:
     "A sentence for each file of code that holds the value of a secret"
-    texts = {path.relative_to(plan.pipeline.project).as_posix(): content.decode("utf8", "replace") for one in plan.prepared.values() for path, content in one.code.files.items()} if plan.mask else {}
-    texts |= {f"{one.notebook.name}, cell {cell.number}": cell.source for one in plan.prepared.values() for cell in one.notebook.cells} if plan.mask else {}
+    files = {path: content for one in plan.prepared.values() for path, content in one.code.files.items()} if plan.mask else {}
+    books = {one.notebook.name: one.notebook for one in plan.prepared.values()} if plan.mask else {}
+    texts = {path.relative_to(plan.pipeline.project).as_posix(): content.decode("utf8", "replace") for path, content in files.items()}
+    texts |= {f"{name}, cell {cell.number}": cell.source for name, book in books.items() for cell in book.cells}
     return [f"{where}: the value of the secret {name} stands in the code, which is kept. Read it from the environment (pass_env), or name it in `unmask` if it is none." for where, text in texts.items() for value, name in plan.mask.found.items() if value in text]
 
 # %% ../nbs/20_planning.ipynb #1d1e57aa
@@ -333,10 +335,10 @@ def record_bytes(plan: Plan, name: str, value: str, records: dict[str, dict]) ->
     "What is known about a step, or about all steps before one, as a file"
     before = plan.pipeline.upstream(plan.pipeline.before(plan.prepared[name].step))
     wanted = before if value == "*.record" else plan.pipeline.members(value.rpartition(".")[0])
-    return to_json([lineage(records[one]) for one in wanted])
+    return to_json([facts(records[one]) for one in wanted])
 
 # %% ../nbs/20_planning.ipynb #fcd9cfd0
-def lineage(record: dict) -> dict:
+def facts(record: dict) -> dict:
     "The lasting facts of a step's record: without times, hosts and runs"
     parts = record["parts"]
     return {

@@ -6,13 +6,14 @@ What was asked for goes to standard output: a table for people, or with `--json`
 
 # %% auto #0
 __all__ = ['FEW', 'short', 'console', 'print_plan', 'steps_table', 'rows_table', 'print_run', 'print_runs', 'print_step',
-           'print_verdicts', 'reasons_of', 'print_lines', 'places', 'print_health', 'print_cleared']
+           'print_verdicts', 'reasons_of', 'print_lines', 'print_lineage', 'places', 'print_health', 'print_cleared']
 
-# %% ../nbs/39_terminal.ipynb #798541c3
+# %% ../nbs/39_terminal.ipynb #d5023aa8
 import os, sys
 from pathlib import Path
 
 from .compare import lines_of
+from .lineage import Lineage
 from .planning import Plan
 from .progress import SIGNS, STYLES, grid_of, plain
 from .records import Run, number_text, seconds_text
@@ -163,6 +164,41 @@ def print_lines(
     out = console()
     for style, text in lines:
         out.print(Text(plain(text), _COLOURS.get(style, "")), soft_wrap=style != "head")
+
+# %% ../nbs/39_terminal.ipynb #5ce75785
+def print_lineage(found: Lineage) -> None:
+    "Where content comes from, and what has used it, as trees"
+    from rich.text import Text
+    from rich.tree import Tree
+
+    top, told = Tree(Text.assemble((plain(found.target), "bold"), ("  " + (found.digest or "")[:16], "dim"))), set()
+
+    def grow(branch: Tree, key: str, lead: str, way: str) -> None:
+        "Add a step and what is behind it, or before it"
+        step, ends = found.steps[key], ("to", "from") if way == "back" else ("from", "to")
+        place = branch.add(Text.assemble((lead, "dim"), (step["step"], "bold"), (f"  {step['pipeline']} {step['run']}", "dim"), "" if (way, key) not in told else "  (see above)"))
+        if (way, key) in told:
+            return
+        told.add((way, key))
+        if way == "back":
+            commit = f", commit {step['commit'][:10]}{' and uncommitted changes' if step['changed'] else ''}" if step["commit"] else ""
+            place.add(Text(plain(f"code {step['notebook']}{commit}")))
+            place.add(Text(plain(f"parameters {', '.join(f'{name}={value!r}' for name, value in [*step['params'].items(), ('seed', step['seed'])])}")))
+            for name, source in step["sources"].items():
+                place.add(Text.assemble(plain(f"source {name}: {source['url']}"), (f"  {source['digest'][:16]}", "dim")))
+        edges = [edge for edge in found.edges if edge[ends[0]] == key]
+        for edge in edges[:FEW]:
+            grow(place, edge[ends[1]], f"{edge['input']} <- {edge['out']} of " if way == "back" else f"{edge['out']} -> ", way)
+        if len(edges) > FEW:
+            place.add(f"... and {len(edges) - FEW} more")
+
+    for word, way, ones in (("made by ", "back", found.made_by), ("used by ", "on", found.used_by)):
+        for one in ones[:FEW]:
+            what = f"{word}" + (f"(as {plain(one['file'])} in {one.get('out') or one['name']}) " if one.get("file") else f"(as {one['kind']} {plain(one['name'])}) " if way == "on" else "")
+            grow(top, one["key"], what, way)
+        if len(ones) > FEW:
+            top.add(f"... and {len(ones) - FEW} more")
+    console().print(top)
 
 # %% ../nbs/39_terminal.ipynb #5cb2a4a1
 def places(run: Run) -> list[tuple[str, str]]:

@@ -133,7 +133,7 @@ def carry_out(project: Project, environment: dict[str, str], *words: str) -> dic
     return contents(project.root / ".mlops") | shown
 
 
-@pytest.fixture(scope="module", params=["mlops", "kernel"])
+@pytest.fixture(scope="module", params=["mlops", pytest.param("kernel", marks=pytest.mark.long)])
 def masked(request, tmp_path_factory) -> tuple[Project, dict[str, bytes]]:
     "The project as users run it, and what is left of it"
     project = Project(tmp_path_factory.mktemp("masked") / "project")
