@@ -979,6 +979,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'mlops_kit.verification.culprit': ('verification.html#culprit', 'mlops_kit/verification.py'),
                                         'mlops_kit.verification.diagnose': ('verification.html#diagnose', 'mlops_kit/verification.py'),
                                         'mlops_kit.verification.ends_of': ('verification.html#ends_of', 'mlops_kit/verification.py'),
+                                        'mlops_kit.verification.fetch_sources': ( 'verification.html#fetch_sources',
+                                                                                  'mlops_kit/verification.py'),
                                         'mlops_kit.verification.keep_proof': ('verification.html#keep_proof', 'mlops_kit/verification.py'),
                                         'mlops_kit.verification.place_of': ('verification.html#place_of', 'mlops_kit/verification.py'),
                                         'mlops_kit.verification.proofs': ('verification.html#proofs', 'mlops_kit/verification.py'),

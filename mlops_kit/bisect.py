@@ -9,7 +9,7 @@ what is downstream of it again, out of the store, and looks at the metrics. It a
 __all__ = ['Factor', 'factors_of', 'exchange', 'settle', 'Broken', 'Bench', 'Share', 'Bisection', 'bisect', 'numbers_of',
            'rows_of', 'metrics_of', 'lines', 'html_of', 'to_dict']
 
-# %% ../nbs/29_bisect.ipynb #fb5f773d
+# %% ../nbs/29_bisect.ipynb #3052d091
 import shutil, tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ from .compare import is_number
 from .errors import ConfigError, StepError
 from .files import to_json
 from .notebook import read_notebook
-from .planning import Plan, group_bytes, key_of, lineage
+from .planning import Plan, group_bytes, key_of, facts
 from .runner import interruptible
 from .store import Store, complete, put, put_bytes, size_of, tree_bytes, tree_entries
 from .upkeep import working
@@ -133,7 +133,7 @@ class Broken(StepError):
 # %% ../nbs/29_bisect.ipynb #df9beac1
 _WARM = Conditions(fresh=False)  # many executions: each in a fork of the warm parent
 
-# %% ../nbs/29_bisect.ipynb #78faa237
+# %% ../nbs/29_bisect.ipynb #a8bd1128
 class Bench:
     "Carries out mixtures of two runs, each step of them once"
 
@@ -162,7 +162,7 @@ class Bench:
         producer, _, out = value.rpartition(".")
         if out == "record":
             wanted = graph.upstream(graph.before(graph.steps[name])) if value == "*.record" else graph.members(producer)
-            return put_bytes(self.store, to_json([lineage(made[step]) for step in wanted]))
+            return put_bytes(self.store, to_json([facts(made[step]) for step in wanted]))
         if graph.members(producer) == [producer]:
             return made[producer]["outs"][out]["digest"]
         return put_bytes(self.store, group_bytes(self.plan, value, made), ".tree")

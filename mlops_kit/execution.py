@@ -218,7 +218,7 @@ def _raw(job: Job) -> bytes:
     raw, mask = job.prepared.notebook.raw, job.plan.mask
     return raw if mask.data(raw) == raw else to_json(masked_notebook(mask, json.loads(raw)), pretty=True)
 
-# %% ../nbs/21_execution.ipynb #96818acf
+# %% ../nbs/21_execution.ipynb #cf2d06d8
 def _keep(job: Job, folder: Path, outcome: Outcome, attempt: int, begun: str, mask: Mask) -> dict:
     "Put the outs into the store and publish the record"
     _check_result(job, folder)
@@ -233,7 +233,7 @@ def _keep(job: Job, folder: Path, outcome: Outcome, attempt: int, begun: str, ma
     hidden = sorted(name for shown, told in ((params, parts["params"]), (inject, prepared.inject)) for name in told if to_json(shown.get(name)) != to_json(told[name]))
     record = publish_record(store, mask.deep({
         "schema": SCHEMA, "key": key_of(parts), "pipeline": job.plan.pipeline.name, "step": job.name, "run": job.run.id, "status": "done", "attempt": attempt,
-        "parts": {**parts, "params": params}, "looked": seen.looked, "notes": seen.notes, "outs": outs, "metrics": metrics, "metrics_out": prepared.step.metrics, "inject": inject, "masked": list(dict.fromkeys(hidden)), "pass_env": list(job.plan.pipeline.config["pass_env"]),
+        "parts": {**parts, "params": params}, "looked": seen.looked, "notes": seen.notes, "outs": outs, "metrics": metrics, "metrics_out": prepared.step.metrics, "tolerance": {name: {"abs": number, "rel": number} for name, number in prepared.step.tolerance.items()}, "inject": inject, "masked": list(dict.fromkeys(hidden)), "pass_env": list(job.plan.pipeline.config["pass_env"]),
         "notebook": {"name": prepared.step.notebook, "digest": put_bytes(store, _raw(job)), "parameters_cell": prepared.notebook.parameters_cell},
         "code": put_bytes(store, tree_bytes(code), ".tree"),
         "sources": {name: {"url": without_secrets(source.url), "size": source.size, "kept": source.digest in job.plan.kept} for name, source in job.plan.sources[job.name].items()},

@@ -19,7 +19,7 @@ from .config import Config, seconds
 from .errors import ConfigError, unknown
 from .store import digest
 
-# %% ../nbs/19_pipeline.ipynb #c78e35aa
+# %% ../nbs/19_pipeline.ipynb #5d2c231b
 @dataclass(frozen=True)
 class Step:
     "One step as the configuration describes it"
@@ -33,6 +33,7 @@ class Step:
     timeout: float | None = None  # seconds
     retries: int = 0              # further attempts after a failure
     resources: dict[str, int] = field(default_factory=dict) # "cpu", "gpu": how many it takes
+    tolerance: dict[str, float] = field(default_factory=dict) # out -> how much its numbers may differ, absolutely or relatively, when the step is verified
 
     @property
     def group(self) -> str:
@@ -74,8 +75,8 @@ class Pipeline:
                 todo += self.before(self.steps[name])
         return [name for name in self.steps if name in wanted]
 
-# %% ../nbs/19_pipeline.ipynb #4d7b6d5a
-_KEYS = ("notebook", "foreach", "params", "ins", "sources", "outs", "metrics", "timeout", "retries", "resources")
+# %% ../nbs/19_pipeline.ipynb #20243bc0
+_KEYS = ("notebook", "foreach", "params", "ins", "sources", "outs", "metrics", "timeout", "retries", "resources", "tolerance")
 _NAME = re.compile(r"[A-Za-z_][\w-]*")
 
 # %% ../nbs/19_pipeline.ipynb #e442c3e3
@@ -140,11 +141,11 @@ def _filled(value, names: dict):
             value = value.replace("{" + name + "}", str(one))
     return value
 
-# %% ../nbs/19_pipeline.ipynb #7e0ae4b7
+# %% ../nbs/19_pipeline.ipynb #817bf8eb
 def _step(name: str, body: dict, where: str, problems: list[str]) -> Step:
     "One step out of its configuration; what has the wrong form becomes a problem"
     fields = {"name": name, "notebook": str(body["notebook"])}
-    for key in ("params", "ins", "sources", "outs", "resources"):
+    for key in ("params", "ins", "sources", "outs", "resources", "tolerance"):
         fields[key] = body.get(key) or {}
         if not isinstance(fields[key], dict):
             problems.append(f"{where}: {key} wants a mapping, not {fields[key]!r}")
@@ -158,7 +159,7 @@ def _step(name: str, body: dict, where: str, problems: list[str]) -> Step:
         problems.append(f"{where}: retries wants a number of attempts, not {fields['retries']!r}")
     return Step(**fields, metrics=body.get("metrics"))
 
-# %% ../nbs/19_pipeline.ipynb #67b010c2
+# %% ../nbs/19_pipeline.ipynb #8c91f1f6
 def _check_step(pipeline: Pipeline, step: Step, problems: list[str]) -> None:
     "What is wrong with the names of one step"
     where = f"pipeline {pipeline.name}, step {step.name}"
@@ -177,6 +178,11 @@ def _check_step(pipeline: Pipeline, step: Step, problems: list[str]) -> None:
             problems.append(f"{where}: two outs write {file}")
     if step.metrics is not None and step.metrics not in step.outs:
         problems.append(f"{where}: metrics: {unknown('out', step.metrics, step.outs)}")
+    for name, number in step.tolerance.items():
+        if name not in step.outs:
+            problems.append(f"{where}: tolerance: {unknown('out', name, step.outs)}")
+        elif not isinstance(number, (int, float)) or isinstance(number, bool) or not number >= 0:
+            problems.append(f"{where}: tolerance: {name} wants a number, not {number!r}")
     for name, number in step.resources.items():
         if name not in ("cpu", "gpu"):
             problems.append(f"{where}: resources: {unknown('resource', name, ('cpu', 'gpu'))}")

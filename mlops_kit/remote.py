@@ -10,7 +10,7 @@ is missing."""
 __all__ = ['WHOLE', 'CHUNK', 'THREADS', 'PATIENCE', 'Remote', 'open_remote', 'trouble', 'move_all', 'send', 'fetch', 'named_in',
            'listing', 'push', 'pull']
 
-# %% ../nbs/24_remote.ipynb #c532ecf2
+# %% ../nbs/24_remote.ipynb #74e40283
 import errno, io, json, os, re, threading, time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -23,10 +23,11 @@ from uuid import uuid4
 from blake3 import blake3
 
 from .errors import ConfigError, MlopsError, StoreError, unknown
-from .files import change, locked, publish, to_json, write
+from .files import change, publish, to_json, write
 from .masking import without_secrets
 from .records import find_run, publish_record, read_run, run_names, seal, step_record
 from .store import Store, complete, digest, tree_entries
+from .upkeep import working
 
 # %% ../nbs/24_remote.ipynb #d945a783
 WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci", "r2"}  # where a file appears when it's complete
@@ -232,7 +233,7 @@ def _manifest(store: Store, run: str) -> tuple[dict, dict[str, Path]]:
     paths = {digest(path): path for path in sorted((store.root / "runs" / run).iterdir()) if path.is_file() and _RUN_FILES.fullmatch(path.name)}
     return seal({"schema": 1, "run": run, "files": {path.name: one for one, path in paths.items()}}), paths
 
-# %% ../nbs/24_remote.ipynb #82c62da3
+# %% ../nbs/24_remote.ipynb #7c280fb5
 def push(
     store: Store,
     where: str | dict,      # see `open_remote`
@@ -240,7 +241,7 @@ def push(
 ) -> dict:
     "Send records, all that they name, their proofs, and runs; how much that was. StoreError at the end names what is damaged here"
     remote, begun = open_remote(where), time.monotonic()
-    with locked(store.root / "working.lock", shared=True):
+    with working(store):
         chosen = [find_run(store, name) for name in runs] or [read_run(store, name) for name in run_names(store)]
         chosen = [run for run in chosen if run.status != "running"]
         keys = sorted({step["key"] for run in chosen for step in run.steps.values() if step.get("key")}) if runs else sorted(path.stem for path in (store.root / "records").glob("*.json"))
@@ -318,7 +319,7 @@ def _sealed(remote: Remote, name: str, wanted: dict) -> dict:
         pass
     raise StoreError(f"{name} in {remote.url} is damaged: it was left there. Remove it, and push it again from where it is whole.")
 
-# %% ../nbs/24_remote.ipynb #9e324a88
+# %% ../nbs/24_remote.ipynb #cac3f368
 def pull(
     store: Store,
     where: str | dict,      # see `open_remote`
@@ -326,7 +327,7 @@ def pull(
 ) -> dict:
     "Fetch records, all that they name, their proofs, and runs; how much that was. StoreError at the end names what is damaged there"
     remote, begun, bad = open_remote(where), time.monotonic(), {}
-    with locked(store.root / "working.lock", shared=True):
+    with working(store):
         have, there = _objects(remote), [name.removesuffix(".json") for name in listing(remote, "runs")]
         known = [name.removesuffix(".json") for name in listing(remote, "records")]
         if not known and not there:

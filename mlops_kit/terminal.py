@@ -8,7 +8,7 @@ What was asked for goes to standard output: a table for people, or with `--json`
 __all__ = ['FEW', 'short', 'console', 'print_plan', 'steps_table', 'rows_table', 'print_run', 'print_runs', 'print_step',
            'print_verdicts', 'reasons_of', 'print_lines', 'print_lineage', 'places', 'print_health', 'print_cleared']
 
-# %% ../nbs/39_terminal.ipynb #d5023aa8
+# %% ../nbs/39_terminal.ipynb #42eaf031
 import os, sys
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from .planning import Plan
 from .progress import SIGNS, STYLES, grid_of, plain
 from .records import Run, number_text, seconds_text
 from .upkeep import Cleared, Health
-from .verification import Verdict
+from .verification import Verdict, proofs
 
 # %% ../nbs/39_terminal.ipynb #04673923
 def short(path: Path) -> str:
@@ -99,7 +99,7 @@ def print_runs(
         table.add_row(one["run"], one["pipeline"], Text(one["status"], STYLES.get(one["status"], "")), seconds_text(one["seconds"]), steps, Text(plain(" ".join(one["overrides"])), "dim"))
     console().print(table if lines else "no runs yet: mlops run pipeline=<name>")
 
-# %% ../nbs/39_terminal.ipynb #3d5e7718
+# %% ../nbs/39_terminal.ipynb #81ea75ef
 def print_step(
     run: Run,
     name: str,
@@ -117,6 +117,8 @@ def print_step(
     rows += [("out", one, f"{out['digest'][:16]}  out/{out['file']}  {out['size']:,} bytes") for one, out in record.get("outs", {}).items()]
     rows += [("metric", one, number_text(value)) for one, value in step["metrics"].items()]
     rows += [("cell", str(cell["cell"]), f"{cell['status']}  {seconds_text(cell['seconds'])}") for cell in step.get("cells") or record.get("cells", [])]
+    rows += [("proof", one["when"][:16].replace("T", " "), f"{one['status']}, {one['rounds']} time{'s' if one['rounds'] > 1 else ''}, on {one['hardware']['cpu']}") for one in proofs(run.store, step["key"] or "")]
+    rows += [("observed", one, "" if value is None else str(value)[:16]) for one, value in parts.get("observed", {}).items()]
     rows += [("key", "", step["key"] or ""), ("notebook", "", short(run.store.root / "runs" / step.get("run", run.id) / f"{name}.ipynb"))]
     for kind, one, value in rows:
         table.add_row(Text(kind, "dim"), one, Text(plain(value)))

@@ -7,9 +7,9 @@ executions parted and what did it: it repeats the step in peace and disturbed by
 
 # %% auto #0
 __all__ = ['FRESH', 'ALL', 'Place', 'Verdict', 'changed_since', 'Case', 'ends_of', 'place_of', 'culprit', 'diagnose', 'reached',
-           'verify_step', 'keep_proof', 'proofs', 'verify', 'read_tolerances', 'verdict_json']
+           'fetch_sources', 'verify_step', 'keep_proof', 'proofs', 'verify', 'read_tolerances', 'verdict_json']
 
-# %% ../nbs/26_verification.ipynb #8979a298
+# %% ../nbs/26_verification.ipynb #e11a571c
 import ast, json, os, platform, re, shutil, time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +22,7 @@ from uuid import uuid4
 from .again import Conditions, Repetition, again
 from .causes import CAUSES, Cause, aliases_of, made_from, suspects, uses
 from .compare import Difference, compare
+from .config import find_project
 from .disturbance import DISTURBANCES, disturbed, faketime
 from .environment import describe, hardware
 from .errors import ConfigError, StoreError, refuse, unknown
@@ -30,7 +31,10 @@ from .fingerprint import parted, watch_code, wrote
 from .notebook import Cell, cell_tree
 from .observation import CHANGED, worth
 from .records import Run, now, seal, step_record
+from .runner import Interruption, interruptible
+from .sources import find_source, keep_source
 from .store import Store, digest, get, get_bytes, tree_entries
+from .upkeep import working
 
 # %% ../nbs/26_verification.ipynb #bd15ff6c
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def _kind_of_change(name: str, record: dict) -> str:
 FRESH = {"memory", "clock", "process"}
 ALL = ("process", *sorted(DISTURBANCES, key=lambda name: name not in FRESH))
 
-# %% ../nbs/26_verification.ipynb #4e349bbd
+# %% ../nbs/26_verification.ipynb #0db001e2
 @dataclass(frozen=True)
 class Case:
     "One recorded step under examination"
@@ -101,6 +105,7 @@ class Case:
     folder: Path
     engine: str | None = None      # as recorded when None
     tolerance: dict[str, dict] = field(default_factory=dict) # out -> {"abs":, "rel":}
+    interruption: Interruption = field(default_factory=Interruption)
 
     def repeat(
         self,
@@ -112,7 +117,11 @@ class Case:
         folder = self.folder / uuid4().hex[:8]
         environment, prelude = disturbed(disturbances, number, folder)
         watch = watch_code(str(folder / "fingerprints")) if watched else ""
-        return again(self.store, self.record, folder, Conditions(self.engine, environment, prelude + watch, fresh=bool(FRESH & set(disturbances))))
+        conditions = Conditions(self.engine, environment, prelude + watch, fresh=bool(FRESH & set(disturbances)))
+        found = again(self.store, self.record, folder, conditions, on_start=lambda running: self.interruption.begun(folder.name, running))
+        if self.interruption.number:
+            raise KeyboardInterrupt
+        return found
 
     def as_recorded(self, one: Repetition) -> bool:
         "Did everything come out as the record says?"
@@ -303,7 +312,24 @@ def reached(
         trees, names = trees + new, names + new
     return trees
 
-# %% ../nbs/26_verification.ipynb #b1de589d
+# %% ../nbs/26_verification.ipynb #b356765e
+def fetch_sources(
+    store: Store,
+    record: dict, # of a step
+) -> None:
+    "Keep the sources of a step that are not in the store; StoreError when an original is gone or another one by now"
+    for name, (_, wanted) in record["parts"]["sources"].items():
+        if wanted not in store:
+            url = record["sources"][name]["url"]
+            try:
+                source = find_source(url, find_project(store.root.parent), store)
+            except ConfigError as error:
+                raise StoreError(f"source {name} was too large to be kept, and the original can't be read: {error}") from None
+            if source.digest != wanted:
+                raise StoreError(f"source {name} was too large to be kept, and {url} holds something else by now")
+            keep_source(store, source)
+
+# %% ../nbs/26_verification.ipynb #7d1e09dd
 def verify_step(
     store: Store,
     record: dict,        # of the step
@@ -311,14 +337,16 @@ def verify_step(
     engine: str | None = None,
     tolerance: dict[str, dict] | None = None, # out -> {"abs":, "rel":}
     tell: Callable[[str], None] = lambda text: None, # is told what is going on
+    interruption: Interruption | None = None,
 ) -> Verdict:
     "Execute one recorded step again and compare; a proof is kept when it is the same"
     begun, folder = time.monotonic(), store.files.temp()
-    case = Case(store, record, folder, engine, {**record.get("tolerance", {}), **(tolerance or {})})
+    case = Case(store, record, folder, engine, {**record["tolerance"], **(tolerance or {})}, interruption or Interruption())
     verdict = Verdict(record["step"], record["key"], "identical", since=tuple(words for _, words in changed_since(store, record)), rounds=rounds)
     try:
         if record["masked"]:
             raise StoreError(f"it was given secrets ({', '.join(record['masked'])}), and no record holds those: it can't be executed again from its record")
+        fetch_sources(store, record)
         for number in range(rounds):
             one = case.repeat(ALL, number)
             if not case.as_recorded(one):
@@ -368,7 +396,7 @@ def proofs(
             found += [proof] if proof == seal(proof) and proof["key"] == key else []
     return sorted(found, key=lambda proof: proof["when"])
 
-# %% ../nbs/26_verification.ipynb #aea69118
+# %% ../nbs/26_verification.ipynb #90e02f17
 def verify(
     run: Run,
     steps: list[str] = (),    # all of the run when empty
@@ -382,11 +410,12 @@ def verify(
     refuse([unknown("step", name, known) + f" (run {run.id})" for name in steps if name not in known])
     records = {name: step_record(run.store, known[name]) if known[name] else None for name in steps or known}
     refuse([f"step {name} of run {run.id} ended as {run.steps[name]['status']}: it has no record that could be verified" for name in steps if records[name] is None])
-    one = lambda name: verify_step(run.store, records[name], rounds, engine, tolerance, tell)
+    interruption = Interruption()
+    one = lambda name: verify_step(run.store, records[name], rounds, engine, tolerance, tell, interruption)
     records = {name: record for name, record in records.items() if record}
     for words in dict.fromkeys(words for record in records.values() for _, words in changed_since(run.store, record)):
         tell(f"another here than when it was recorded: {words}")
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with working(run.store, tell), interruptible(interruption), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         return list(pool.map(one, records))
 
 # %% ../nbs/26_verification.ipynb #b2a3c8e4

@@ -3,9 +3,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -195,8 +197,50 @@ def test_another_version_of_a_package(project, tmp_path):
     assert "package tiny: 1.0 -> 1.1" in done.stderr, "said before anything is executed"
 
 
-QUICK = ["R1", "R4", "R6", "R11", "R18", "R26", "R27", "R30"]
-QUICK_CLEAN = ["seeded", "numpy_seeded", "sorted_folder", "set_of_words", "timed", "temporary", "processes", "project_file", "project_module"]
+NOISY = (HEAD, "number = 1 + 1e-9 * np.random.default_rng().random()", WRITE.format("number"))
+
+
+def test_a_declared_tolerance(project):
+    project.notebook("noisy", *NOISY)
+    project.pipeline("noisy: {notebook: notebooks/noisy.ipynb, outs: {result: result.json}, tolerance: {result: 1e-6}}")
+    project.json("run", "pipeline=demo")
+    assert project.json("verify")["steps"]["noisy"]["status"] == "near"
+    assert "proof" in project.mlops("show", "last", "noisy")
+    assert project.json("verify", "--tolerance", "result=1e-15", code=3)["steps"]["noisy"]["status"] == "different"
+    assert "write <out>=<number>" in project.mlops("verify", "--tolerance", "result", code=2)
+
+
+def test_rounds_another_engine_and_a_source_that_was_not_kept(project):
+    (project.root / "words.txt").write_text("a b")
+    project.notebook("counts", HEAD, WRITE.format("len(Path('in/words.txt').read_text().split())"))
+    project.pipeline("counts: {notebook: notebooks/counts.ipynb, sources: {words: words.txt}, outs: {result: result.json}}")
+    project.json("run", "pipeline=demo", "sources_limit=0")
+    assert project.json("verify", "--rounds", "2")["steps"]["counts"]["rounds"] == 2
+    assert project.json("verify", "--engine", "kernel")["identical"]
+    record = json.loads(project.records()[0].read_text())
+    kept = project.root / ".mlops/objects" / record["parts"]["sources"]["words"][1][:2] / record["parts"]["sources"]["words"][1][2:]
+    kept.unlink()
+    (project.root / "words.txt").write_text("a b c")
+    assert "holds something else by now" in project.json("verify", code=3)["steps"]["counts"]["error"]
+    assert "no step" in project.mlops("verify", "last", "cuonts", code=2)
+
+
+def test_an_interrupted_verification_leaves_nothing(project):
+    project.notebook("slow", HEAD, "if 'MLOPS_SLOW' in os.environ: time.sleep(60)", WRITE.format("1"))
+    project.pipeline("slow: {notebook: notebooks/slow.ipynb, outs: {result: result.json}}")
+    project.json("run", "pipeline=demo", "pass_env=[MLOPS_SLOW]")
+    process = project.start("verify", MLOPS_SLOW="1")
+    deadline = time.monotonic() + 60
+    while not list((project.root / ".mlops/tmp").rglob("executed.ipynb.journal")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130 and not list((project.root / ".mlops/tmp").iterdir()) and not (project.root / ".mlops/proofs").exists()
+
+
+QUICK = ["R1", "R4", "R6", "R11", "R18", "R30"]
+QUICK_CLEAN = ["seeded", "set_of_words", "timed", "temporary", "project_file", "project_module"]
 
 
 def test_some_causes_and_some_clean_steps(tmp_path):
