@@ -8,7 +8,7 @@ nobody else computes it at the same time."""
 # %% auto #0
 __all__ = ['INTERRUPTED', 'Job', 'lay_down', 'tagged', 'carry_out', 'ended', 'failed', 'read_metrics', 'lay_inputs', 'restore']
 
-# %% ../nbs/21_execution.ipynb #98c2cb92
+# %% ../nbs/21_execution.ipynb #0b2b28d3
 import json, time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,12 +17,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from . import tracking
+from .causes import aliases_of, suspects
 from .closure import code_of, targets_in
 from .engine import Outcome, Running, Work, execute
 from .environment import seed_code, variables
 from .errors import ConfigError, StepError, StoreError, disk_words
 from .files import lease, publish, remove, to_json
 from .masking import Mask, holds, masked_log, masked_notebook, secrets_of, without_secrets
+from .notebook import cell_tree
 from .observation import Observed, keep_observed, observe, remember
 from .planning import Decision, Plan, find_record, group_bytes, key_of, record_bytes
 from .records import SCHEMA, Run, now, publish_record
@@ -244,13 +246,15 @@ def _keep(job: Job, folder: Path, outcome: Outcome, attempt: int, begun: str, ma
     set_ref(store, f"steps/{job.plan.pipeline.name}/{job.name}", record["key"])
     return record
 
-# %% ../nbs/21_execution.ipynb #ef1c080a
+# %% ../nbs/21_execution.ipynb #af86e19d
 def _observed(job: Job, folder: Path) -> Observed:
     "What the step observed, kept and remembered; StepError when it changed meanwhile"
     store, project = job.plan.store, job.plan.pipeline.project
     seen = observe(folder / ".kernel/notes", project, (folder / ".kernel/step.ipynb").stat().st_ctime_ns)
     if seen.changed:
         raise StepError(f"{', '.join(seen.changed)} changed while the step read it, so nobody knows what its result was made from: run again")
+    if clock := {words: None for id, words in suspects([cell_tree(cell.source) for cell in job.prepared.notebook.cells], aliases_of(job.prepared.notebook.cells)) if id == "R5"}:
+        seen.notes["clock"] = clock
     if seen.worth:
         keep_observed(store, project, seen.worth, float(job.plan.pipeline.config["sources_limit"]))
         remember(store, job.decision.key, list(seen.worth))

@@ -42,13 +42,13 @@ def listing(path: Path) -> bytes:
     "The names in a folder, and which of them are folders"
     return to_json(sorted([one.name, one.is_dir()] for one in os.scandir(path) if one.name not in ("__pycache__", ".git", ".mlops", ".ipynb_checkpoints")))
 
-# %% ../nbs/16_observation.ipynb #080843a6
+# %% ../nbs/16_observation.ipynb #7e43b912
 @dataclass(frozen=True)
 class Observed:
     "What a step looked at without having declared it"
     worth: dict[str, str | None]      # observations: name -> what it was worth to the step
     looked: dict[str, dict]           # name -> the cell (In [n]) that looked first, and the state of the file then
-    notes: dict[str, dict[str, int | None]] # "network", "program", "write", "cache": name -> In [n]; they are no inputs, but may explain a difference
+    notes: dict[str, dict[str, int | None]] # "network", "program", "write", "cache", "clock": name -> In [n]; they are no inputs, but may explain a difference
     changed: list[str]                # files that somebody changed while the step read them
 
 # %% ../nbs/16_observation.ipynb #6586c8b8

@@ -186,6 +186,7 @@ def test_the_plan_says_what_changed_and_the_run_goes_on(restored):
 def test_what_a_step_did_besides_is_in_its_record(world):
     records = {record["step"]: record for record in map(json.loads, (path.read_text() for path in world.records()))}
     assert "echo" in records["look@program"]["notes"]["program"]
+    assert "clock" not in records["look@own"]["notes"]
     assert records["look@own"]["parts"]["observed"] == {}, "what a step wrote itself is no input"
 
 
@@ -208,6 +209,14 @@ def test_a_file_that_a_step_reads_and_changes_is_never_a_hit(project):
     project.notebook("counts", "import os\nfrom pathlib import Path\npath = Path(os.environ['MLOPS_PROJECT']) / 'counter.txt'\nnumber = int(path.read_text())\npath.write_text(str(number + 1))", "result.write_text(str(number))")
     project.pipeline("counts: {notebook: notebooks/counts.ipynb, outs: {result: result.json}}")
     assert [project.statuses()["counts"] for _ in range(2)] == ["ran", "ran"]
+
+
+def test_use_of_the_clock_and_the_network_is_in_the_record(project):
+    project.notebook("clock", "import socket, time\nfrom datetime import datetime\nnow = datetime.now()\ntry:\n    socket.create_connection(('127.0.0.1', 9), timeout=1)\nexcept OSError:\n    pass", "result.write_text('1')")
+    project.pipeline("clock: {notebook: notebooks/clock.ipynb, outs: {result: result.json}}")
+    project.statuses()
+    notes = json.loads(project.records()[0].read_text())["notes"]
+    assert "datetime.datetime.now" in notes["clock"] and "127.0.0.1:9" in notes["network"]
 
 
 @pytest.mark.parametrize("engine", ["kernel"])
