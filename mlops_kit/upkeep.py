@@ -247,7 +247,7 @@ def _sound(name: str, path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode) and digest(path) == name.removesuffix(".tree")
     return False
 
-# %% ../nbs/17_upkeep.ipynb #c5be1827
+# %% ../nbs/17_upkeep.ipynb #2f988c8e
 class _Check:
     "One pass over a store"
 
@@ -283,14 +283,14 @@ class _Check:
             for step, one in [*data.get("plan", {}).items(), *data["steps"].items()]:
                 self.steps[one["key"]] = f"{data['pipeline']}/{step}"
             if data["status"] != "running" or not alive(data["owner"]):
-                self.events(name, folder / "events.jsonl")
+                self.events(name, folder / "events.jsonl", killed=data["status"] == "running")
         return len(names)
 
-    def events(self, run: str, path: Path) -> None:
-        "Check the journal of a run; the good lines stay"
+    def events(self, run: str, path: Path, killed: bool) -> None:
+        "Check the journal of a run, whose last line may be torn if it was killed; the good lines stay"
         lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
         good = [line for line in lines if _whole(line)]
-        torn = lines and not lines[-1].endswith(b"\n") and lines[-1] not in good  # by the death of the run
+        torn = killed and lines and not lines[-1].endswith(b"\n")
         if len(good) + bool(torn) < len(lines):
             self.aside("events", f"{run}-events", path)
             write(self.store.files, str(path.relative_to(self.store.root)), b"".join(good))

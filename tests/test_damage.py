@@ -121,6 +121,17 @@ def test_a_run_over_damage_gives_the_right_result_or_says_what_is_damaged(subjec
     print(f"{said} of {flips} flips were met by a run")
 
 
+def test_the_last_bits_of_every_file_count(whole, tmp_path):
+    root = tmp_path / "store"
+    for kind, paths in files_of(whole).items():
+        restore(root, whole)
+        data = bytearray((root / paths[-1]).read_bytes())
+        data[-1] ^= 1
+        os.chmod(root / paths[-1], 0o600)
+        (root / paths[-1]).write_bytes(data)
+        assert kind in [one["what"] for one in fsck(Store(root)).damaged], paths[-1]
+
+
 def test_a_damaged_run_is_listed_and_put_aside(subject):
     first, second = (json.loads(subject.run()["output"])["run"] for _ in range(2))
     flip(subject.store / f"runs/{second}/run.json", random.Random(1), alike=True)
