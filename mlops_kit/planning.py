@@ -9,12 +9,12 @@ step's key explain why it must run, so the reason can't be another one than the 
 __all__ = ['Prepared', 'prepare', 'find_sources', 'parts_of', 'key_of', 'differences', 'Decision', 'Plan', 'store_of',
            'make_plan', 'find_record', 'hard_coded', 'decide', 'digest_in', 'group_bytes', 'record_bytes', 'facts']
 
-# %% ../nbs/20_planning.ipynb #b504cb23
+# %% ../nbs/20_planning.ipynb #994c0b89
 import os, re
 from dataclasses import dataclass
 from functools import cache, cached_property
 from html import escape
-from itertools import accumulate
+from itertools import accumulate, combinations
 from pathlib import Path, PurePosixPath
 
 from .closure import Code, code_of, targets_in
@@ -68,7 +68,7 @@ def prepare(
             problems += error.problems
     return prepared
 
-# %% ../nbs/20_planning.ipynb #40327552
+# %% ../nbs/20_planning.ipynb #00c88bd5
 def _paths(pipeline: Pipeline, step: Step, notebook: Notebook, problems: list[str]) -> tuple[dict, dict]:
     "Where inputs, sources and outs lie in the step's folder, and which of these paths the notebook must be told"
     usual = {name: f"in/{_file_of(pipeline, name, value)}" for name, value in step.ins.items()}
@@ -85,6 +85,8 @@ def _paths(pipeline: Pipeline, step: Step, notebook: Notebook, problems: list[st
                 problems.append(f"{notebook.name}, cell {notebook.parameters_cell} (step {step.name}): parameter {name} {problem}")
         else:
             paths[name] = texts[name] = path
+    twice = [(one, other) for one, other in combinations(paths, 2) if paths[one] == paths[other]]
+    problems += [f"pipeline {pipeline.name}, step {step.name}: {one} and {other} would both lie at {paths[one]}. Give one of them a parameter with another path in {notebook.name}: {other}: Path = Path(\"in/...\")" for one, other in twice]
     return paths, texts
 
 # %% ../nbs/20_planning.ipynb #7879e92c

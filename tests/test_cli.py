@@ -48,6 +48,14 @@ last: {notebook: notebooks/adds.ipynb, ins: {given: good.resalt}, outs: {result:
         assert words in text, f"{words!r} is not in\n{text}"
 
 
+def test_inputs_that_would_lie_at_one_place(project):
+    (project.root / "a").mkdir()
+    (project.root / "a/words.txt").touch()
+    (project.root / "words.txt").touch()
+    project.pipeline("good: {notebook: notebooks/good.ipynb, sources: {one: words.txt, other: a/words.txt}, outs: {result: result.json}}")
+    assert "one and other would both lie at in/words.txt" in project.mlops("plan", "pipeline=demo", code=2)
+
+
 def test_broken_yaml(project):
     (project.root / "conf/pipeline/demo.yaml").write_text("name: demo\nsteps: {good: [\n")
     assert "line 2" in refused(project) or "line 3" in refused(project)
@@ -62,7 +70,7 @@ def test_errors_as_json(project):
 
 
 def test_help_has_an_example_everywhere(project):
-    for command in ("run", "plan", "runs", "show", "check"):
+    for command in ("run", "plan", "runs", "show", "check", "verify", "why", "lineage", "resume", "fsck", "gc", "push", "pull"):
         assert f"example: mlops {command}" in project.mlops(command, "--help")
 
 
