@@ -111,7 +111,7 @@ def failed(status: str, error: str, decision: Decision | None = None, seconds: f
     "How a step ended that has no result"
     return {"status": status, "key": decision and decision.key, "seconds": round(seconds, 3), "reason": decision.reason if decision else "", "error": error, "outs": {}, "metrics": {}, "cells": list(cells)}
 
-# %% ../nbs/21_execution.ipynb #7922c2db
+# %% ../nbs/21_execution.ipynb #e89d2eee
 def _attempt(job: Job, attempt: int) -> dict:
     "Execute the notebook once, and keep what came out"
     files, begun = job.plan.store.files, now()
@@ -125,7 +125,7 @@ def _attempt(job: Job, attempt: int) -> dict:
             return failed("interrupted" if outcome.status == "stopped" and outcome.error == INTERRUPTED else "failed", outcome.error, job.decision, outcome.seconds, outcome.cells)
         return ended("ran", _keep(job, folder, outcome, attempt, begun), job.decision.reason)
     except (StepError, StoreError, OSError) as error:
-        return failed("failed", disk_words(error) or str(error), job.decision, time.monotonic() - clock)
+        return failed("failed", disk_words(error, folder) or str(error), job.decision, time.monotonic() - clock)
     finally:
         with suppress(OSError):
             remove(files, folder)

@@ -10,7 +10,7 @@ __all__ = ['OUTPUT_LIMIT', 'DIE_WITH_PARENT', 'KernelManager', 'Watch', 'as_outp
            'is_ours', 'for_client', 'KernelEngine', 'DirectClient', 'CalmManager', 'CalmEngine', 'unfinished',
            'run_work', 'run_notebook']
 
-# %% ../nbs/06_kernel.ipynb #6a1d49de
+# %% ../nbs/06_kernel.ipynb #7d7d7401
 import json, os, signal, sys, time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from papermill.iorw import papermill_io
 from papermill.log import logger
 from traitlets import Any
 
-from .errors import death
+from .errors import death, disk_words
 from .process import PR_SET_PDEATHSIG
 
 # %% ../nbs/06_kernel.ipynb #a30627ac
@@ -343,7 +343,7 @@ def unfinished(notebook) -> str | None:
             return "not all cells ran"
     return None
 
-# %% ../nbs/06_kernel.ipynb #8d989381
+# %% ../nbs/06_kernel.ipynb #e06ca5ea
 def run_work(
     work: dict,                     # `engine.Work` as a dict
     report: Callable[[dict], None], # is told about cells
@@ -363,7 +363,7 @@ def run_work(
         except Ended as ended:
             error = str(ended)
         except Exception as other:
-            error = f"{type(other).__name__}: {' '.join(str(other).split())[:500]}"
+            error = disk_words(other, work["output"]) or f"{type(other).__name__}: {' '.join(str(other).split())[:500]}"
     return {"event": "end", "status": "failed" if error else "done", "error": error}
 
 # %% ../nbs/06_kernel.ipynb #d45ca53d
