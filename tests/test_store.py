@@ -162,6 +162,7 @@ import shutil, subprocess, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_store import *
+from mlops_kit.files import copy_file
 data, disk = Path(sys.argv[2]), Path(sys.argv[3])
 before, refused = digest_of(data), 0
 for size in range(256, 8192, int(sys.argv[4])):
