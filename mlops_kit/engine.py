@@ -155,7 +155,7 @@ class Running:
 # %% ../nbs/09_engine.ipynb #f273e678
 LOST = "the process that had started the step was killed, and the step with it"
 
-# %% ../nbs/09_engine.ipynb #2466d948
+# %% ../nbs/09_engine.ipynb #6ca297c8
 def mark_unfinished(
     notebook: Path, # the executed notebook; its journal lies beside it
     error: str,
@@ -164,7 +164,10 @@ def mark_unfinished(
     mask: Mask = Mask(),     # for what the journal holds in pieces
 ) -> None:
     "Write into the executed notebook what became of all cells, and into the cell that was running what ended it"
-    content = json.loads(notebook.read_bytes()) if notebook.exists() else read_journal(Path(f"{notebook}.journal"))
+    try:
+        content = json.loads(notebook.read_bytes())
+    except (OSError, ValueError):  # it is missing, or broken off where the disk was full
+        content = read_journal(Path(f"{notebook}.journal"))
     told = {one["cell"]: one["status"] for one in cells}
     coded = [cell for cell in content.get("cells", []) if cell["cell_type"] == "code" and "papermill" in cell["metadata"]]
     for number, cell in enumerate(coded, 1):
@@ -175,10 +178,13 @@ def mark_unfinished(
                 cell["outputs"].append({"output_type": "error", "ename": "StepEnded", "evalue": error, "traceback": [error]})
     if coded:
         temp = notebook.with_suffix(".part")
-        change("write", temp)
-        with open(temp, "w", encoding="utf8") as file:
-            json.dump(masked_notebook(mask, content) if mask else content, file, indent=1, sort_keys=True)
-        os.replace(temp, notebook)
+        try:
+            change("write", temp)
+            with open(temp, "w", encoding="utf8") as file:
+                json.dump(masked_notebook(mask, content) if mask else content, file, indent=1, sort_keys=True)
+            os.replace(temp, notebook)
+        except OSError:  # better no notebook than one that lies; how the step ended is what counts
+            notebook.unlink(missing_ok=True)
 
 # %% ../nbs/09_engine.ipynb #028b02da
 def read_journal(path: Path) -> dict:

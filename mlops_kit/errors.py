@@ -84,14 +84,16 @@ _ADVICE = {
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 
-# %% ../nbs/00_errors.ipynb #48cff837
+# %% ../nbs/00_errors.ipynb #a6fd7038
 def disk_words(
     error: BaseException, # `needed` on it: the bytes that were to be written
+    where: str | os.PathLike | None = None, # the place, for an error that names none
 ) -> str | None:
     "What the disk said, for people; None when the error is something else"
     if not isinstance(error, OSError) or error.errno not in _ADVICE:
         return None
-    path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else None
+    place = error.filename if isinstance(error.filename, (str, bytes)) else where
+    path = Path(os.fsdecode(place)) if place else None
     room = ""
     if path and error.errno in (errno.ENOSPC, errno.EDQUOT):
         there = next(one for one in (path, *path.absolute().parents) if one.exists())

@@ -119,7 +119,7 @@ def failed(status: str, error: str, decision: Decision | None = None, seconds: f
     "How a step ended that has no result"
     return {"status": status, "key": decision and decision.key, "seconds": round(seconds, 3), "reason": decision.reason if decision else "", "error": error, "outs": {}, "metrics": {}, "cells": list(cells)}
 
-# %% ../nbs/21_execution.ipynb #dc749e99
+# %% ../nbs/21_execution.ipynb #96e6bb18
 def _attempt(job: Job, attempt: int) -> dict:
     "Execute the notebook once, and keep what came out"
     files, begun = job.plan.store.files, now()
@@ -137,7 +137,7 @@ def _attempt(job: Job, attempt: int) -> dict:
             return failed("interrupted" if outcome.status == "stopped" and outcome.error == INTERRUPTED else "failed", outcome.error, job.decision, outcome.seconds, outcome.cells)
         return ended("ran", _keep(job, folder, outcome, attempt, begun, mask), job.decision.reason)
     except (StepError, StoreError, OSError) as error:
-        return failed("failed", job.plan.mask.text(disk_words(error) or str(error)), job.decision, time.monotonic() - clock)
+        return failed("failed", job.plan.mask.text(disk_words(error, folder) or str(error)), job.decision, time.monotonic() - clock)
     finally:
         with suppress(OSError):
             remove(files, folder)

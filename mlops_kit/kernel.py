@@ -10,7 +10,7 @@ __all__ = ['OUTPUT_LIMIT', 'DIE_WITH_PARENT', 'KernelManager', 'Watch', 'as_outp
            'is_ours', 'for_client', 'KernelEngine', 'DirectClient', 'CalmManager', 'CalmEngine', 'unfinished',
            'MaskedHandler', 'run_work', 'interrupt_children', 'run_notebook']
 
-# %% ../nbs/06_kernel.ipynb #6a1d49de
+# %% ../nbs/06_kernel.ipynb #c8dfff4f
 import json, os, signal, sys, time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from papermill.iorw import LocalHandler, papermill_io
 from papermill.log import logger
 from traitlets import Any
 
-from .errors import death
+from .errors import death, disk_words
 from .masking import Mask, masked_notebook
 from .process import PR_SET_PDEATHSIG
 
@@ -356,7 +356,7 @@ class MaskedHandler(LocalHandler):
     def write(self, buf: str, path: str) -> None:
         super().write(json.dumps(masked_notebook(self.mask, json.loads(buf)), indent=1, sort_keys=True, ensure_ascii=False) + "\n", path)
 
-# %% ../nbs/06_kernel.ipynb #8d989381
+# %% ../nbs/06_kernel.ipynb #5c26e48b
 def run_work(
     work: dict,                     # `engine.Work` as a dict
     report: Callable[[dict], None], # is told about cells
@@ -378,7 +378,7 @@ def run_work(
         except Ended as ended:
             error = str(ended)
         except Exception as other:
-            error = f"{type(other).__name__}: {' '.join(mask.text(str(other)).split())[:500]}"
+            error = disk_words(other, work["output"]) or f"{type(other).__name__}: {' '.join(mask.text(str(other)).split())[:500]}"
     return {"event": "end", "status": "failed" if error else "done", "error": error}
 
 # %% ../nbs/06_kernel.ipynb #d45ca53d

@@ -17,7 +17,7 @@ import pytest
 
 from mlops_kit import files
 from mlops_kit.errors import StoreError, disk_words
-from mlops_kit.files import to_json, write
+from mlops_kit.files import append, read_lines, to_json, write
 from mlops_kit.sources import find_source, keep_source
 from mlops_kit.store import Store, complete, digest, digest_of, get, get_bytes, put, put_bytes, set_ref
 
@@ -45,19 +45,22 @@ def user_files(folder: Path) -> Path:
 
 
 def keep_all(store: Store, folder: Path) -> str:
-    "What the end of a step does: content, then a record, then a name for it"
+    "What the end of a step does: content, then a record, then a name for it, then a line in a journal"
     tree = put(store, folder)
     write(store.files, "records/key.json", to_json({"key": "key", "outs": tree}))
     set_ref(store, "steps/demo/one", "key")
+    append(store.root / "events.jsonl", {"outs": tree}, sync=store.power)
     return tree
 
 
 def check_store(store: Store) -> None:
-    "Nothing in the making is left, every object is what its name says, and what a record names is there"
+    "Nothing in the making is left, every object is what its name says, what a record names is there, and each line of the journal is whole"
     if (store.root / "tmp").exists():
         assert list((store.root / "tmp").iterdir()) == []
     for path in (store.root / "objects").glob("*/*"):
         assert digest(path) == (path.parent.name + path.name).removesuffix(".tree")
+    if (journal := store.root / "events.jsonl").exists():
+        assert len(read_lines(journal)) == journal.read_bytes().count(b"\n") and journal.read_bytes()[-1:] in (b"", b"\n")
     if (record := store.root / "records/key.json").exists():
         assert complete(store, json.loads(record.read_bytes())["outs"])
 
@@ -159,6 +162,7 @@ import shutil, subprocess, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_store import *
+from mlops_kit.files import copy_file
 data, disk = Path(sys.argv[2]), Path(sys.argv[3])
 before, refused = digest_of(data), 0
 for size in range(256, 8192, int(sys.argv[4])):
@@ -169,6 +173,14 @@ for size in range(256, 8192, int(sys.argv[4])):
     except OSError as error:
         words, refused = disk_words(error), refused + 1
         assert "No space left on device" in words and "free" in words and "are to be written" in words, words
+    check_store(store)
+    for work in (lambda: append(store.root / "events.jsonl", "x" * 3000), lambda: copy_file(data / "large.bin", disk / "copy")):
+        try:
+            while not (disk / "copy").exists():
+                work()
+            (disk / "copy").unlink()
+        except OSError as error:
+            assert error.errno == errno.ENOSPC and not (disk / "copy").exists()
     check_store(store)
     subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
     assert keep_all(store, data) == before == digest_of(data)
@@ -201,20 +213,23 @@ def in_namespace(project, script: str, code: int = 0) -> str:
 
 
 @mounts
-def test_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(project):
+@pytest.mark.parametrize("sizes", [(16, 48, 256, 1024, 3072), pytest.param((4, 8, 12, 20, 24, 28, 32, 40, 56, 64, 80, 96, 128, 160, 200, 384, 512, 2048), marks=pytest.mark.long)], ids=["few", "many"])
+def test_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(project, sizes):
     project.notebook("large", 'blob.write_bytes(bytes(range(256)) * 8192)', parameters='from pathlib import Path\nblob: Path = Path("out/blob.bin")')
     project.pipeline("small: {notebook: notebooks/good.ipynb, outs: {result: result.json}}\nlarge: {notebook: notebooks/large.ipynb, outs: {blob: blob.bin}}")
     (project.root / ".mlops").mkdir()
     run = "mlops run pipeline=demo tracking=disabled"
-    said = in_namespace(project, f"""
-mount -t tmpfs -o size=16k none .mlops; {run}; echo "first $?"
-mount -o remount,size=3m .mlops; {run}; echo "second $?"
-ls -A .mlops/tmp; echo tmp
-mount -o remount,size=64m .mlops; {run} --json""")
-    assert "first 1\n" in said and "second 1\ntmp\n" in said and "fault of mlops itself" not in said, said
-    assert said.count("No space left on device") >= 2 and said.count("are to be written") >= 2, said
-    steps = json.loads(said.partition("tmp\n")[2].partition("\n")[0])["steps"]
-    assert {name: one["status"] for name, one in steps.items()} == {"small": "hit", "large": "ran"}
+    said = in_namespace(project, "mount -t tmpfs none .mlops\n" + "".join(f"""
+umount .mlops; mount -t tmpfs -o size={size}k none .mlops; {run} --json 2>&1; echo "ended with $?"; ls -A .mlops/tmp 2>/dev/null
+mount -o remount,size=64m .mlops; {run} --json 2>/dev/null; echo ======""" for size in sizes))
+    for full in said.split("======\n")[:-1]:
+        first, _, second = full.partition("ended with 1\n")
+        errors = [one["error"] for one in json.loads(first.splitlines()[-1]).get("steps", {}).values() if one["error"]] or json.loads(first.splitlines()[-1])["problems"]
+        assert errors and all("No space left on device" in error for error in errors) and "fault of mlops itself" not in first, first
+        assert any("make room there" in error for error in errors) or "In [2] raised OSError" in errors[0], first
+        *left, done = second.splitlines()
+        assert not left, "nothing in the making is left"
+        assert {one["status"] for one in json.loads(done)["steps"].values()} <= {"hit", "ran"}, second
 
 
 @mounts
@@ -413,10 +428,12 @@ def test_a_damaged_memory_counts_for_nothing(settled):
     look()
     memory = next((store.root / "seen").iterdir())
     whole, true, chance = memory.read_bytes(), digest_of(settled / "data"), random.Random(3)
-    for _ in range(150):
+    for number in range(300):
         raw = bytearray(whole)
         raw[chance.randrange(len(raw))] ^= 1 << chance.randrange(8)
         memory.write_bytes(raw)
+        if number % 2:
+            (settled / "data/a.csv").touch()  # then the others are looked up one by one
         assert look() == true
     for raw in (b"", b"\n", whole[:100], b"{}\n", whole[:-1], b"\xff" * 999):
         memory.write_bytes(raw)
