@@ -55,7 +55,7 @@ def _packages(
     "What is installed, and since when"
     return sorted((one.name, one.stat().st_mtime_ns) for one in os.scandir(site) if one.name.endswith((".dist-info", ".pth")))
 
-# %% ../nbs/08_warm.ipynb #6d621ada
+# %% ../nbs/08_warm.ipynb #76eda672
 class Preload:
     "Third-party modules that are imported before they are needed"
 
@@ -67,11 +67,13 @@ class Preload:
         from IPython import get_ipython
 
         show, warnings.showwarning = warnings.showwarning, self.heard
+        gc.disable()  # an import leaves little behind, and collecting takes a fifth of its time
         for name in names:
             if name not in self.seen and self.is_installed(name.partition(".")[0]):
                 with suppress(BaseException), get_ipython().builtin_trap:  # also a module that wants to leave; it finds a kernel
                     import_module(name)
             self.seen.add(name)
+        gc.enable()
         warnings.showwarning = show
 
     def is_installed(self, top: str) -> bool:
@@ -217,12 +219,14 @@ def rehearse() -> None:
     import_module("mlops_kit.cells").make_kernel()
     validate(new_notebook())  # compiles the schema
 
-# %% ../nbs/08_warm.ipynb #06e9d11f
+# %% ../nbs/08_warm.ipynb #c3f6117d
 def alone() -> None:
     "Be the parent of one child: the connection to its caller is standard input"
     lines, parent = Lines(socket.socket(fileno=os.dup(0))), Parent(None, 0)
     request = lines.read()
+    gc.disable()
     import_module(request["call"].partition(":")[0])
+    gc.enable()
     sys.path.remove(str(HOME.parent))
     parent.fork({**request, "preload": []}, lines)
     parent.serve()
