@@ -18,7 +18,7 @@ Modules:
 - `mlops_kit.executors`: Where steps are carried out
 - `mlops_kit.files`: Every write, rename, lock and sync that the kit makes on disk, in one place
 - `mlops_kit.fingerprint`: What every variable of a notebook is worth after each cell, as digests
-- `mlops_kit.flights`: The flights example: what is known before departure, a network that uses it, and a page about the result
+- `mlops_kit.flights`: The flights example: what is known about a flight before departure
 - `mlops_kit.jupyter`: JupyterLab with a kernel that starts at once, because torch and lightning are already there
 - `mlops_kit.kernel`: The cells of one notebook in a real Jupyter kernel, through papermill: the reference engine
 - `mlops_kit.lab`: The same steps, plans and runs in JupyterLab

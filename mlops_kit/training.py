@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch.nn import Module
 
-# %% ../nbs/30_training.ipynb #7c97ea59
+# %% ../nbs/30_training.ipynb #b2f139c0
 LIBRARIES = "lightning", "torch.nn", "torch.optim", "torch.utils.data", "torchmetrics"
-KIT = "mlops_kit.training", "mlops_kit.flights"
+KIT = "mlops_kit.training", "mlops_kit.network"
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")  # a name with a package before it
 
 def _below(name: str, roots: tuple[str, ...]) -> bool:
