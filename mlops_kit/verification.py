@@ -397,7 +397,7 @@ def proofs(
             found += [proof] if proof == seal(proof) and proof["key"] == key else []
     return sorted(found, key=lambda proof: proof["when"])
 
-# %% ../nbs/26_verification.ipynb #f68bcfff
+# %% ../nbs/26_verification.ipynb #b8268ecc
 def verify(
     run: Run,
     steps: list[str] = (),    # all of the run when empty
@@ -414,6 +414,7 @@ def verify(
     interruption = Interruption()
     one = lambda name: verify_step(run.store, records[name], rounds, engine, tolerance, tell, interruption)
     records = {name: record for name, record in records.items() if record}
+    refuse([] if records else [f"run {run.id} has no step with a record: there is nothing to verify"])
     for words in dict.fromkeys(words for record in records.values() for _, words in changed_since(run.store, record)):
         tell(f"another here than when it was recorded: {words}")
     with working(run.store, tell), interruptible(interruption), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:

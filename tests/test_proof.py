@@ -225,6 +225,13 @@ def test_rounds_another_engine_and_a_source_that_was_not_kept(project):
     assert "no step" in project.mlops("verify", "last", "cuonts", code=2)
 
 
+def test_a_run_without_records(project):
+    project.pipeline("raises: {notebook: notebooks/raises.ipynb, outs: {result: result.json}}")
+    project.mlops("run", "pipeline=demo", code=1)
+    assert "there is nothing to verify" in project.mlops("verify", code=2)
+    assert "it has no record that could be verified" in project.mlops("verify", "last", "raises", code=2)
+
+
 def test_an_interrupted_verification_leaves_nothing(project):
     project.notebook("slow", HEAD, "if 'MLOPS_SLOW' in os.environ: time.sleep(60)", WRITE.format("1"))
     project.pipeline("slow: {notebook: notebooks/slow.ipynb, outs: {result: result.json}}")
