@@ -1020,6 +1020,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'mlops_kit.warm.ask': ('warm.html#ask', 'mlops_kit/warm.py'),
                                 'mlops_kit.warm.connect': ('warm.html#connect', 'mlops_kit/warm.py'),
                                 'mlops_kit.warm.identity': ('warm.html#identity', 'mlops_kit/warm.py'),
+                                'mlops_kit.warm.import_engine': ('warm.html#import_engine', 'mlops_kit/warm.py'),
                                 'mlops_kit.warm.main': ('warm.html#main', 'mlops_kit/warm.py'),
                                 'mlops_kit.warm.rehearse': ('warm.html#rehearse', 'mlops_kit/warm.py'),
                                 'mlops_kit.warm.runtime_folder': ('warm.html#runtime_folder', 'mlops_kit/warm.py')},

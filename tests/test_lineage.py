@@ -137,7 +137,7 @@ def test_five_thousand_records(tmp_path: Path):
         path = store.root / "records" / f"{digest(b'k%d' % one)}.json"
         path.parent.mkdir(exist_ok=True)
         parts = {"params": {"lr": 0.1}, "seed": 0, "env": {"packages": packages}, "code": {"units": units, "cells": list(units.values())}, "ins": {"a": ["in/a", last]} if one % 10 else {}, "sources": {}}
-        path.write_text(json.dumps({"key": path.stem, "pipeline": "p", "step": f"s{one % 10}", "run": f"r{one // 10}", "started": f"{one:05}", "ended": f"{one:05}", "notebook": {"name": "n", "digest": None}, "git": {}, "parts": parts, "outs": outs, "sources": {}}))
+        path.write_text(json.dumps({"schema": 2, "key": path.stem, "pipeline": "p", "step": f"s{one % 10}", "run": f"r{one // 10}", "started": f"{one:05}", "ended": f"{one:05}", "notebook": {"name": "n", "digest": None}, "git": {}, "parts": parts, "outs": outs, "sources": {}}))
         last = digest(b"out%d" % one)
     begun = time.process_time()
     found = lineage(store, last)

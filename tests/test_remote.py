@@ -20,7 +20,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from mlops_kit import remote
 from mlops_kit.errors import ConfigError, MlopsError, StoreError
-from mlops_kit.records import end_run, publish_record, run_names, start_run, step_record
+from mlops_kit.records import SCHEMA, end_run, publish_record, run_names, start_run, step_record
 from mlops_kit.store import Store, complete, digest, get_bytes, put, put_bytes
 
 from conftest import Project
@@ -88,7 +88,7 @@ def filled(root: Path, number: int = 4) -> Store:
         outs = {"one": {"file": "one", "digest": put_bytes(store, f"one{one}".encode() * 1000)}, "many": {"file": "many", "digest": put(store, folder)}}
         shutil.rmtree(folder)
         key = digest(f"key{one}".encode())
-        publish_record(store, {"key": key, "step": f"draw@{one}", "run": run.id, "outs": outs, "parts": {"ins": {"log": ["in/log", put_bytes(store, f"log{one}".encode())]}}})
+        publish_record(store, {"schema": SCHEMA, "key": key, "step": f"draw@{one}", "run": run.id, "outs": outs, "parts": {"ins": {"log": ["in/log", put_bytes(store, f"log{one}".encode())]}}})
         steps[f"draw@{one}"] = {"status": "ran", "key": key, "run": run.id}
     end_run(run, "done", steps, 0.1)
     return store
@@ -140,7 +140,7 @@ def test_what_was_pushed_can_be_pulled(tmp_path: Path, url: str):
 
 def test_a_run_alone(tmp_path: Path, url: str):
     store = filled(tmp_path / "here", 3)
-    publish_record(store, {"key": digest(b"other"), "outs": {}})
+    publish_record(store, {"schema": SCHEMA, "key": digest(b"other"), "outs": {}})
     run = run_names(store)[0]
     assert remote.push(store, url, [run])["records"] == 3
     assert remote.push(store, url)["records"] == 1
@@ -335,7 +335,7 @@ def test_a_large_file_takes_little_memory(tmp_path: Path):
     with open(tmp_path / "large", "wb") as large:
         for one in range(150):
             large.write(bytes([one]) * (1 << 20))
-    publish_record(store, {"key": digest(b"k"), "outs": {"a": {"file": "a", "digest": put(store, tmp_path / "large")}}})
+    publish_record(store, {"schema": SCHEMA, "key": digest(b"k"), "outs": {"a": {"file": "a", "digest": put(store, tmp_path / "large")}}})
     for verb, root in (("push", store.root), ("pull", tmp_path / "there")):
         code = CALL + "; print(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0], file=sys.stderr)"
         done = subprocess.run([sys.executable, "-c", code, verb, str(root), url], capture_output=True, text=True, timeout=60)
