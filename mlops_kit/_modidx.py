@@ -969,6 +969,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'mlops_kit.verification._kind_of_change': ( 'verification.html#_kind_of_change',
                                                                                     'mlops_kit/verification.py'),
                                         'mlops_kit.verification._lines': ('verification.html#_lines', 'mlops_kit/verification.py'),
+                                        'mlops_kit.verification._numbered': ('verification.html#_numbered', 'mlops_kit/verification.py'),
                                         'mlops_kit.verification._timed_loop': ( 'verification.html#_timed_loop',
                                                                                 'mlops_kit/verification.py'),
                                         'mlops_kit.verification._unlike': ('verification.html#_unlike', 'mlops_kit/verification.py'),

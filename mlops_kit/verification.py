@@ -150,12 +150,11 @@ def ends_of(one: Repetition) -> tuple[str, dict]:
     "How a repetition ended, and with what"
     return one.outcome.status, one.outs if one.outcome.status == "done" else {}
 
-# %% ../nbs/26_verification.ipynb #fee49030
+# %% ../nbs/26_verification.ipynb #a4df59d9
 def place_of(case: Case, one: Repetition, other: Repetition) -> Place | None:
     "Where two watched repetitions parted"
     journals = [_lines(each.folder.parent / "fingerprints") for each in (one, other)]
-    executed = json.loads(one.notebook.read_bytes())["cells"]
-    numbered = {cell["execution_count"]: "".join(cell["source"]) for cell in executed if cell["cell_type"] == "code" and cell["execution_count"]}
+    numbered = _numbered(one)
     files = [file for name, out in case.record["outs"].items() if one.outs[name] != other.outs[name] for file in _unlike(one.folder / "out" / out["file"], other.folder / "out" / out["file"], out["file"])]
     written = wrote(*journals, files)
     cells = [(number, uses(source)) for number, source in sorted(numbered.items()) if written is None or number <= written]
@@ -164,6 +163,12 @@ def place_of(case: Case, one: Repetition, other: Repetition) -> Place | None:
         return None
     cell = next((cell for cell in case.cells if cell.source == numbered[found[0]]), None)
     return Place(cell.number, tuple(found[1]), cell.source) if cell else None
+
+# %% ../nbs/26_verification.ipynb #7cbe5647
+def _numbered(one: Repetition) -> dict[int, str]:
+    "The executed cells by their number, In [n]; none when the process ended before there was a notebook"
+    executed = json.loads(one.notebook.read_bytes())["cells"] if one.notebook.exists() else []
+    return {cell["execution_count"]: "".join(cell["source"]) for cell in executed if cell["cell_type"] == "code" and cell["execution_count"]}
 
 # %% ../nbs/26_verification.ipynb #d8f42fb5
 def _lines(path: Path) -> list[dict]:
@@ -225,7 +230,7 @@ def _both(function: Callable) -> tuple:
     with ThreadPoolExecutor(2) as pool:
         return tuple(one.result() for one in [pool.submit(function), pool.submit(function)])
 
-# %% ../nbs/26_verification.ipynb #99776cc1
+# %% ../nbs/26_verification.ipynb #0186c2bc
 def _judged(case: Case, one: Repetition, other: Repetition, disturbance: str | None) -> tuple[Place | None, Cause | None, str]:
     "Place and cause of a difference between two watched repetitions"
     place = place_of(case, one, other)
@@ -236,7 +241,7 @@ def _judged(case: Case, one: Repetition, other: Repetition, disturbance: str | N
         id, words = next(((id, words) for id, words in [*found, looks] if id in possible), (possible[-1], ""))
         return place, CAUSES[id], f"nothing but another {disturbance} changed it" + (f": {words}" if words else "")
     id, words = found[0] if found else looks
-    if id == "R5" and (loop := _timed_loop(case, place)):
+    if id == "R5" and place and (loop := _timed_loop(case, place)):
         id, (place, words) = "R22", loop
     return place, CAUSES.get(id), words and (f"two executions in the same surroundings differ: {words}")
 
@@ -285,11 +290,10 @@ def _changed(case: Case, one: Repetition, since: list[tuple[str | None, str]]) -
             return place, CAUSES[id], f"it repeats here, but not as recorded, and it used {name}" + (f": {words}" if words else "")
     return None, None, "it repeats here, but not as recorded: something else is another here"
 
-# %% ../nbs/26_verification.ipynb #05b6dd47
+# %% ../nbs/26_verification.ipynb #990d0be6
 def _cell_in(case: Case, one: Repetition, looked: int | None, id: str, words: str) -> Place | None:
     "The cell that looked at what has changed; of a package, the first one that uses it"
-    executed = json.loads(one.notebook.read_bytes())["cells"]
-    source = next(("".join(cell["source"]) for cell in executed if cell["cell_type"] == "code" and looked and cell["execution_count"] == looked), None)
+    source = _numbered(one).get(looked)
     name = re.match(r"package ([\w.-]+):", words)
     wanted = (lambda cell: cell.source == source) if source else (lambda cell: name and re.search(rf"\bimport {re.escape(name[1])}|from {re.escape(name[1])}\b", cell.source))
     cell = next((cell for cell in case.cells if wanted(cell)), None)

@@ -225,6 +225,14 @@ def test_rounds_another_engine_and_a_source_that_was_not_kept(project):
     assert "no step" in project.mlops("verify", "last", "cuonts", code=2)
 
 
+def test_a_step_that_dies_in_other_surroundings(project):
+    project.notebook("dies", HEAD, "if 'somebody' in os.environ.get('USER', ''):\n    os.kill(os.getpid(), 9)", WRITE.format("1"))
+    project.pipeline("dies: {notebook: notebooks/dies.ipynb, outs: {result: result.json}}")
+    project.json("run", "pipeline=demo")
+    found = project.json("verify", code=3)["steps"]["dies"]
+    assert found["status"] == "different" and "SIGKILL" in found["error"] and found["cause"]["id"] == "R18", found
+
+
 def test_a_run_without_records(project):
     project.pipeline("raises: {notebook: notebooks/raises.ipynb, outs: {result: result.json}}")
     project.mlops("run", "pipeline=demo", code=1)
