@@ -8,8 +8,8 @@ A step must be a process that can be killed. This is what such processes have in
 __all__ = ['PR_SET_PDEATHSIG', 'PR_SET_CHILD_SUBREAPER', 'PATIENCE', 'Lines', 'packed', 'unpacked', 'prctl', 'become',
            'carry_out', 'kill_tree']
 
-# %% ../nbs/04_process.ipynb #6ba78611
-import gc, json, os, random, select, signal, socket, sys, threading, time
+# %% ../nbs/04_process.ipynb #8a104cf2
+import _thread, gc, json, os, random, select, signal, socket, sys, threading, time
 from base64 import b64decode, b64encode
 from contextlib import suppress
 from datetime import datetime
@@ -120,13 +120,12 @@ def carry_out(
 # %% ../nbs/04_process.ipynb #a8863e4e
 PATIENCE = 5  # seconds
 
-# %% ../nbs/04_process.ipynb #65a82457
+# %% ../nbs/04_process.ipynb #946f23f3
 def _let_go() -> None:
     import atexit
 
-    late = threading.Timer(PATIENCE, os._exit, [0])
-    late.daemon = True
-    late.start()
+    with suppress(RuntimeError, MemoryError):
+        _thread.start_new_thread(lambda: (time.sleep(PATIENCE), os._exit(0)), ())  # a `threading.Thread` without memory may never say that it has begun
     threading._shutdown()
     atexit._run_exitfuncs()
     if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):

@@ -89,7 +89,7 @@ def test_asked_once_notebooks_may_clean_up(waiting, number, engine):
     assert any(output.get("ename") == "KeyboardInterrupt" for cell in book["cells"] for output in cell.get("outputs", []))
 
 
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_who_does_not_listen_is_killed_and_asked_twice_at_once(waiting, times):
     waiting.notebook("waits", DEAF.format(journal=str(waiting.journal)))
     process = waiting.start("run", "pipeline=demo")

@@ -237,6 +237,7 @@ def install(python: Path, version: str, factor: int) -> None:
     (info / "RECORD").write_text(f"ruler.py,,\nruler-{version}.dist-info/METADATA,,\n")
 
 
+@pytest.mark.long
 def test_a_package_version_is_the_cause(project, tmp_path):
     python = environment(tmp_path / "environment")
     project.pipeline("measure:\n  notebook: notebooks/measure.ipynb\n  params: {title: a}\n  outs: {result: result.json}\n  metrics: result")
