@@ -206,7 +206,7 @@ def culprit(
             return name, alone
     return None
 
-# %% ../nbs/26_verification.ipynb #cfee8131
+# %% ../nbs/26_verification.ipynb #f9815ba3
 def diagnose(case: Case, number: int, since: list[tuple[str | None, str]]) -> tuple[Place | None, Cause | None, str]:
     "Where and why a step does not repeat: place, cause, and what speaks for it"
     one, other = _both(lambda: case.repeat(watched=True))
@@ -214,8 +214,8 @@ def diagnose(case: Case, number: int, since: list[tuple[str | None, str]]) -> tu
         return _changed(case, one, since)
     if ends_of(one) != ends_of(other):
         return _judged(case, one, other, None)
-    if not case.as_recorded(one):
-        return _changed(case, one, since)
+    if not case.as_recorded(one) and (found := _changed(case, one, since))[1]:
+        return found
     if found := culprit(case, one, number):
         return _judged(case, one, found[1], found[0])
     for _ in range(3):  # it does not happen every time
