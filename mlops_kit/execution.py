@@ -8,7 +8,7 @@ nobody else computes it at the same time."""
 # %% auto #0
 __all__ = ['INTERRUPTED', 'Job', 'lay_down', 'tagged', 'carry_out', 'ended', 'failed', 'read_metrics', 'lay_inputs', 'restore']
 
-# %% ../nbs/21_execution.ipynb #0b2b28d3
+# %% ../nbs/21_execution.ipynb #e9e3d999
 import json, time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from . import tracking
+from . import tracking, witness
 from .causes import aliases_of, suspects
 from .closure import code_of, targets_in
 from .engine import Outcome, Running, Work, execute
-from .environment import seed_code, variables
+from .environment import call_code, seed_code, variables
 from .errors import ConfigError, StepError, StoreError, disk_words
 from .files import lease, publish, remove, to_json
 from .masking import Mask, holds, masked_log, masked_notebook, secrets_of, without_secrets
@@ -30,7 +30,6 @@ from .planning import Decision, Plan, find_record, group_bytes, key_of, record_b
 from .records import SCHEMA, Run, now, publish_record
 from .sources import copy_source, keep_source
 from .store import Store, digest_of, get, get_bytes, put, put_bytes, set_ref, size_of, tree_bytes
-from .witness import watch_code
 
 # %% ../nbs/21_execution.ipynb #0d43775b
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ def _attempt(job: Job, attempt: int) -> dict:
 # %% ../nbs/21_execution.ipynb #094e50bd
 INTERRUPTED = "interrupted"  # why a step was stopped that is to run again
 
-# %% ../nbs/21_execution.ipynb #03405c43
+# %% ../nbs/21_execution.ipynb #25b4bb5a
 def _work(job: Job, folder: Path) -> Work:
     "What the engine is told"
     prepared, config, run = job.prepared, job.plan.pipeline.config, job.run
@@ -156,14 +155,14 @@ def _work(job: Job, folder: Path) -> Work:
     environment |= tracking.variables(job.mode, config["tracking"].get("project") or job.plan.pipeline.name, run.id, job.name, run.folder, run.folder / "config.json")
     environment |= {"MLOPS_RUN": run.id, "MLOPS_STEP": job.name}
     known = [str(path) for path in prepared.code.files] + [str(job.plan.pipeline.project / prepared.step.notebook)]
-    witness = watch_code(
-        project=str(job.plan.pipeline.project), folder=str(folder), store=str(job.plan.store.root), known=known, variables=list(config["pass_env"]), journal=str(inside / "notes"),
+    watch = call_code(
+        witness.watch, project=str(job.plan.pipeline.project), folder=str(folder), store=str(job.plan.store.root), known=known, variables=list(config["pass_env"]), journal=str(inside / "notes"),
     )
     named = config.tree.get("warm", "auto")
     preload = tuple(sorted(prepared.code.modules)) if named == "auto" else tuple(named)
     return Work(
         str(inside / "step.ipynb"), str(inside / "executed.ipynb"), str(run.folder / f"{job.name}.log"), str(folder), prepared.inject, environment,
-        witness + seed_code(prepared.seed, prepared.code.modules), config["engine"], prepared.step.timeout, prepared.env["threads"], preload,
+        watch + seed_code(prepared.seed, prepared.code.modules), config["engine"], prepared.step.timeout, prepared.env["threads"], preload,
         secrets=job.plan.mask.secrets | (secrets_of(environment) if job.mode == "online" else {}),
     )
 

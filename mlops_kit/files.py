@@ -8,7 +8,7 @@ temporary name and then *published*, so that no reader ever sees half a file. Ev
 
 # %% auto #0
 __all__ = ['change', 'to_json', 'Files', 'fresh', 'copy_file', 'settle', 'publish', 'write', 'append', 'read_lines', 'remove',
-           'clock', 'owner', 'alive', 'abandoned', 'locked', 'take_lease', 'release_lease', 'lease']
+           'clock', 'owner', 'alive', 'abandoned', 'locked', 'holder_of', 'take_lease', 'release_lease', 'lease']
 
 # %% ../nbs/01_files.ipynb #343a4315
 import errno, fcntl, itertools, json, os, shutil, signal, time
@@ -350,8 +350,8 @@ def locked(
             held = False
         yield held
 
-# %% ../nbs/01_files.ipynb #7e701b47
-def _holder(path: Path) -> dict:
+# %% ../nbs/01_files.ipynb #b6fe129f
+def holder_of(path: Path) -> dict:
     "Who holds a lease: the owner that its file names, or nobody"
     with suppress(OSError, ValueError):
         return json.loads(path.read_bytes())
@@ -360,7 +360,7 @@ def _holder(path: Path) -> dict:
 # %% ../nbs/01_files.ipynb #2276594b
 _held = set()  # tokens of the leases that this process holds
 
-# %% ../nbs/01_files.ipynb #b02388a2
+# %% ../nbs/01_files.ipynb #3f73a69d
 def take_lease(
     files: Files,
     name: str,   # of the lease
@@ -368,14 +368,14 @@ def take_lease(
     "Take a lease: a token to give it back with, or None when a living process holds it"
     path, token = files.folder("leases") / name, uuid4().hex
     with locked(files.root / "leases" / ".lock"):
-        holder = _holder(path)
+        holder = holder_of(path)
         if alive(holder) and (holder["pid"] != os.getpid() or holder["token"] in _held):
             return None
         write(Files(files.root), f"leases/{name}", to_json({**owner(), "token": token}), replace=True)  # no lease outlives a power cut
         _held.add(token)
     return token
 
-# %% ../nbs/01_files.ipynb #d36a272e
+# %% ../nbs/01_files.ipynb #61a0c47e
 def release_lease(
     files: Files,
     name: str,   # of the lease
@@ -385,7 +385,7 @@ def release_lease(
     path = files.root / "leases" / name
     _held.discard(token)
     with suppress(OSError), locked(files.root / "leases" / ".lock"):  # what can't be removed counts no longer
-        if _holder(path).get("token") == token:
+        if holder_of(path).get("token") == token:
             remove(files, path)
 
 # %% ../nbs/01_files.ipynb #520b6d18

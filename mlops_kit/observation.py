@@ -8,7 +8,7 @@ as if they had been declared. As nobody knows before a step has run what it will
 # %% auto #0
 __all__ = ['CHANGED', 'worth', 'listing', 'Observed', 'observe', 'remember', 'remembered', 'keep_observed', 'lay_observed']
 
-# %% ../nbs/16_observation.ipynb #967850fa
+# %% ../nbs/16_observation.ipynb #ec0ee545
 import json, os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .files import read_lines, to_json, write
 from .masking import is_secret
-from .records import seal
+from .records import seal, unseal
 from .store import Store, digest, get, get_bytes, put, put_bytes
 
 # %% ../nbs/16_observation.ipynb #da2ff7c6
@@ -109,16 +109,14 @@ def remember(
     sets = [one for one in remembered(store, key) if one != sorted(names)]
     write(store.files, f"observed/{key}.json", to_json(seal({"sets": [sorted(names), *sets][:20]})), replace=True)
 
-# %% ../nbs/16_observation.ipynb #a8a3151b
+# %% ../nbs/16_observation.ipynb #7ba6c7cc
 def remembered(
     store: Store,
     key: str,    # without observations
 ) -> list[list[str]]:
     "The sets of names that steps with this key looked at"
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        kept = json.loads((store.root / f"observed/{key}.json").read_bytes())
-        return kept["sets"] if kept == seal(kept) else []
-    return []
+    path = store.root / f"observed/{key}.json"
+    return (unseal(path.read_bytes()) or {"sets": []})["sets"] if path.exists() else []
 
 # %% ../nbs/16_observation.ipynb #b3c2d8c5
 def keep_observed(

@@ -9,7 +9,7 @@ a list is the graph: an input that differs is no cause when a step of the pipeli
 __all__ = ['pick', 'before', 'Seen', 'pipeline_of', 'step_seen', 'Cause', 'changed', 'diff_text', 'Effect', 'Why', 'why',
            'explain', 'lines', 'change_text', 'html_of', 'page', 'to_dict']
 
-# %% ../nbs/27_reasons.ipynb #3c485000
+# %% ../nbs/27_reasons.ipynb #0c27b992
 import ast, json, re, tempfile
 from collections import deque
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ from .errors import ConfigError, MlopsError, StoreError, unknown
 from .files import to_json
 from .notebook import cell_tree, read_notebook
 from .pipeline import Pipeline, read_pipeline
-from .records import Run, find_run, number_text, read_run, run_names, seal
+from .records import Run, find_run, number_text, read_run, run_names, unseal
 from .runner import project_store
 from .store import Store, complete, get_bytes, tree_entries
 
@@ -98,14 +98,11 @@ def step_seen(
     record = _record(run.store, step["key"]) or _partial(run, name, described)
     return Seen(step["status"], step["key"], record, step.get("outs") or {}, step.get("metrics") or {}, step["error"], dict(described.ins) if described else {})
 
-# %% ../nbs/27_reasons.ipynb #c2481aca
+# %% ../nbs/27_reasons.ipynb #7ea6fb0d
 def _record(store: Store, key: str | None) -> dict | None:
     "The record under a key, also when its outs are gone"
-    try:
-        record = json.loads((store.root / "records" / f"{key}.json").read_bytes())
-        return record if record == seal(record) else None
-    except (OSError, ValueError):
-        return None
+    with suppress(OSError):
+        return unseal((store.root / "records" / f"{key}.json").read_bytes())
 
 # %% ../nbs/27_reasons.ipynb #0984d3d0
 def _partial(run: Run, name: str, described) -> dict:

@@ -10,7 +10,7 @@ is missing."""
 __all__ = ['WHOLE', 'CHUNK', 'THREADS', 'PATIENCE', 'Remote', 'open_remote', 'trouble', 'move_all', 'send', 'fetch', 'named_in',
            'listing', 'push', 'pull']
 
-# %% ../nbs/24_remote.ipynb #74e40283
+# %% ../nbs/24_remote.ipynb #e6301e7c
 import errno, io, json, os, re, threading, time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +25,7 @@ from blake3 import blake3
 from .errors import ConfigError, MlopsError, StoreError, unknown
 from .files import change, publish, to_json, write
 from .masking import without_secrets
-from .records import find_run, publish_record, read_run, run_names, seal, step_record
+from .records import find_run, publish_record, read_run, run_names, seal, step_record, unseal
 from .store import Store, complete, digest, tree_entries
 from .upkeep import working
 
@@ -308,15 +308,12 @@ def _refuse(bad: dict[str, StoreError]) -> None:
         lines = [str(error) for error in bad.values()]
         raise StoreError("\n".join(lines[:10] + ([f"... and {len(lines) - 10} more"] if len(lines) > 10 else [])) + "\nRecords that name this were left out, all others were moved.")
 
-# %% ../nbs/24_remote.ipynb #5054b043
+# %% ../nbs/24_remote.ipynb #41532c2d
 def _sealed(remote: Remote, name: str, wanted: dict) -> dict:
     "A sealed JSON file of a remote; StoreError when it is not whole, or speaks of something else"
-    try:
-        value = json.loads(remote.fs.cat_file(remote.path(name)))
-        if value == seal(value) and all(value[one] == what for one, what in wanted.items()):
-            return value
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass
+    value = unseal(remote.fs.cat_file(remote.path(name)))
+    if value and all(value.get(one) == what for one, what in wanted.items()):
+        return value
     raise StoreError(f"{name} in {remote.url} is damaged: it was left there. Remove it, and push it again from where it is whole.")
 
 # %% ../nbs/24_remote.ipynb #cac3f368
@@ -395,19 +392,16 @@ def _keys(store: Store, manifest: dict) -> set[str]:
         return {step["key"] for step in run["steps"].values() if step.get("key")}
     return set()
 
-# %% ../nbs/24_remote.ipynb #15dbf201
+# %% ../nbs/24_remote.ipynb #638c3a9c
 def _get_proofs(remote: Remote, store: Store, keys: set[str], bad: dict) -> int:
     "Fetch the proofs of records that are missing here; how many"
     new = [name for name in listing(remote, "proofs") if name.split("/")[0] in keys and re.fullmatch(r"\w+/[\w.-]+\.json", name) and not (store.root / "proofs" / name).exists()]
 
     def one(name: str, beat: Callable[[], None]) -> None:
         data = remote.fs.cat_file(remote.path(f"proofs/{name}"))
-        with suppress(ValueError, AttributeError):
-            proof = json.loads(data)
-            if "seal" not in proof or proof == seal(proof):
-                write(store.files, f"proofs/{name}", data)
-                return
-        raise StoreError(f"proofs/{name} in {remote.url} is damaged: it was left there")
+        if unseal(data) is None:
+            raise StoreError(f"proofs/{name} in {remote.url} is damaged: it was left there")
+        write(store.files, f"proofs/{name}", data)
 
     found = move_all(remote, one, new)
     bad |= found

@@ -8,8 +8,8 @@ Disks flip bits, processes are killed, and results pile up. `fsck` reads all tha
 # %% auto #0
 __all__ = ['GRACE', 'leftovers', 'tidy', 'working', 'alone', 'names_in', 'reach', 'Cleared', 'gc', 'Health', 'fsck']
 
-# %% ../nbs/17_upkeep.ipynb #8b02d4e6
-import json, os, re, stat, time
+# %% ../nbs/17_upkeep.ipynb #4740d672
+import os, re, stat, time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ConfigError
-from .files import abandoned, alive, change, locked, remove, to_json, write
+from .files import abandoned, alive, change, holder_of, locked, remove, to_json, write
 from .records import run_names, runs, unseal
 from .store import Store, digest, tree_entries
 
@@ -26,18 +26,11 @@ def _entries(folder: Path) -> list[Path]:
     "What lies in a folder; nothing where it is missing, or a link to somewhere else"
     return sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
 
-# %% ../nbs/17_upkeep.ipynb #4cc165cf
-def _holder(lease: Path) -> dict:
-    "Whom a lease names"
-    with suppress(OSError, ValueError):
-        return json.loads(lease.read_bytes())
-    return {}
-
-# %% ../nbs/17_upkeep.ipynb #37558080
+# %% ../nbs/17_upkeep.ipynb #cc400f99
 def leftovers(store: Store) -> list[Path]:
     "What killed processes have left: in `tmp`, and leases"
     leases = [one for one in _entries(store.root / "leases") if not one.name.startswith(".")]
-    return [one for one in _entries(store.root / "tmp") if abandoned(one)] + [one for one in leases if not alive(_holder(one))]
+    return [one for one in _entries(store.root / "tmp") if abandoned(one)] + [one for one in leases if not alive(holder_of(one))]
 
 # %% ../nbs/17_upkeep.ipynb #23c553a4
 def tidy(store: Store) -> int:

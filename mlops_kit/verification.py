@@ -9,11 +9,10 @@ executions parted and what did it: it repeats the step in peace and disturbed by
 __all__ = ['FRESH', 'ALL', 'Place', 'Verdict', 'changed_since', 'Case', 'ends_of', 'place_of', 'culprit', 'diagnose', 'reached',
            'fetch_sources', 'verify_step', 'keep_proof', 'proofs', 'verify', 'read_tolerances', 'verdict_json']
 
-# %% ../nbs/26_verification.ipynb #e11a571c
+# %% ../nbs/26_verification.ipynb #349509b3
 import ast, json, os, platform, re, shutil, time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,16 +20,16 @@ from uuid import uuid4
 
 from .again import Conditions, Repetition, again
 from .causes import CAUSES, Cause, aliases_of, made_from, suspects, uses
-from .compare import Difference, compare
+from .compare import Difference, compare, first_cell
 from .config import find_project
-from .disturbance import DISTURBANCES, disturbed, faketime
-from .environment import describe, hardware
+from .disturbance import DISTURBANCES, disturb, faketime, surroundings
+from .environment import call_code, describe, hardware
 from .errors import ConfigError, StoreError, refuse, unknown
 from .files import remove, to_json, write
-from .fingerprint import parted, watch_code, wrote
+from .fingerprint import parted, watch, wrote
 from .notebook import Cell, cell_tree
 from .observation import CHANGED, worth
-from .records import Run, now, seal, step_record
+from .records import Run, now, seal, step_record, unseal
 from .runner import Interruption, interruptible
 from .sources import find_source, keep_source
 from .store import Store, digest, get, get_bytes, tree_entries
@@ -96,7 +95,7 @@ def _kind_of_change(name: str, record: dict) -> str:
 FRESH = {"memory", "clock", "process"}
 ALL = ("process", *sorted(DISTURBANCES, key=lambda name: name not in FRESH))
 
-# %% ../nbs/26_verification.ipynb #83f31df2
+# %% ../nbs/26_verification.ipynb #91fb0de5
 @dataclass(frozen=True)
 class Case:
     "One recorded step under examination"
@@ -115,10 +114,9 @@ class Case:
     ) -> Repetition:
         "Execute the step once more"
         folder = self.folder / uuid4().hex[:8]
-        environment, prelude = disturbed(disturbances, number, folder)
-        environment["OMP_WAIT_POLICY"] = "PASSIVE"  # several at a time: threads that wait must not keep the others from working
-        watch = watch_code(str(folder / "fingerprints")) if watched else ""
-        conditions = Conditions(self.engine, environment, prelude + watch, fresh=bool(FRESH & set(disturbances)))
+        passive = {"OMP_WAIT_POLICY": "PASSIVE"}  # several at a time: threads that wait must not keep the others from working
+        prelude = call_code(disturb, names=disturbances, number=number) + (call_code(watch, journal=str(folder / "fingerprints")) if watched else "")
+        conditions = Conditions(self.engine, surroundings(disturbances, number, folder) | passive, prelude, fresh=bool(FRESH & set(disturbances)))
         found = again(self.store, self.record, folder, conditions, on_start=lambda running: self.interruption.begun(folder.name, running))
         if self.interruption.number:
             raise KeyboardInterrupt
@@ -150,7 +148,7 @@ def ends_of(one: Repetition) -> tuple[str, dict]:
     "How a repetition ended, and with what"
     return one.outcome.status, one.outs if one.outcome.status == "done" else {}
 
-# %% ../nbs/26_verification.ipynb #a4df59d9
+# %% ../nbs/26_verification.ipynb #4c671613
 def place_of(case: Case, one: Repetition, other: Repetition) -> Place | None:
     "Where two watched repetitions parted"
     journals = [_lines(each.folder.parent / "fingerprints") for each in (one, other)]
@@ -160,7 +158,7 @@ def place_of(case: Case, one: Repetition, other: Repetition) -> Place | None:
     cells = [(number, uses(source)) for number, source in sorted(numbered.items()) if written is None or number <= written]
     found = parted(*journals, made_from(cells, set(case.record["outs"]), files))
     if found is None or found[0] not in numbered:
-        return None
+        return _shown(case, json.loads(one.notebook.read_bytes()), other) if one.notebook.exists() else None
     cell = next((cell for cell in case.cells if cell.source == numbered[found[0]]), None)
     return Place(cell.number, tuple(found[1]), cell.source) if cell else None
 
@@ -169,6 +167,13 @@ def _numbered(one: Repetition) -> dict[int, str]:
     "The executed cells by their number, In [n]; none when the process ended before there was a notebook"
     executed = json.loads(one.notebook.read_bytes())["cells"] if one.notebook.exists() else []
     return {cell["execution_count"]: "".join(cell["source"]) for cell in executed if cell["cell_type"] == "code" and cell["execution_count"]}
+
+# %% ../nbs/26_verification.ipynb #524e67f0
+def _shown(case: Case, notebook: dict, other: Repetition) -> Place | None:
+    "The first cell whose outputs differ from those of another execution"
+    found = first_cell(notebook, json.loads(other.notebook.read_bytes()), (str(other.folder.parent),)) if other.notebook.exists() else None
+    cell = next((cell for cell in case.cells if found and not found.volatile and cell.source == found.source), None)
+    return Place(cell.number, (), cell.source) if cell else None
 
 # %% ../nbs/26_verification.ipynb #d8f42fb5
 def _lines(path: Path) -> list[dict]:
@@ -274,7 +279,7 @@ def _by_looks(case: Case, one: Repetition, other: Repetition) -> tuple[str | Non
             return "R20", f"out/{out['file']} holds the same in another order"
     return None, ""
 
-# %% ../nbs/26_verification.ipynb #33f56b19
+# %% ../nbs/26_verification.ipynb #eb57078c
 def _changed(case: Case, one: Repetition, since: list[tuple[str | None, str]]) -> tuple[Place | None, Cause | None, str]:
     "Place and cause when the step repeats, but not as recorded"
     for order in ("R15", "R13", "R11", "R12", "R4", "R10", "R14", "R29", "R8"):
@@ -288,7 +293,8 @@ def _changed(case: Case, one: Repetition, since: list[tuple[str | None, str]]) -
             found = suspects(reached(case, place.source), aliases_of(case.cells)) if place else []
             id, words = next(((id, words) for id, words in found if id in possible), (possible[-1], ""))
             return place, CAUSES[id], f"it repeats here, but not as recorded, and it used {name}" + (f": {words}" if words else "")
-    return None, None, "it repeats here, but not as recorded: something else is another here"
+    recorded = json.loads(get_bytes(case.store, case.record["executed"]))
+    return _shown(case, recorded, one), None, "it repeats here, but not as recorded: something else is another here"
 
 # %% ../nbs/26_verification.ipynb #990d0be6
 def _cell_in(case: Case, one: Repetition, looked: int | None, id: str, words: str) -> Place | None:
@@ -388,17 +394,13 @@ def keep_proof(case: Case, verdict: Verdict) -> None:
     }
     write(case.store.files, f"proofs/{verdict.key}/{uuid4().hex}.json", to_json(seal(proof), pretty=True))
 
-# %% ../nbs/26_verification.ipynb #53b180bb
+# %% ../nbs/26_verification.ipynb #60c6109f
 def proofs(
     store: Store,
     key: str,
 ) -> list[dict]:
     "The proofs of a step's result that are whole, the oldest first"
-    found = []
-    for path in (store.root / "proofs" / key).glob("*.json"):
-        with suppress(OSError, ValueError, TypeError):
-            proof = json.loads(path.read_bytes())
-            found += [proof] if proof == seal(proof) and proof["key"] == key else []
+    found = [proof for path in (store.root / "proofs" / key).glob("*.json") if (proof := unseal(path.read_bytes())) and proof["key"] == key]
     return sorted(found, key=lambda proof: proof["when"])
 
 # %% ../nbs/26_verification.ipynb #b8268ecc

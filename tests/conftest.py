@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import venv
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,32 @@ class Project:
     def records(self) -> list[Path]:
         "The records of steps"
         return sorted((self.root / ".mlops/records").glob("*.json"))
+
+
+def environment(root: Path) -> Path:
+    "A virtual environment that has all of ours, and room for more; its Python"
+    venv.create(root, with_pip=False, symlinks=True)
+    site = next(root.glob("lib/*/site-packages"))
+    (site / "ours.pth").write_text("".join(f"import site; site.addsitedir({one!r})\n" for one in sys.path if "-packages" in one))
+    return root / "bin/python"
+
+
+def mlops_of(python: Path, project: Project):
+    "Call the `mlops` of another environment in a project"
+    code = "import sys; from mlops_kit.cli import main; sys.exit(main())"
+    return lambda *words: subprocess.run([python, "-c", code, *words], cwd=project.root, capture_output=True, text=True, timeout=120)
+
+
+def install(python: Path, name: str, version: str, source: str) -> None:
+    "Install a package of one module, as pip would"
+    site = next(python.parents[1].glob("lib/*/site-packages"))
+    for old in site.glob(f"{name}-*"):
+        shutil.rmtree(old)
+    (site / f"{name}.py").write_text(source)
+    info = site / f"{name}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\n")
+    (info / "RECORD").write_text(f"{name}.py,,\n{name}-{version}.dist-info/METADATA,,\n")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,10 +2,7 @@
 import json
 import os
 import re
-import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Project
+from conftest import Project, environment, install, mlops_of
 
 WRITE = "result.write_text(json.dumps({}, default=str))"
 HEAD = "import json, os, sys, time\nfrom pathlib import Path\nimport numpy as np"
@@ -169,28 +166,13 @@ def judge(found: dict[str, dict], names: list[str]) -> tuple[list[str], list[str
 
 
 def test_another_version_of_a_package(project, tmp_path):
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
-    site = next((tmp_path / "venv/lib").glob("python*/site-packages"))
-    (site / "ours.pth").write_text("".join(f"import site; site.addsitedir({one!r})\n" for one in sys.path if one.endswith("site-packages")))
-
-    def install(version: str) -> None:
-        for old in site.glob("tiny-*.dist-info"):
-            shutil.rmtree(old)
-        (site / "tiny.py").write_text(f"VERSION = {version!r}\n")
-        info = site / f"tiny-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Name: tiny\nVersion: {version}\n\n")
-        (info / "RECORD").write_text("tiny.py,,\n")
-
-    def mlops(*words: str) -> subprocess.CompletedProcess:
-        code = "import sys; from mlops_kit.cli import main; sys.exit(main())"
-        return subprocess.run([tmp_path / "venv/bin/python", "-c", code, *words], cwd=project.root, capture_output=True, text=True, timeout=120)
-
-    install("1.0")
+    python = environment(tmp_path / "venv")
+    mlops = mlops_of(python, project)
+    install(python, "tiny", "1.0", "VERSION = '1.0'\n")
     project.notebook("uses", HEAD, "import tiny  # here", WRITE.format("tiny.VERSION"))
     project.pipeline("uses: {notebook: notebooks/uses.ipynb, outs: {result: result.json}}")
     assert mlops("run", "pipeline=demo").returncode == 0
-    install("1.1")
+    install(python, "tiny", "1.1", "VERSION = '1.1'\n")
     done = mlops("verify", "--json")
     found = json.loads(done.stdout)["steps"]["uses"]
     assert done.returncode == 3 and found["cause"]["id"] == "R14" and "# here" in found["place"]["source"], found

@@ -20,7 +20,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from mlops_kit import remote
 from mlops_kit.errors import ConfigError, MlopsError, StoreError
-from mlops_kit.records import SCHEMA, end_run, publish_record, run_names, start_run, step_record
+from mlops_kit.files import to_json
+from mlops_kit.records import SCHEMA, end_run, publish_record, run_names, seal, start_run, step_record
 from mlops_kit.store import Store, complete, digest, get_bytes, put, put_bytes
 
 from conftest import Project
@@ -125,7 +126,7 @@ def damage(path: Path) -> None:
 def test_what_was_pushed_can_be_pulled(tmp_path: Path, url: str):
     store, other = filled(tmp_path / "here"), Store(tmp_path / "there")
     (store.root / "proofs" / keys(store)[0]).mkdir(parents=True)
-    (store.root / "proofs" / keys(store)[0] / "p1.json").write_text('{"same": true}')
+    (store.root / "proofs" / keys(store)[0] / "p1.json").write_bytes(to_json(seal({"same": True})))
     sent = remote.push(store, url)
     assert (sent["records"], sent["runs"], sent["proofs"], sent["objects"]) == (4, 1, 1, 4 * 5 + 2)
     assert [remote.push(store, url)[name] for name in ("objects", "records", "runs", "proofs", "bytes")] == [0] * 5
@@ -133,7 +134,7 @@ def test_what_was_pushed_can_be_pulled(tmp_path: Path, url: str):
     assert {name: got[name] for name in ("objects", "records", "runs", "proofs", "bytes")} == {name: sent[name] for name in ("objects", "records", "runs", "proofs", "bytes")}
     check(other, 4)
     assert run_names(other) == run_names(store) and (other.root / "runs" / run_names(other)[0] / "draw.log").read_text() == "drawn"
-    assert (other.root / "proofs" / keys(store)[0] / "p1.json").read_text() == '{"same": true}'
+    assert (other.root / "proofs" / keys(store)[0] / "p1.json").read_bytes() == to_json(seal({"same": True}))
     assert [remote.pull(other, url)[name] for name in ("objects", "records", "runs", "proofs", "bytes")] == [0] * 5
     assert not [name for name in contents(url) if name.startswith("tmp/")]
 

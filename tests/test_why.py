@@ -1,15 +1,11 @@
 """Why two results differ: what was planted stands first, named as a person would name it."""
 import json
-import shutil
 import signal
-import subprocess
-import sys
 import time
-import venv
 from pathlib import Path
 
 import pytest
-from conftest import Project, notebook
+from conftest import Project, environment, install, mlops_of, notebook
 
 HELPERS = {
     "lab/__init__.py": "",
@@ -216,42 +212,22 @@ def read(path: Path) -> bytes:
         return b""
 
 
-def environment(root: Path) -> Path:
-    "A virtual environment that has all of ours, and room for more; its Python"
-    venv.create(root, with_pip=False, symlinks=True)
-    site = next(root.glob("lib/*/site-packages"))
-    ours = [one for one in sys.path if "-packages" in one]
-    (site / "ours.pth").write_text("".join(f"import site; site.addsitedir({one!r})\n" for one in ours))
-    return root / "bin/python"
-
-
-def install(python: Path, version: str, factor: int) -> None:
-    "Install a small package, as pip would"
-    site = next(python.parents[1].glob("lib/*/site-packages"))
-    for old in site.glob("ruler-*"):
-        shutil.rmtree(old)
-    (site / "ruler.py").write_text(f"FACTOR = {factor}\n")
-    info = site / f"ruler-{version}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: ruler\nVersion: {version}\n\n")
-    (info / "RECORD").write_text(f"ruler.py,,\nruler-{version}.dist-info/METADATA,,\n")
-
-
 @pytest.mark.long
 def test_a_package_version_is_the_cause(project, tmp_path):
     python = environment(tmp_path / "environment")
     project.pipeline("measure:\n  notebook: notebooks/measure.ipynb\n  params: {title: a}\n  outs: {result: result.json}\n  metrics: result")
     (project.root / "notebooks/measure.ipynb").write_text(notebook(HEAD + 'title: str = "a"\nresult: Path = Path("out/result.json")', "import json, ruler", "print(title)", "result.write_text(json.dumps({'length': 3 * ruler.FACTOR}))"))
 
+    call = mlops_of(python, project)
+
     def mlops(*words: str) -> str:
-        code = "import sys; from mlops_kit.cli import main; sys.exit(main())"
-        done = subprocess.run([python, "-c", code, *words], cwd=project.root, capture_output=True, text=True, timeout=120)
+        done = call(*words)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    install(python, "1.0", 1)
+    install(python, "ruler", "1.0", "FACTOR = 1\n")
     mlops("run", "pipeline=demo", "warm=[json]")
-    install(python, "1.1", 2)
+    install(python, "ruler", "1.1", "FACTOR = 2\n")
     mlops("run", "pipeline=demo", "warm=[json]", "pipeline.steps.measure.params.title=b")
     found = json.loads(mlops("why", "--json"))
     first = found["causes"][0]

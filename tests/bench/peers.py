@@ -401,20 +401,30 @@ def measure(size: Size, engine: str) -> Iterator[Row]:
             bench.cold()
 
 
-def main() -> None:
-    """Measure, and print each line as soon as it is known."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def command_line(about: str) -> argparse.ArgumentParser:
+    """What every bench of this kind can be asked."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one JSON document at the end")
     parser.add_argument("--quick", action="store_true", help="one round and small sizes: does it work?")
-    parser.add_argument("--engine", default="mlops", help="the papermill engine that stands for ours (mlops)")
-    args = parser.parse_args()
-    rows = measure(QUICK if args.quick else Size(), args.engine)
-    if args.json:
+    return parser
+
+
+def show(rows: Iterator[Row], as_json: bool) -> None:
+    """Print each line as soon as it is known."""
+    if as_json:
         print(json.dumps([asdict(row) for row in rows]))
         return
     print(f"{'figure':>9}  {'bar':>7}  what")
     for row in rows:
         print(row, flush=True)
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = command_line(__doc__)
+    parser.add_argument("--engine", default="mlops", help="the papermill engine that stands for ours (mlops)")
+    args = parser.parse_args()
+    show(measure(QUICK if args.quick else Size(), args.engine), args.json)
 
 
 if __name__ == "__main__":

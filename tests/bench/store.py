@@ -8,8 +8,6 @@ Sides of a comparison take turns, and the median of the rounds counts. A bar is 
 DVC is installed on first use into .venv-peers; DVC names another one.
 """
 
-import argparse
-import json
 import os
 import shutil
 import sys
@@ -17,10 +15,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import chdir
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from peers import BIN, CORES, HERE, WRITES, Bench, Row, Size, call, install, medians, mlops_chain, ratio, write_notebook, write_pipeline
+from peers import BIN, CORES, HERE, WRITES, Bench, Row, Size, call, command_line, install, medians, mlops_chain, ratio, show, write_notebook, write_pipeline
 
 PUT = "import sys; from pathlib import Path; from mlops_kit.store import Store, put; put(Store(Path('store')), Path(sys.argv[1]))"
 
@@ -126,18 +124,9 @@ def measure(amount: Amount) -> Iterator[Row]:
 
 
 def main() -> None:
-    """Measure, and print each line as soon as it is known."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="one JSON document at the end")
-    parser.add_argument("--quick", action="store_true", help="one round and small sizes: does it work?")
-    args = parser.parse_args()
-    rows = measure(LITTLE if args.quick else Amount())
-    if args.json:
-        print(json.dumps([asdict(row) for row in rows]))
-        return
-    print(f"{'figure':>9}  {'bar':>7}  what")
-    for row in rows:
-        print(row, flush=True)
+    """Measure, and print."""
+    args = command_line(__doc__).parse_args()
+    show(measure(LITTLE if args.quick else Amount()), args.json)
 
 
 if __name__ == "__main__":
