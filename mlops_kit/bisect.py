@@ -9,7 +9,7 @@ what is downstream of it again, out of the store, and looks at the metrics. It a
 __all__ = ['Factor', 'factors_of', 'exchange', 'settle', 'Broken', 'Bench', 'Share', 'Bisection', 'bisect', 'numbers_of',
            'rows_of', 'metrics_of', 'lines', 'html_of', 'to_dict']
 
-# %% ../nbs/29_bisect.ipynb #3052d091
+# %% ../nbs/29_bisect.ipynb #e9716e6c
 import shutil, tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,8 @@ from pathlib import Path
 
 from .again import Conditions, again, lay_project
 from .closure import code_of, targets_in
-from .compare import is_number
+from .changes import Change
+from .difference import is_number
 from .errors import ConfigError, StepError
 from .files import to_json
 from .notebook import read_notebook
@@ -26,16 +27,16 @@ from .planning import Plan, group_bytes, key_of, facts
 from .runner import interruptible
 from .store import Store, complete, put, put_bytes, size_of, tree_bytes, tree_entries
 from .upkeep import working
-from .reasons import Cause, Why
+from .reasons import Why
 
-# %% ../nbs/29_bisect.ipynb #c0887e4f
+# %% ../nbs/29_bisect.ipynb #e6e23745
 @dataclass(frozen=True)
 class Factor:
     "Something that can be exchanged on its own"
     kind: str               # parameter, cells, file, source, observed, seed, threads
     name: str               # of the parameter, file, source; the step of cells
     steps: tuple[str, ...]
-    causes: tuple[Cause, ...] = field(compare=False)
+    causes: tuple[Change, ...] = field(compare=False)
 
     def __str__(self) -> str:
         names = ", ".join(one.name for one in self.causes[:3]) + (" ..." if len(self.causes) > 3 else "")
@@ -43,8 +44,8 @@ class Factor:
         what = {"cells": names, "file": functions, "seed": "the seed", "threads": "the number of threads", "observed": self.name.partition(" ")[2]}.get(self.kind, f"{self.kind} {self.name}")
         return f"{what} of {', '.join(self.steps[:3])}{' ...' if len(self.steps) > 3 else ''}" if self.kind in ("parameter", "cells", "source") else what
 
-# %% ../nbs/29_bisect.ipynb #84796032
-def factors_of(why: Why) -> tuple[list[Factor], list[Cause]]:
+# %% ../nbs/29_bisect.ipynb #387ebe93
+def factors_of(why: Why) -> tuple[list[Factor], list[Change]]:
     "What can be exchanged, and the causes that can't be"
     found, fixed = {}, []
     for one in why.causes:
@@ -58,8 +59,8 @@ def factors_of(why: Why) -> tuple[list[Factor], list[Cause]]:
         found[same] = replace(known, steps=tuple(step for step in why.pairs if step in {*known.steps, *one.steps}), causes=(*known.causes, one))
     return list(found.values()), fixed
 
-# %% ../nbs/29_bisect.ipynb #ae4b0e60
-def _possible(kind: str, cause: Cause) -> bool:
+# %% ../nbs/29_bisect.ipynb #a0216e59
+def _possible(kind: str, cause: Change) -> bool:
     "Can this be exchanged without touching the machine or the pipeline?"
     if kind == "observed":
         return cause.name.partition(" ")[0] in ("file", "folder", "there") and not cause.name.partition(" ")[2].startswith("/")

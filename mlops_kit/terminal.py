@@ -8,11 +8,11 @@ What was asked for goes to standard output: a table for people, or with `--json`
 __all__ = ['FEW', 'short', 'console', 'print_plan', 'steps_table', 'rows_table', 'print_run', 'print_runs', 'print_step',
            'print_verdicts', 'reasons_of', 'print_lines', 'print_lineage', 'places', 'print_health', 'print_cleared']
 
-# %% ../nbs/39_terminal.ipynb #42eaf031
+# %% ../nbs/39_terminal.ipynb #cdc4b993
 import os, sys
 from pathlib import Path
 
-from .compare import lines_of
+from .difference import lines_of
 from .lineage import Lineage
 from .planning import Plan
 from .progress import SIGNS, STYLES, grid_of, plain

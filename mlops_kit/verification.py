@@ -9,7 +9,7 @@ executions parted and what did it: it repeats the step in peace and disturbed by
 __all__ = ['FRESH', 'ALL', 'Place', 'Verdict', 'changed_since', 'Case', 'ends_of', 'place_of', 'culprit', 'diagnose', 'reached',
            'fetch_sources', 'verify_step', 'keep_proof', 'proofs', 'verify', 'read_tolerances', 'verdict_json']
 
-# %% ../nbs/26_verification.ipynb #349509b3
+# %% ../nbs/26_verification.ipynb #fec4ec0f
 import ast, json, os, platform, re, shutil, time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,8 @@ from uuid import uuid4
 
 from .again import Conditions, Repetition, again
 from .causes import CAUSES, Cause, aliases_of, made_from, suspects, uses
-from .compare import Difference, compare, first_cell
+from .compare import compare, first_cell
+from .difference import Difference
 from .config import find_project
 from .disturbance import DISTURBANCES, disturb, faketime, surroundings
 from .environment import call_code, describe, hardware
