@@ -65,6 +65,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'mlops_kit.cells.LocalKernel.language_info': ( 'cells.html#localkernel.language_info',
                                                                                 'mlops_kit/cells.py'),
                                  'mlops_kit.cells.LocalKernel.listen': ('cells.html#localkernel.listen', 'mlops_kit/cells.py'),
+                                 'mlops_kit.cells.LocalKernel.out_of_memory': ( 'cells.html#localkernel.out_of_memory',
+                                                                                'mlops_kit/cells.py'),
                                  'mlops_kit.cells.LocalKernel.receive': ('cells.html#localkernel.receive', 'mlops_kit/cells.py'),
                                  'mlops_kit.cells.Stream': ('cells.html#stream', 'mlops_kit/cells.py'),
                                  'mlops_kit.cells.Stream.__init__': ('cells.html#stream.__init__', 'mlops_kit/cells.py'),
