@@ -56,11 +56,12 @@ def cells_that_end_in(death: str, journal: Path) -> list[str]:
     return ["print('good words')", JOURNAL.format(journal=str(journal)) + SHOWN + death, "print('never')", "result.write_text('{}')"]
 
 
+@pytest.mark.long
 def test_a_step_without_memory_can_always_say_so(project):
     project.notebook("hungry", "print('good words')", DEATHS["out_of_memory"][0], parameters='from pathlib import Path\nnumber: int = 0\nresult: Path = Path("out/result.json")')
-    project.pipeline("hungry: {foreach: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], notebook: notebooks/hungry.ipynb, params: {number: '{item}'}, outs: {result: result.json}, timeout: 60s}")
-    steps = project.json("run", "pipeline=demo", "executor.workers=5", code=1)["steps"]
-    assert {step["error"] for step in steps.values()} == {"In [3] raised MemoryError: "}
+    project.pipeline(f"hungry: {{foreach: {list(range(40))}, notebook: notebooks/hungry.ipynb, params: {{number: '{{item}}'}}, outs: {{result: result.json}}, timeout: 60s}}")
+    steps = project.json("run", "pipeline=demo", "executor.workers=6", "warm=[torch,lightning,polars,sklearn,matplotlib,wandb]", code=1)["steps"]
+    assert {step["error"] for step in steps.values()} == {"In [4] raised MemoryError: "}
 
 
 def book_of(path: Path) -> dict:
