@@ -769,7 +769,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'mlops_kit.remote.fetch': ('remote.html#fetch', 'mlops_kit/remote.py'),
                                   'mlops_kit.remote.listing': ('remote.html#listing', 'mlops_kit/remote.py'),
                                   'mlops_kit.remote.move_all': ('remote.html#move_all', 'mlops_kit/remote.py'),
-                                  'mlops_kit.remote.named_in': ('remote.html#named_in', 'mlops_kit/remote.py'),
                                   'mlops_kit.remote.open_remote': ('remote.html#open_remote', 'mlops_kit/remote.py'),
                                   'mlops_kit.remote.pull': ('remote.html#pull', 'mlops_kit/remote.py'),
                                   'mlops_kit.remote.push': ('remote.html#push', 'mlops_kit/remote.py'),

@@ -8,7 +8,7 @@ of an out, and gives the part of the ledger that is about it, as a graph. A file
 # %% auto #0
 __all__ = ['Ledger', 'read_ledger', 'find_target', 'Lineage', 'lineage', 'mermaid']
 
-# %% ../nbs/28_lineage.ipynb #e5b87c44
+# %% ../nbs/28_lineage.ipynb #bbdc568b
 import json, re
 from collections import deque
 from contextlib import suppress
@@ -16,27 +16,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ConfigError, StoreError, unknown
-from .records import find_run, step_record
+from .records import SCHEMA, find_run, step_record, unseal
 from .store import Store, digest_of, get_bytes, tree_entries
 
-# %% ../nbs/28_lineage.ipynb #a08fc263
+# %% ../nbs/28_lineage.ipynb #db37829e
 @dataclass(frozen=True)
 class Ledger:
     "What all good steps have made and used"
     store: Store
     steps: dict[str, dict]                          # key -> what is known about the step
     made: dict[str, list[tuple[str, str]]]          # digest -> (key, out)
-    used: dict[str, list[tuple[str, str, str]]]     # digest -> (key, "input" or "source" or "code", its name)
+    used: dict[str, list[tuple[str, str, str]]]     # digest -> (key, "input", "source", "observed" or "code", its name)
     inside: dict[str, list[tuple[str, str]]]        # digest of an input that was put together -> ("out", digest) or ("key", key) of what is in it
     holders: dict[str, list[str]]                   # the other way round: digest or key -> digests of such inputs
 
-# %% ../nbs/28_lineage.ipynb #4fd4ca09
+# %% ../nbs/28_lineage.ipynb #6d97c1e6
 def read_ledger(store: Store) -> Ledger:
     "Read all records of a store"
     steps, made, used = {}, {}, {}
     for path in (store.root / "records").glob("*.json"):
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            record = json.loads(path.read_bytes())
+        if (record := unseal(path.read_bytes())) and record.get("schema") == SCHEMA:
             key, parts = record["key"], record["parts"]
             steps[key] = {
                 "key": key, "pipeline": record["pipeline"], "step": record["step"], "run": record["run"], "started": record["started"], "ended": record["ended"], "notebook": record["notebook"]["name"],
@@ -47,6 +46,7 @@ def read_ledger(store: Store) -> Ledger:
             for name, out in record["outs"].items():
                 made.setdefault(out["digest"], []).append((key, name))
             told = [("input", name, one) for name, one in steps[key]["ins"].items()] + [("source", name, one["digest"]) for name, one in steps[key]["sources"].items()]
+            told += [("observed", name, one) for name, one in parts["observed"].items()]
             told += [("code", record["notebook"]["name"], record["notebook"].get("digest")), ("code", "", record.get("code"))]
             for kind, name, one in told:
                 used.setdefault(one, []).append((key, kind, name))

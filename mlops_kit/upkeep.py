@@ -78,12 +78,13 @@ def alone(
             raise ConfigError(f"the store {store.root} is in use ({'run ' + ', '.join(busy) if busy else 'by another command'}): try again later, or wait for the end with --wait")
         yield
 
-# %% ../nbs/17_upkeep.ipynb #834ff900
+# %% ../nbs/17_upkeep.ipynb #a64b2d69
 _NAME = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])(?:\.tree)?")
 
-def names_in(*files: Path) -> set[str]:
-    "All digests and keys that files mention"
-    return {one.decode() for path in files if path.is_file() for one in _NAME.findall(path.read_bytes())}
+def names_in(*texts: bytes | Path) -> set[str]:
+    "All digests and keys that texts or files mention"
+    read = lambda one: one if isinstance(one, bytes) else one.read_bytes() if one.is_file() else b""
+    return {name.decode() for one in texts for name in _NAME.findall(read(one))}
 
 # %% ../nbs/17_upkeep.ipynb #fb1ef481
 def _place(store: Store, name: str) -> Path | None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from mlops_kit.files import to_json
 from mlops_kit.lineage import lineage, read_ledger
+from mlops_kit.records import seal
 from mlops_kit.store import Store, digest, put_bytes, tree_bytes
 
 from conftest import PARAMETERS, Project
@@ -136,8 +138,8 @@ def test_five_thousand_records(tmp_path: Path):
         outs = {"a": {"file": "a", "digest": digest(b"out%d" % one), "size": 1}} | ({"many": {"file": "many", "digest": folder, "size": 9}} if folder else {})
         path = store.root / "records" / f"{digest(b'k%d' % one)}.json"
         path.parent.mkdir(exist_ok=True)
-        parts = {"params": {"lr": 0.1}, "seed": 0, "env": {"packages": packages}, "code": {"units": units, "cells": list(units.values())}, "ins": {"a": ["in/a", last]} if one % 10 else {}, "sources": {}}
-        path.write_text(json.dumps({"schema": 2, "key": path.stem, "pipeline": "p", "step": f"s{one % 10}", "run": f"r{one // 10}", "started": f"{one:05}", "ended": f"{one:05}", "notebook": {"name": "n", "digest": None}, "git": {}, "parts": parts, "outs": outs, "sources": {}}))
+        parts = {"params": {"lr": 0.1}, "seed": 0, "env": {"packages": packages}, "code": {"units": units, "cells": list(units.values())}, "ins": {"a": ["in/a", last]} if one % 10 else {}, "sources": {}, "observed": {}}
+        path.write_bytes(to_json(seal({"schema": 2, "key": path.stem, "pipeline": "p", "step": f"s{one % 10}", "run": f"r{one // 10}", "started": f"{one:05}", "ended": f"{one:05}", "notebook": {"name": "n", "digest": None}, "git": {}, "parts": parts, "outs": outs, "sources": {}})))
         last = digest(b"out%d" % one)
     begun = time.process_time()
     found = lineage(store, last)
@@ -146,4 +148,5 @@ def test_five_thousand_records(tmp_path: Path):
     assert lineage(store, digest(b"4995 1")).made_by[0]["file"] == "a1"
     (store.root / "records" / "torn.json").write_text('{"key": ')
     (store.root / "records" / "other.json").write_text("[]")
+    (store.root / "records" / "flipped.json").write_bytes(path.read_bytes().replace(b'"lr":0.1', b'"lr":0.2'))
     assert len(read_ledger(store).steps) == 5000
