@@ -8,17 +8,18 @@ a list is the graph: an input that differs is no cause when a step of the pipeli
 # %% auto #0
 __all__ = ['pick', 'before', 'Effect', 'Why', 'why', 'explain', 'lines', 'change_text', 'html_of', 'page', 'to_dict']
 
-# %% ../nbs/27_reasons.ipynb #72f81faf
+# %% ../nbs/27_reasons.ipynb #b0d61558
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from html import escape
 
-from .changes import RANKS, Change, Seen, causes_of, changed, names_text, pipeline_of, step_seen, table_details
+from .changes import RANKS, Change, Seen, causes_of, names_text, pipeline_of, step_seen, table_details
 from .difference import is_number, shown
 from .errors import ConfigError, StoreError, unknown
 from .pipeline import Pipeline
+from .planning import changes
 from .records import Run, find_run, number_text, read_run, run_names
 from .runner import project_store
 from .store import Store
@@ -187,14 +188,14 @@ def _beside(name: str, pair: tuple[Seen, Seen]) -> Iterator[str]:
             if found:
                 yield f"{name} used {'the network' if kind == 'network' else 'another program'} ({shown(', '.join(sorted(found)))}); what came from there is in no record"
 
-# %% ../nbs/27_reasons.ipynb #96f7559d
+# %% ../nbs/27_reasons.ipynb #c96b80a9
 def _effect(store: Store, name: str, old: Seen | None, new: Seen | None) -> Effect | None:
     "How the results of one step differ; None when they don't"
     if old is None or new is None:
         return None
     differ = [out for out in dict.fromkeys([*old.outs, *new.outs]) if old.outs.get(out) != new.outs.get(out)] if old.outs and new.outs else []
     outs = {out: table_details(store, old.outs[out], new.outs[out], new.record.get("outs", {}).get(out, {}).get("file", out), 3) if out in old.outs and out in new.outs else ("is new" if out in new.outs else "is gone",) for out in differ}
-    metrics = tuple((path, *(None if one is changed else one for one in values)) for path, *values in changed(old.metrics, new.metrics)) if old.outs and new.outs else ()
+    metrics = tuple((path, was, now) for path, _, was, now in changes(old.metrics, new.metrics)) if old.outs and new.outs else ()
     good = ("ran", "hit")
     errors = tuple(shown(one.error.splitlines()[0]) for one in (old, new) if one.error and one.status != "skipped") if old.status not in good or new.status not in good else ()
     ended = (old.status in good) != (new.status in good)
