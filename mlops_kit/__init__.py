@@ -3,6 +3,7 @@
 Modules:
 
 - `mlops_kit.again`: Execute a recorded step once more, out of nothing but its record
+- `mlops_kit.batches`: Rows that fit into memory, a whole batch at a time
 - `mlops_kit.bisect`: Which of several changes did it, and how much each of them
 - `mlops_kit.causes`: Why a result comes out differently: the usual suspects in a piece of code
 - `mlops_kit.cells`: The cells of one notebook in this very process, with the outputs that a Jupyter kernel would give
@@ -26,6 +27,7 @@ Modules:
 - `mlops_kit.masking`: What is secret stays out of everything that is kept or shown
 - `mlops_kit.notebook`: A notebook as a step: its cells, and what it can be given
 - `mlops_kit.observation`: What a step looked at without having declared it: noted, digested, and part of its key from then on
+- `mlops_kit.page`: Pictures and a page that need nothing but a browser, the same bytes every time
 - `mlops_kit.pipeline`: From the configuration to steps that know what they need from each other
 - `mlops_kit.planning`: What would run, what is reused, and why
 - `mlops_kit.progress`: How a run is watched while it goes on, in a terminal and in a log file
