@@ -11,6 +11,7 @@ Modules:
 - `mlops_kit.closure`: All the code that the result of a step may depend on
 - `mlops_kit.compare`: Where two results differ
 - `mlops_kit.config`: Find the project and compose its configuration: the same for the command line, a notebook and the library
+- `mlops_kit.digits`: The digits example: handwritten digits, and a small network that reads them
 - `mlops_kit.disturbance`: Change what must not matter: time zone, home, user, order of folders, number of processors, clock, memory
 - `mlops_kit.engine`: Execute one notebook in a process of its own, watch it, and say truly how it ended
 - `mlops_kit.environment`: Everything besides code and data that may influence a result: how it is fixed, and how it is told

@@ -25,6 +25,7 @@ HEAVY = set("torch lightning wandb hydra omegaconf papermill nbformat nbclient I
 HEAVY_ALLOWED = {
     "flights": "only step notebooks import it",
     "network": "only step notebooks import it",
+    "digits": "only step notebooks import it",
     "report": "only step notebooks import it",
     "cells": "extends ipykernel's and papermill's classes; runs in a fork of the warm parent",
     "kernel": "extends papermill's classes; runs in a process of its own",
