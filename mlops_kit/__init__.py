@@ -13,6 +13,7 @@ Modules:
 - `mlops_kit.config`: Find the project and compose its configuration: the same for the command line, a notebook and the library
 - `mlops_kit.digits`: The digits example: handwritten digits, and a small network that reads them
 - `mlops_kit.disturbance`: Change what must not matter: time zone, home, user, order of folders, number of processors, clock, memory
+- `mlops_kit.edge`: A trained network as a file that runs without Python: ONNX, and ONNX with eight bits
 - `mlops_kit.engine`: Execute one notebook in a process of its own, watch it, and say truly how it ended
 - `mlops_kit.environment`: Everything besides code and data that may influence a result: how it is fixed, and how it is told
 - `mlops_kit.errors`: What can go wrong, said so that a person can act on it
