@@ -19,6 +19,7 @@ Modules:
 - `mlops_kit.errors`: What can go wrong, said so that a person can act on it
 - `mlops_kit.execution`: One step: its folder, its process, its result
 - `mlops_kit.executors`: Where steps are carried out
+- `mlops_kit.federated`: Learning from rows that stay where they are: each client trains, only weights and counts travel
 - `mlops_kit.files`: Every write, rename, lock and sync that the kit makes on disk, in one place
 - `mlops_kit.fingerprint`: What every variable of a notebook is worth after each cell, as digests
 - `mlops_kit.flights`: The flights example: what is known about a flight before departure

@@ -26,6 +26,7 @@ HEAVY_ALLOWED = {
     "flights": "only step notebooks import it",
     "network": "only step notebooks import it",
     "digits": "only step notebooks import it",
+    "federated": "only step notebooks import it",
     "report": "only step notebooks import it",
     "cells": "extends ipykernel's and papermill's classes; runs in a fork of the warm parent",
     "kernel": "extends papermill's classes; runs in a process of its own",
