@@ -3,6 +3,7 @@
 Modules:
 
 - `mlops_kit.again`: Execute a recorded step once more, out of nothing but its record
+- `mlops_kit.batches`: Rows that fit into memory, a whole batch at a time
 - `mlops_kit.bisect`: Which of several changes did it, and how much each of them
 - `mlops_kit.causes`: Why a result comes out differently: the usual suspects in a piece of code
 - `mlops_kit.cells`: The cells of one notebook in this very process, with the outputs that a Jupyter kernel would give
@@ -10,12 +11,15 @@ Modules:
 - `mlops_kit.closure`: All the code that the result of a step may depend on
 - `mlops_kit.compare`: Where two results differ
 - `mlops_kit.config`: Find the project and compose its configuration: the same for the command line, a notebook and the library
+- `mlops_kit.digits`: The digits example: handwritten digits, and a small network that reads them
 - `mlops_kit.disturbance`: Change what must not matter: time zone, home, user, order of folders, number of processors, clock, memory
+- `mlops_kit.edge`: A trained network as a file that runs without Python: ONNX, and ONNX with eight bits
 - `mlops_kit.engine`: Execute one notebook in a process of its own, watch it, and say truly how it ended
 - `mlops_kit.environment`: Everything besides code and data that may influence a result: how it is fixed, and how it is told
 - `mlops_kit.errors`: What can go wrong, said so that a person can act on it
 - `mlops_kit.execution`: One step: its folder, its process, its result
 - `mlops_kit.executors`: Where steps are carried out
+- `mlops_kit.federated`: Learning from rows that stay where they are: each client trains, only weights and counts travel
 - `mlops_kit.files`: Every write, rename, lock and sync that the kit makes on disk, in one place
 - `mlops_kit.fingerprint`: What every variable of a notebook is worth after each cell, as digests
 - `mlops_kit.flights`: The flights example: what is known about a flight before departure
@@ -26,6 +30,7 @@ Modules:
 - `mlops_kit.masking`: What is secret stays out of everything that is kept or shown
 - `mlops_kit.notebook`: A notebook as a step: its cells, and what it can be given
 - `mlops_kit.observation`: What a step looked at without having declared it: noted, digested, and part of its key from then on
+- `mlops_kit.page`: Pictures and a page that need nothing but a browser, the same bytes every time
 - `mlops_kit.pipeline`: From the configuration to steps that know what they need from each other
 - `mlops_kit.planning`: What would run, what is reused, and why
 - `mlops_kit.progress`: How a run is watched while it goes on, in a terminal and in a log file

@@ -214,7 +214,15 @@ def is_number(value) -> bool:
     "A number that one can calculate with"
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
-# %% ../nbs/24_difference.ipynb #495d9667
+# %% ../nbs/24_difference.ipynb #8d921f5d
+def _named(
+    tolerance: dict | None, # "named" in it: path -> the tolerance of that place and of all below it
+    path: str,
+) -> dict | None:
+    "The tolerance of one place in a JSON file"
+    return next((one for name, one in (tolerance or {}).get("named", {}).items() if f"{path}.".startswith((f"{name}.", f"{name}["))), tolerance)
+
+# %% ../nbs/24_difference.ipynb #fd2cb713
 def json_differences(old: Path, new: Path, tolerance: dict | None = None) -> list[Difference]:
     "Two JSON files by path"
     texts = old.read_text("utf8"), new.read_text("utf8")
@@ -222,7 +230,7 @@ def json_differences(old: Path, new: Path, tolerance: dict | None = None) -> lis
     if not (pairs := list(_json_pairs(a, b))):
         return [Difference("format", "", much="equal values: " + _json_style(*texts))]
     text = lambda value: "(missing)" if value is _json_pairs else value
-    found, near = [], [is_number(x) and is_number(y) and _near(x, y, tolerance) for _, x, y in pairs]
+    found, near = [], [is_number(x) and is_number(y) and _near(x, y, _named(tolerance, path)) for path, x, y in pairs]
     for (path, x, y), within in sorted(zip(pairs, near), key=lambda one: one[1])[:FEW]:
         much = f"{y - x:+.4g}" if is_number(x) and is_number(y) and math.isfinite(y - x) else ""
         found.append(Difference("values", path, *shown_pair(text(x), text(y)), much, within=within))

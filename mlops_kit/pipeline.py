@@ -8,8 +8,8 @@ what the notebooks have to say is the subject of `planning`."""
 # %% auto #0
 __all__ = ['Step', 'Pipeline', 'read_pipeline']
 
-# %% ../nbs/19_pipeline.ipynb #ae980a5b
-import re
+# %% ../nbs/19_pipeline.ipynb #082fa251
+import itertools, re
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -19,11 +19,11 @@ from .config import Config, seconds
 from .errors import ConfigError, unknown
 from .store import digest
 
-# %% ../nbs/19_pipeline.ipynb #5d2c231b
+# %% ../nbs/19_pipeline.ipynb #8d067076
 @dataclass(frozen=True)
 class Step:
     "One step as the configuration describes it"
-    name: str                     # "score", or "score@4" for one item of a `foreach`
+    name: str                     # "score"; "score@4" for one item of a `foreach`; "score@4@oslo" for one combination of a `matrix`
     notebook: str                 # relative to the project
     params: dict = field(default_factory=dict)        # JSON values
     ins: dict[str, str] = field(default_factory=dict)     # name -> "<step>.<out>", "<step>.record" or "*.record"
@@ -33,14 +33,14 @@ class Step:
     timeout: float | None = None  # seconds
     retries: int = 0              # further attempts after a failure
     resources: dict[str, int] = field(default_factory=dict) # "cpu", "gpu": how many it takes
-    tolerance: dict[str, float] = field(default_factory=dict) # out -> how much its numbers may differ, absolutely or relatively, when the step is verified
+    tolerance: dict[str, float] = field(default_factory=dict) # out, or <out>.<name> of a JSON out -> how much its numbers may differ, absolutely or relatively, when the step is verified
 
     @property
     def group(self) -> str:
-        "The name in the configuration: `score` of `score@4`"
+        "The name in the configuration: `score` of `score@4` and of `score@4@oslo`"
         return self.name.partition("@")[0]
 
-# %% ../nbs/19_pipeline.ipynb #5e96f701
+# %% ../nbs/19_pipeline.ipynb #60a31b38
 @dataclass(frozen=True)
 class Pipeline:
     "Steps, and where they are"
@@ -53,13 +53,14 @@ class Pipeline:
     def named(self) -> dict[str, list[str]]:
         "The steps by every name that an input can call them"
         found = {name: [name] for name in self.steps}
-        for name, step in self.steps.items():
-            if name != step.group:
-                found.setdefault(step.group, []).append(name)
+        for name in self.steps:
+            words = name.split("@")
+            for depth in range(1, len(words)):
+                found.setdefault("@".join(words[:depth]), []).append(name)
         return found
 
     def members(self, name: str) -> list[str]:
-        "The steps that a name in an input stands for: itself, or all items of a `foreach`"
+        "The steps that a name in an input stands for: itself, or all that a `foreach` or `matrix` made of it"
         return self.named.get(name, [])
 
     def before(self, step: Step) -> list[str]:
@@ -75,8 +76,8 @@ class Pipeline:
                 todo += self.before(self.steps[name])
         return [name for name in self.steps if name in wanted]
 
-# %% ../nbs/19_pipeline.ipynb #20243bc0
-_KEYS = ("notebook", "foreach", "params", "ins", "sources", "outs", "metrics", "timeout", "retries", "resources", "tolerance")
+# %% ../nbs/19_pipeline.ipynb #0f5b9b24
+_KEYS = ("notebook", "foreach", "matrix", "params", "ins", "sources", "outs", "metrics", "timeout", "retries", "resources", "tolerance")
 _NAME = re.compile(r"[A-Za-z_][\w-]*")
 
 # %% ../nbs/19_pipeline.ipynb #e442c3e3
@@ -110,28 +111,46 @@ def read_pipeline(
         _check_step(pipeline, step, problems)
     return _in_order(pipeline, problems)
 
-# %% ../nbs/19_pipeline.ipynb #584280ac
+# %% ../nbs/19_pipeline.ipynb #a243d1f3
 def _items(group: str, body: dict, where: str, problems: list[str]) -> list[Step]:
-    "The step, or one step for each item of its `foreach`"
-    items = body.get("foreach")
-    if items is None:
+    "The step, or one step for each item of its `foreach`, or for each combination of its `matrix`"
+    each, matrix = body.get("foreach"), body.get("matrix")
+    if each is None and matrix is None:
         return [_step(group, body, where, problems)]
-    if not isinstance(items, (list, dict)):
-        problems.append(f"{where}: foreach wants a list or a mapping, not {items!r}")
+    if each is not None and matrix is not None:
+        problems.append(f"{where}: it has both foreach and matrix; a matrix does it alone")
+    axes = {"": each} if matrix is None else matrix
+    if not isinstance(axes, dict) or not all(isinstance(items, (list, dict)) for items in axes.values()):
+        problems.append(f"{where}: " + (f"foreach wants a list or a mapping, not {each!r}" if matrix is None else f"matrix wants a mapping of names to lists or mappings, not {matrix!r}"))
         return []
-    pairs = items.items() if isinstance(items, dict) else [(item, item) for item in items]
-    return [_step(f"{group}@{_slug(key)}", _filled(body, {"key": key, "item": item}), where, problems) for key, item in pairs]
+    return [
+        _step("@".join([group, *(_slug(key) for key, _ in pairs)]), _filled(body, _placeholders(axes, pairs)), where, problems)
+        for pairs in itertools.product(*map(_pairs, axes.values()))
+    ]
+
+# %% ../nbs/19_pipeline.ipynb #ddfd37b6
+def _pairs(items: list | dict) -> list[tuple]:
+    "Name and item; what is null in a mapping is left out"
+    return [(item, item) for item in items] if isinstance(items, list) else [(key, item) for key, item in items.items() if item is not None]
+
+# %% ../nbs/19_pipeline.ipynb #b00a2a81
+def _placeholders(axes: dict, pairs: tuple[tuple, ...]) -> dict:
+    "What stands for what in a step's configuration"
+    found = {}
+    for axis, (key, item) in zip(axes, pairs):
+        found |= {axis: key, f"{axis}.item": item} if axis else {"key": key, "item": item}
+    return found
 
 # %% ../nbs/19_pipeline.ipynb #2c17115b
 def _slug(value) -> str:
     "An item as part of a name"
     return re.sub(r"[^\w.+-]+", "_", str(value)) if isinstance(value, (str, int, float)) else digest([value])[:8]
 
-# %% ../nbs/19_pipeline.ipynb #1e9e6936
+# %% ../nbs/19_pipeline.ipynb #12c21f09
 def _filled(value, names: dict):
-    "A configuration value with {item} and {key} filled in"
+    "A configuration value with its placeholders filled in"
     if isinstance(value, dict):
-        return {name: _filled(one, names) for name, one in value.items() if name != "foreach"}
+        return {name: _filled(one, names) for name, one in value.items() if name not in ("foreach", "matrix")}
     if isinstance(value, list):
         return [_filled(one, names) for one in value]
     if isinstance(value, str):
@@ -159,7 +178,7 @@ def _step(name: str, body: dict, where: str, problems: list[str]) -> Step:
         problems.append(f"{where}: retries wants a number of attempts, not {fields['retries']!r}")
     return Step(**fields, metrics=body.get("metrics"))
 
-# %% ../nbs/19_pipeline.ipynb #8c91f1f6
+# %% ../nbs/19_pipeline.ipynb #59f389f6
 def _check_step(pipeline: Pipeline, step: Step, problems: list[str]) -> None:
     "What is wrong with the names of one step"
     where = f"pipeline {pipeline.name}, step {step.name}"
@@ -179,8 +198,8 @@ def _check_step(pipeline: Pipeline, step: Step, problems: list[str]) -> None:
     if step.metrics is not None and step.metrics not in step.outs:
         problems.append(f"{where}: metrics: {unknown('out', step.metrics, step.outs)}")
     for name, number in step.tolerance.items():
-        if name not in step.outs:
-            problems.append(f"{where}: tolerance: {unknown('out', name, step.outs)}")
+        if (out := str(name).partition(".")[0]) not in step.outs:
+            problems.append(f"{where}: tolerance: {unknown('out', out, step.outs)}")
         elif not isinstance(number, (int, float)) or isinstance(number, bool) or not number >= 0:
             problems.append(f"{where}: tolerance: {name} wants a number, not {number!r}")
     for name, number in step.resources.items():

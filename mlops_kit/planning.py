@@ -321,7 +321,7 @@ def digest_in(
         return records[producer]["outs"][out]["digest"]
     return digest(group_bytes(plan, value, records)) + ".tree"
 
-# %% ../nbs/20_planning.ipynb #01493348
+# %% ../nbs/20_planning.ipynb #f3723251
 def group_bytes(plan: Plan, value: str, records: dict[str, dict]) -> bytes:
     "The tree that holds one out of every item of a `foreach`, named by item"
     producer, _, out = value.rpartition(".")
@@ -329,7 +329,7 @@ def group_bytes(plan: Plan, value: str, records: dict[str, dict]) -> bytes:
     for one in plan.pipeline.members(producer):
         made = records[one]["outs"][out]
         suffix = "".join(PurePosixPath(made["file"]).suffixes)
-        entries.append((one.partition("@")[2] + suffix, made["digest"], made["size"]))
+        entries.append((one.removeprefix(f"{producer}@") + suffix, made["digest"], made["size"]))
     return tree_bytes(entries)
 
 # %% ../nbs/20_planning.ipynb #79c08208

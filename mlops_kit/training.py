@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch.nn import Module
 
-# %% ../nbs/30_training.ipynb #b2f139c0
+# %% ../nbs/30_training.ipynb #1e42fbf5
 LIBRARIES = "lightning", "torch.nn", "torch.optim", "torch.utils.data", "torchmetrics"
-KIT = "mlops_kit.training", "mlops_kit.network"
+KIT = "mlops_kit"
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")  # a name with a package before it
 
 def _below(name: str, roots: tuple[str, ...]) -> bool:
@@ -49,12 +49,19 @@ def _in_project(package: str) -> bool:
     places = [Path(place).resolve() for place in (spec.submodule_search_locations or [spec.origin or ""])]
     return all(place.is_relative_to(Path(root).resolve()) and "site-packages" not in place.parts for place in places)
 
-# %% ../nbs/30_training.ipynb #2c773adf
+# %% ../nbs/30_training.ipynb #71b781fe
 def _may_name(name: str) -> bool:
     "Whether a `_target_` begins with an allowed name"
-    return bool(DOTTED.fullmatch(name)) and (_below(name, LIBRARIES + KIT) or _in_project(name.partition(".")[0]))
+    return bool(DOTTED.fullmatch(name)) and (_below(name, (*LIBRARIES, KIT)) or _in_project(name.partition(".")[0]))
 
-# %% ../nbs/30_training.ipynb #d2f919e1
+# %% ../nbs/30_training.ipynb #f9a2b763
+def _of_training(thing: Any) -> bool:
+    "Whether a thing is a class of networks, data or callbacks"
+    from lightning.pytorch import Callback, LightningDataModule
+    from torch.nn import Module
+    return isinstance(thing, type) and issubclass(thing, (Module, LightningDataModule, Callback))
+
+# %% ../nbs/30_training.ipynb #993ab4e9
 def _may_be(name: str) -> bool:
     "Whether an allowed name stands for a thing that is defined in an allowed place"
     from hydra.utils import get_object
@@ -63,6 +70,8 @@ def _may_be(name: str) -> bool:
     except Exception as error:  # whatever the module does when it's imported
         raise ConfigError(f"_target_: {name} can't be used. {' '.join(str(error).split())}") from error
     home = str(getattr(thing, "__module__", None))
+    if _below(home, (KIT,)):
+        return name == f"{KIT}.training.checkpoint" or _of_training(thing)
     return _may_name(f"{home}.x") and (isinstance(thing, type) or callable(thing) and not _below(home, LIBRARIES))
 
 # %% ../nbs/30_training.ipynb #a40e6cf6

@@ -20,11 +20,13 @@ import mlops_kit
 ROOT = Path(__file__).parent.parent
 PACKAGE = "mlops_kit"
 # imported inside the functions that need them, so that `import mlops_kit` stays cheap
-HEAVY = set("torch lightning wandb hydra omegaconf papermill nbformat nbclient IPython rich polars numpy matplotlib sklearn".split())
+HEAVY = set("torch lightning wandb hydra omegaconf papermill nbformat nbclient IPython rich polars numpy matplotlib sklearn onnx onnxruntime onnxscript".split())
 # may import them on top, and are then as heavy as they: module -> reason
 HEAVY_ALLOWED = {
     "flights": "only step notebooks import it",
     "network": "only step notebooks import it",
+    "digits": "only step notebooks import it",
+    "federated": "only step notebooks import it",
     "report": "only step notebooks import it",
     "cells": "extends ipykernel's and papermill's classes; runs in a fork of the warm parent",
     "kernel": "extends papermill's classes; runs in a process of its own",
@@ -123,7 +125,7 @@ def test_a_dirty_notebook_is_found(copy: Path):
 
 def test_steps_and_fixtures_keep_no_outputs():
     faults = []
-    for path in sorted([*ROOT.glob("nbs/steps/*.ipynb"), *ROOT.glob("tests/notebooks/*.ipynb")]):
+    for path in sorted([*ROOT.glob("nbs/steps/**/*.ipynb"), *ROOT.glob("tests/notebooks/*.ipynb")]):
         cells = json.loads(path.read_text(encoding="utf8"))["cells"]
         if any(cell.get("outputs") or cell.get("execution_count") for cell in cells):
             faults.append(f"{path.relative_to(ROOT)}: clear its outputs")
