@@ -7,7 +7,7 @@ What is known about a flight before departure (see `flights`) goes into a small 
 # %% auto #0
 __all__ = ['tensors', 'Batches', 'FlightData', 'positions', 'FlightNet', 'probabilities', 'fit_baseline', 'predict']
 
-# %% ../nbs/51_network.ipynb #3ad1d132
+# %% ../nbs/51_network.ipynb #f6230129
 import json, math
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Sampler, TensorDataset
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 from torchmetrics.classification import BinaryAUROC
 
 from .flights import CATEGORIES, NUMBERS
@@ -31,9 +31,9 @@ def tensors(
     late = features["late"].cast(pl.Float32)
     return torch.tensor(codes.to_numpy()), torch.tensor(numbers.to_numpy()), torch.tensor(late.to_numpy())
 
-# %% ../nbs/51_network.ipynb #b1ee853e
-class Batches(Sampler):
-    "Row numbers of whole batches; shuffled if there is a seed"
+# %% ../nbs/51_network.ipynb #db4160d2
+class Batches(DistributedSampler):
+    "Row numbers of whole batches, or this rank's share of each; shuffled if there is a seed"
     def __init__(self,
         rows: int,
         size: int,               # rows of a batch; the last one may be smaller
@@ -46,10 +46,13 @@ class Batches(Sampler):
     def __len__(self) -> int: return math.ceil(self.rows / self.size)
 
     def __iter__(self) -> Iterator[torch.Tensor]:
-        if self.seed is None:
-            return iter(torch.arange(self.rows).split(self.size))
-        chance = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch) # a prime apart: seeds don't share epochs
-        return iter(torch.randperm(self.rows, generator=chance).split(self.size))
+        order = torch.arange(self.rows)
+        if self.seed is not None:
+            chance = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch) # a prime apart: seeds don't share epochs
+            order = torch.randperm(self.rows, generator=chance)
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        rank, ranks = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)
+        return (batch[rank % len(batch)::ranks] for batch in order.split(self.size)) # a batch with fewer rows than ranks: some count twice
 
 # %% ../nbs/51_network.ipynb #2fff0fbb
 class FlightData(L.LightningDataModule):
@@ -82,7 +85,7 @@ def positions(
     missing = numbers.isnan()[:, :, None]
     return torch.cat([passed.nan_to_num(0.0).clamp(0, 1), missing], dim=2).flatten(1)
 
-# %% ../nbs/51_network.ipynb #a0429e07
+# %% ../nbs/51_network.ipynb #44b0f892
 class FlightNet(L.LightningModule):
     "The chance that a flight is late, as a logit: embeddings and positions into a small MLP"
     def __init__(self,
@@ -110,14 +113,14 @@ class FlightNet(L.LightningModule):
     def training_step(self, batch: list[torch.Tensor], index: int) -> torch.Tensor:
         codes, numbers, late = batch
         loss = nn.functional.binary_cross_entropy_with_logits(self(codes, numbers), late)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(late))
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(late), sync_dist=True)
         return loss
 
     def validation_step(self, batch: list[torch.Tensor], index: int) -> None:
         codes, numbers, late = batch
         logits = self(codes, numbers)
         self.auc.update(logits, late.int()) # over all batches: ranks can't be averaged
-        self.log("val_loss", nn.functional.binary_cross_entropy_with_logits(logits, late), batch_size=len(late))
+        self.log("val_loss", nn.functional.binary_cross_entropy_with_logits(logits, late), batch_size=len(late), sync_dist=True)
         self.log("val_auc", self.auc, on_step=False, on_epoch=True, prog_bar=True)
 
     def configure_optimizers(self) -> dict:
