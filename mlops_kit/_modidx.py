@@ -923,7 +923,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'mlops_kit.training.Fitted.plot': ('training.html#fitted.plot', 'mlops_kit/training.py'),
                                     'mlops_kit.training._alone': ('training.html#_alone', 'mlops_kit/training.py'),
                                     'mlops_kit.training._below': ('training.html#_below', 'mlops_kit/training.py'),
-                                    'mlops_kit.training._compiled': ('training.html#_compiled', 'mlops_kit/training.py'),
+                                    'mlops_kit.training._compile': ('training.html#_compile', 'mlops_kit/training.py'),
                                     'mlops_kit.training._curves': ('training.html#_curves', 'mlops_kit/training.py'),
                                     'mlops_kit.training._epochs': ('training.html#_epochs', 'mlops_kit/training.py'),
                                     'mlops_kit.training._few': ('training.html#_few', 'mlops_kit/training.py'),

@@ -147,7 +147,7 @@ class Trace(Exception):
     def __str__(self) -> str:
         return "\n" + self.args[0]
 
-# %% ../nbs/29_ranks.ipynb #45ea178c
+# %% ../nbs/29_ranks.ipynb #835cc536
 _DEATH = re.compile(r"exitcode\s*: (-?\d+)\b[^\n]*local_rank: (\d+)")
 
 def cause(
@@ -165,7 +165,8 @@ def cause(
         return MlopsError(f"the ranks came to no result, and torchrun to its end{_last_words(folder / 'torchrun.log')}")
     first = said[0]
     ours = {name: one for name, one in vars(errors).items() if isinstance(one, type) and issubclass(one, MlopsError)}
-    error = ours.get(first["name"], MlopsError)(f"rank {first['rank']} of {processes}: {first['name']}: {first['text']}")
+    hint = " (it waited for another rank, longer than the `patience` of the trainer's config)" if "Timed out waiting" in first["text"] else ""
+    error = ours.get(first["name"], MlopsError)(f"rank {first['rank']} of {processes}: {first['name']}: {first['text']}{hint}")
     error.__cause__ = Trace(first["trace"])
     return error
 

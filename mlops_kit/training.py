@@ -207,25 +207,29 @@ def _curves(
     pyplot.close(figure)
     return figure
 
-# %% ../nbs/30_training.ipynb #8de1d30f
+# %% ../nbs/30_training.ipynb #41adb35d
 _OURS = "compile", "overfit_batches", "patience"
 
-def _compiled(model: "LightningModule", config: dict) -> "LightningModule":
-    "The model, compiled if its trainer's config asks for that"
-    import torch
-    wanted = config.get("compile")
-    return torch.compile(model, **(wanted if isinstance(wanted, dict) else {})) if wanted else model
+def _compile(model: "LightningModule", config: dict) -> None:
+    "Compile the model if its trainer's config asks for that"
+    from lightning.pytorch import LightningModule
+    if wanted := config.get("compile"):
+        if type(model).forward is LightningModule.forward:
+            raise ConfigError(f"trainer.compile: {type(model).__name__} has no `forward` to compile. Give it one, and let its steps call `self(...)`.")
+        model.compile(**(wanted if isinstance(wanted, dict) else {}))
 
-# %% ../nbs/30_training.ipynb #8cfc2f5e
+# %% ../nbs/30_training.ipynb #72e3a194
 def _few(data: Any, config: dict) -> Any:
     "The data, with few batches for training if its trainer's config asks for that"
+    from torch.utils.data import DataLoader
     number = config.get("overfit_batches")
     if not number:
         return data
+    first = lambda loader: DataLoader(list(islice(loader, number)), batch_size=None)
     if isinstance(data, list | tuple):
-        return [list(islice(data[0], number)), *data[1:]]
+        return [first(data[0]), *data[1:]]
     loader = data.train_dataloader
-    data.train_dataloader = lambda: list(islice(loader(), number))
+    data.train_dataloader = lambda: first(loader())
     return data
 
 # %% ../nbs/30_training.ipynb #0171a0bf
@@ -276,7 +280,7 @@ def _gpus() -> int:
     from torch import cuda
     return cuda.device_count()
 
-# %% ../nbs/30_training.ipynb #c8a0ddbf
+# %% ../nbs/30_training.ipynb #a47ca4a0
 def fit(
     model: "LightningModule | dict",               # itself, or a config for `build`
     data: "LightningDataModule | tuple | dict",    # itself, a config, or (train, val) loaders
@@ -299,8 +303,9 @@ def fit(
         with tracking.logger(told) if os.environ.get("RANK", "0") == "0" else nullcontext() as logger:
             extra += [checkpoint(filename="last"), _epochs(history)]
             lightning = _trainer(trainer, [one for one in extra if one is not None], checkpoints, logger)
+            _compile(model, trainer)
             data = _few(data, trainer)
-            lightning.fit(_compiled(model, trainer), *(data if isinstance(data, list | tuple) else [data]))
+            lightning.fit(model, *(data if isinstance(data, list | tuple) else [data]))
         if trainer.get("profiler"):
             print(lightning.profiler.summary())
         seconds = time.perf_counter() - start
