@@ -34,6 +34,7 @@ Modules:
 - `mlops_kit.pipeline`: From the configuration to steps that know what they need from each other
 - `mlops_kit.planning`: What would run, what is reused, and why
 - `mlops_kit.progress`: How a run is watched while it goes on, in a terminal and in a log file
+- `mlops_kit.ranks`: Several processes that do one thing together: started by torchrun, watched from a notebook, and ended with it
 - `mlops_kit.reasons`: Why two results differ
 - `mlops_kit.recall`: The configuration of the last time, when nothing that it was composed from has changed
 - `mlops_kit.records`: What a run was, written down while it happens

@@ -8,18 +8,16 @@ and collating them. The order of an epoch follows from the seed and the number o
 # %% auto #0
 __all__ = ['Batches', 'batches']
 
-# %% ../nbs/28_batches.ipynb #65ba1c9e
+# %% ../nbs/28_batches.ipynb #c62ee3ba
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
-    from torch.utils.data import DataLoader
+import torch
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-# %% ../nbs/28_batches.ipynb #7d88164d
-class Batches:
-    "Row numbers of whole batches; shuffled if there is a seed"
+# %% ../nbs/28_batches.ipynb #738990cf
+class Batches(DistributedSampler):
+    "Row numbers of whole batches, or this rank's share of each; shuffled if there is a seed"
     def __init__(self,
         rows: int,
         size: int,               # rows of a batch; the last one may be smaller
@@ -31,20 +29,21 @@ class Batches:
 
     def __len__(self) -> int: return math.ceil(self.rows / self.size)
 
-    def __iter__(self) -> "Iterator[Tensor]":
-        import torch
-        if self.seed is None:
-            return iter(torch.arange(self.rows).split(self.size))
-        chance = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch) # a prime apart: seeds don't share epochs
-        return iter(torch.randperm(self.rows, generator=chance).split(self.size))
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        order = torch.arange(self.rows)
+        if self.seed is not None:
+            chance = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch) # a prime apart: seeds don't share epochs
+            order = torch.randperm(self.rows, generator=chance)
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        rank, ranks = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)
+        return (batch[rank % len(batch)::ranks] for batch in order.split(self.size)) # a batch with fewer rows than ranks: some count twice
 
-# %% ../nbs/28_batches.ipynb #91cd23a1
+# %% ../nbs/28_batches.ipynb #03a37699
 def batches(
-    *tensors: "Tensor",      # with the same number of rows
+    *tensors: torch.Tensor,  # with the same number of rows
     size: int,               # rows of a batch
     seed: int | None = None, # of the shuffling; None: in order
-) -> "DataLoader":
+) -> DataLoader:
     "A loader of whole batches: each is an index into whole tensors"
-    from torch.utils.data import DataLoader, TensorDataset
     rows = TensorDataset(*tensors)
     return DataLoader(rows, sampler=Batches(len(rows), size, seed), batch_size=None)

@@ -61,7 +61,7 @@ def positions(
     missing = numbers.isnan()[:, :, None]
     return torch.cat([passed.nan_to_num(0.0).clamp(0, 1), missing], dim=2).flatten(1)
 
-# %% ../nbs/51_network.ipynb #a0429e07
+# %% ../nbs/51_network.ipynb #44b0f892
 class FlightNet(L.LightningModule):
     "The chance that a flight is late, as a logit: embeddings and positions into a small MLP"
     def __init__(self,
@@ -89,14 +89,14 @@ class FlightNet(L.LightningModule):
     def training_step(self, batch: list[torch.Tensor], index: int) -> torch.Tensor:
         codes, numbers, late = batch
         loss = nn.functional.binary_cross_entropy_with_logits(self(codes, numbers), late)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(late))
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(late), sync_dist=True)
         return loss
 
     def validation_step(self, batch: list[torch.Tensor], index: int) -> None:
         codes, numbers, late = batch
         logits = self(codes, numbers)
         self.auc.update(logits, late.int()) # over all batches: ranks can't be averaged
-        self.log("val_loss", nn.functional.binary_cross_entropy_with_logits(logits, late), batch_size=len(late))
+        self.log("val_loss", nn.functional.binary_cross_entropy_with_logits(logits, late), batch_size=len(late), sync_dist=True)
         self.log("val_auc", self.auc, on_step=False, on_epoch=True, prog_bar=True)
 
     def configure_optimizers(self) -> dict:

@@ -9,16 +9,17 @@ somebody else's: `build` makes nothing from it but classes of Lightning, torch a
 # %% auto #0
 __all__ = ['LIBRARIES', 'KIT', 'DOTTED', 'LINES', 'NOISE', 'build', 'checkpoint', 'Fitted', 'fit', 'save_weights', 'load_weights']
 
-# %% ../nbs/30_training.ipynb #70050f04
+# %% ../nbs/30_training.ipynb #f006bd7f
 import logging, math, os, re, time, warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import tracking
+from . import ranks, tracking
 from .errors import ConfigError, MlopsError, refuse
 
 if TYPE_CHECKING:
@@ -150,13 +151,14 @@ def _epochs(
 
     return Epochs()
 
-# %% ../nbs/30_training.ipynb #8b9c25fd
+# %% ../nbs/30_training.ipynb #9a424a3b
 NOISE = ("does not have many workers", "smaller than the logging interval", "Checkpoint directory .* exists and is not empty",
-         "`isinstance.treespec, LeafSpec")
+         "`isinstance.treespec, LeafSpec", "The `srun` command is available")
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     "Without what Lightning tells everybody"
+    import lightning.pytorch  # noqa: F401, it sets the levels
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [one.level for one in loggers]
     with warnings.catch_warnings():
@@ -214,7 +216,37 @@ def _curves(
     pyplot.close(figure)
     return figure
 
-# %% ../nbs/30_training.ipynb #4205af57
+# %% ../nbs/30_training.ipynb #41adb35d
+_OURS = "compile", "overfit_batches", "patience"
+
+def _compile(model: "LightningModule", config: dict) -> None:
+    "Compile the model if its trainer's config asks for that"
+    from lightning.pytorch import LightningModule
+    if wanted := config.get("compile"):
+        if type(model).forward is LightningModule.forward:
+            raise ConfigError(f"trainer.compile: {type(model).__name__} has no `forward` to compile. Give it one, and let its steps call `self(...)`.")
+        model.compile(**(wanted if isinstance(wanted, dict) else {}))
+
+# %% ../nbs/30_training.ipynb #72e3a194
+def _few(data: Any, config: dict) -> Any:
+    "The data, with few batches for training if its trainer's config asks for that"
+    from torch.utils.data import DataLoader
+    number = config.get("overfit_batches")
+    if not number:
+        return data
+    first = lambda loader: DataLoader(list(islice(loader, number)), batch_size=None)
+    if isinstance(data, list | tuple):
+        return [first(data[0]), *data[1:]]
+    loader = data.train_dataloader
+    data.train_dataloader = lambda: first(loader())
+    return data
+
+# %% ../nbs/30_training.ipynb #0171a0bf
+def _alone() -> bool:
+    "Whether this process is none of several ranks"
+    return not {"LOCAL_RANK", "WORLD_SIZE"} & set(os.environ)
+
+# %% ../nbs/30_training.ipynb #d9b22744
 def _trainer(config: dict, callbacks: list, checkpoints: Path, logger: Any):
     "A `Trainer` from its config, with everything else that `fit` gives it"
     from lightning.pytorch.callbacks import ModelCheckpoint
@@ -224,6 +256,9 @@ def _trainer(config: dict, callbacks: list, checkpoints: Path, logger: Any):
         if isinstance(one, ModelCheckpoint) and one.dirpath is None:
             one.dirpath = str(Path(checkpoints).absolute())
     ours = {"_target_": "lightning.pytorch.Trainer", "deterministic": True, "enable_progress_bar": False, "enable_model_summary": False}
+    if _alone():
+        ours["plugins"] = [{"_target_": "lightning.pytorch.plugins.environments.LightningEnvironment"}]
+    config = {name: value for name, value in config.items() if name not in _OURS}
     return build(ours | config | {"_partial_": True})(callbacks=callbacks, logger=logger or False)
 
 # %% ../nbs/30_training.ipynb #f6bb47c4
@@ -235,7 +270,26 @@ def _read(path: Path) -> dict:
     except Exception as error:
         raise MlopsError(f"{path} can't be read safely: models and callbacks may keep plain values and tensors only. {error}") from error
 
-# %% ../nbs/30_training.ipynb #af5ef04e
+# %% ../nbs/30_training.ipynb #cd9d9ad9
+def _processes(config: dict) -> int:
+    "How many ranks a trainer's config asks for on this machine, 0 when this process will do"
+    if (config.get("num_nodes") or 1) > 1:
+        raise ConfigError("trainer.num_nodes: a notebook starts processes on its own machine only. For several, start a program that calls `fit` on each of them with torchrun: srun --ntasks-per-node=1 torchrun --nnodes=2 ...")
+    devices, accelerator, strategy = config.get("devices", "auto"), config.get("accelerator", "auto"), config.get("strategy", "auto")
+    if isinstance(devices, str) and devices not in ("auto", "-1"):
+        devices = devices.split(",") if "," in devices else int(devices)
+    if devices in ("auto", -1, "-1"):
+        devices = _gpus() if accelerator in ("auto", "gpu", "cuda") else 1
+    number = len(devices) if isinstance(devices, list) else devices
+    return max(1, number) if number > 1 or strategy != "auto" else 0
+
+# %% ../nbs/30_training.ipynb #71024271
+def _gpus() -> int:
+    "How many GPUs this process may use"
+    from torch import cuda
+    return cuda.device_count()
+
+# %% ../nbs/30_training.ipynb #a47ca4a0
 def fit(
     model: "LightningModule | dict",               # itself, or a config for `build`
     data: "LightningDataModule | tuple | dict",    # itself, a config, or (train, val) loaders
@@ -246,6 +300,8 @@ def fit(
     checkpoints: Path = Path("checkpoints"),       # folder for best.ckpt and last.ckpt
 ) -> Fitted:
     "Train a model: seeded, deterministic, quiet; the best weights are in it at the end"
+    if _alone() and (number := _processes(trainer)):
+        return _fit_in_ranks(number, dict(model=model, data=data, trainer=trainer, callbacks=callbacks, seed=seed, checkpoints=str(Path(checkpoints).absolute())))
     with _quiet():
         from lightning.pytorch import seed_everything
         seed_everything(seed, workers=True, verbose=False)
@@ -253,10 +309,14 @@ def fit(
         told = {"seed": seed} | {name: part for name, part in parts.items() if isinstance(part, dict)}
         model, data, *extra = [build(one) if isinstance(one, dict) else one for one in (model, data, *(callbacks or {}).values())]
         history, start = [], time.perf_counter()
-        with tracking.logger(told) as logger:
+        with tracking.logger(told) if os.environ.get("RANK", "0") == "0" else nullcontext() as logger:
             extra += [checkpoint(filename="last"), _epochs(history)]
             lightning = _trainer(trainer, [one for one in extra if one is not None], checkpoints, logger)
+            _compile(model, trainer)
+            data = _few(data, trainer)
             lightning.fit(model, *(data if isinstance(data, list | tuple) else [data]))
+        if trainer.get("profiler"):
+            print(lightning.profiler.summary())
         seconds = time.perf_counter() - start
     return _fitted(lightning, model, history, seconds, {"seed": str(seed), "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "random")})
 
@@ -270,6 +330,25 @@ def _fitted(trainer, model: "LightningModule", history: list[dict], seconds: flo
     model.load_state_dict(state["state_dict"])
     metrics = next((row for row in history if row["epoch"] == state["epoch"]), history[-1])
     return Fitted(model.eval(), metrics, history, len(history), seconds, best=kept[0], last=kept[-1], seeds=seeds)
+
+# %% ../nbs/30_training.ipynb #12b542ab
+def _fit_in_ranks(number: int, work: dict) -> Fitted:
+    "Train in several processes"
+    parts = {"model": work["model"], "data": work["data"]} | (work["callbacks"] or {})
+    refuse([f"{name}: a training in several processes needs a config here, {{'_target_': '<module>.{type(one).__name__}', ...}}, because each of them makes its own. Classes must stand in a module, not in a notebook." for name, one in parts.items() if not isinstance(one, dict | None)])
+    try:
+        found = ranks.together("mlops_kit.training:_rank", work, number, work["trainer"].get("patience") or ranks.PATIENCE)
+    except TypeError as error:
+        raise ConfigError(f"a training in several processes needs plain values in its configs, such as texts and numbers. {error}") from error
+    model = build(work["model"])
+    model.load_state_dict(_read(Path(found["best"]))["state_dict"])
+    return Fitted(**found | {"model": model.eval(), "best": Path(found["best"]), "last": Path(found["last"])})
+
+# %% ../nbs/30_training.ipynb #9358f883
+def _rank(**work) -> dict:
+    "What each rank does: a `Fitted` without its model, as plain values"
+    fitted = fit(**work)
+    return {name: str(value) if isinstance(value, Path) else value for name, value in vars(fitted).items() if name != "model"}
 
 # %% ../nbs/30_training.ipynb #a49566ff
 def save_weights(

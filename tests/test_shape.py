@@ -23,6 +23,7 @@ PACKAGE = "mlops_kit"
 HEAVY = set("torch lightning wandb hydra omegaconf papermill nbformat nbclient IPython rich polars numpy matplotlib sklearn onnx onnxruntime onnxscript".split())
 # may import them on top, and are then as heavy as they: module -> reason
 HEAVY_ALLOWED = {
+    "batches": "only what trains imports it",
     "flights": "only step notebooks import it",
     "network": "only step notebooks import it",
     "digits": "only step notebooks import it",

@@ -1,0 +1,220 @@
+"""Many processes from a notebook: what comes back from them, and that nothing is left of them."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+PATHS = 'from pathlib import Path\nmetrics: Path = Path("out/metrics.json")\n'
+NETS = """
+import os, time
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from torch.utils.data import DataLoader, TensorDataset
+
+class Net(LightningModule):
+    def __init__(self, hidden=8, broken=False):
+        super().__init__()
+        self.broken, self.layers = broken, torch.nn.Sequential(torch.nn.Linear(2, hidden), torch.nn.ReLU(), torch.nn.Dropout(0.1), torch.nn.Linear(hidden, 1))
+    def forward(self, points): return self.layers(points)
+    def training_step(self, batch, index):
+        if self.broken and self.global_rank == 1 and index == 2:
+            raise ValueError("a bad batch")
+        loss = torch.nn.functional.mse_loss(self(batch[0]), batch[1])
+        self.log("train_loss", loss, sync_dist=True)
+        return loss
+    def validation_step(self, batch, index): self.log("val_loss", torch.nn.functional.mse_loss(self(batch[0]), batch[1]), sync_dist=True)
+    def configure_optimizers(self): return torch.optim.Adam(self.parameters(), 0.01)
+
+class Data(LightningDataModule):
+    def loader(self, **options):
+        points = torch.rand(200, 2, generator=torch.Generator().manual_seed(0))
+        return DataLoader(TensorDataset(points, points.prod(1, keepdim=True)), batch_size=20, **options)
+    def train_dataloader(self): return self.loader(shuffle=True)
+    def val_dataloader(self): return self.loader()
+"""
+WORK = """
+import os, signal, time
+from pathlib import Path
+from torch import distributed, ones
+
+def wait(how, marks):
+    "Add up for ever; rank 1 does something to itself in between"
+    rank = distributed.get_rank()
+    Path(marks, f"{rank}.pid").write_text(str(os.getpid()))
+    for number in range(100_000):
+        distributed.all_reduce(ones(1))
+        if number == 20 and rank == 1 and how == "raise":
+            raise ValueError("a bad batch")
+        if number == 20 and rank == 1:
+            {"kill": lambda: os.kill(os.getpid(), signal.SIGKILL), "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP), "sleep": lambda: time.sleep(1000), "": lambda: None}[how]()
+        if rank == 0:
+            print("round", number, flush=True)
+        time.sleep(0.05)
+"""
+FIT = """
+import json
+from mlops_kit.training import fit, save_weights
+fitted = fit({"_target_": "nets.Net"} | model, {"_target_": "nets.Data"}, trainer | {"max_epochs": 2}, callbacks, checkpoints=Path("out/checkpoints"))
+"""
+KEEP = 'metrics.write_text(json.dumps(fitted.metrics)); save_weights(fitted.model, Path("out/model.safetensors")); Path("out/history.json").write_text(json.dumps(fitted.history)); fitted'
+
+
+def training(project, **params) -> None:
+    """A pipeline of one step that trains in two processes."""
+    (project.root / "nets.py").write_text(NETS)
+    project.notebook("train", FIT, KEEP, parameters=PATHS + 'weights: Path = Path("out/model.safetensors")\nhistory: Path = Path("out/history.json")\nkept: Path = Path("out/checkpoints")\n' + "model: dict = {}\ntrainer: dict = {}\ncallbacks: dict = {}")
+    told = {"trainer": "${trainer}", "callbacks": "${callbacks}"} | params
+    project.pipeline(f"""
+train:
+  notebook: notebooks/train.ipynb
+  params: {json.dumps(told)}
+  outs: {{metrics: metrics.json, weights: model.safetensors, history: history.json, kept: checkpoints}}
+  metrics: metrics
+""")
+
+
+def waiting(project, how: str, patience: float = 60) -> None:
+    """A pipeline of one step whose two ranks wait for each other for ever."""
+    (project.root / "work.py").write_text(WORK)
+    cell = f'from mlops_kit import ranks\nimport work\nranks.together("work:wait", {{"how": {how!r}, "marks": {str(project.root)!r}}}, 2, patience={patience})'
+    project.notebook("wait", cell, parameters=PATHS)
+    project.pipeline("wait: {notebook: notebooks/wait.ipynb, outs: {metrics: metrics.json}}")
+
+
+def outputs(project, run: str, step: str) -> str:
+    """What the executed notebook of a step shows."""
+    cells = json.loads((project.root / f".mlops/runs/{run}/{step}.ipynb").read_text())["cells"]
+    shown = [out for cell in cells for out in cell.get("outputs", [])]
+    return "\n".join("".join(out.get("text", out.get("traceback", ""))) for out in shown)
+
+
+def family(project) -> list[int]:
+    """The processes of torchrun and of ranks of this project that live."""
+    found = []
+    for one in psutil.process_iter():
+        try:
+            if any(str(project.root) in word for word in one.cmdline()) and "mlops_kit.ranks" in one.cmdline() and one.status() != psutil.STATUS_ZOMBIE:
+                found.append(one.pid)
+        except psutil.Error:
+            pass
+    return found
+
+
+def until(what, seconds: float = 60) -> float:
+    """Wait until something is so; how long that took."""
+    begun = time.monotonic()
+    while not what():
+        assert time.monotonic() - begun < seconds, "it took too long"
+        time.sleep(0.1)
+    return time.monotonic() - begun
+
+
+def test_two_processes_give_the_same_bytes_each_time_and_one_record(project):
+    training(project)
+    done = project.json("run", "pipeline=demo", "trainer=ddp_sim")
+    assert done["status"] == "done" and set(done["metrics"]["train"]) == {"epoch", "train_loss", "val_loss"}, done
+    assert [line.split()[1] for line in outputs(project, done["run"], "train").splitlines() if line.startswith("epoch")] == ["1/2", "2/2"]
+    assert len(list((project.root / f".mlops/runs/{done['run']}/wandb").glob("offline-run-*"))) == 1
+    assert len(project.records()) == 1 and family(project) == []
+    assert project.json("verify")["steps"]["train"]["status"] == "identical"
+
+
+def test_an_error_in_a_rank_fails_the_cell_with_its_name_and_trace(project):
+    waiting(project, "raise")
+    done = project.json("run", "pipeline=demo", code=1)
+    assert "rank 1 of 2: ValueError: a bad batch" in done["steps"]["wait"]["error"]
+    shown = outputs(project, done["run"], "wait")
+    assert "work.py" in shown and 'raise ValueError("a bad batch")' in shown
+    assert family(project) == []
+
+
+@pytest.mark.long
+def test_an_error_in_training_says_where(project):
+    training(project, model={"broken": True})
+    done = project.json("run", "pipeline=demo", "trainer=ddp_sim", code=1)
+    assert "rank 1 of 2: ValueError: a bad batch" in done["steps"]["train"]["error"]
+    assert "in training_step" in outputs(project, done["run"], "train") and family(project) == []
+
+
+def test_a_killed_rank_ends_the_step_and_leaves_nothing(project):
+    waiting(project, "kill")
+    begun = time.monotonic()
+    done = project.json("run", "pipeline=demo", code=1)
+    assert "rank 1 of 2: its process was killed by SIGKILL" in done["steps"]["wait"]["error"]
+    assert "round 20" in outputs(project, done["run"], "wait"), "what rank 0 had printed is in the cell"
+    assert time.monotonic() - begun < 60 and family(project) == []
+
+
+def python(project, code: str, **environment: str) -> subprocess.Popen:
+    """Start Python in a project, as a notebook or a script that knows no runner would be."""
+    told = {"PYTHONPATH": str(project.root), "MLOPS_PROJECT": str(project.root), "TMPDIR": str(project.root)}
+    return subprocess.Popen([sys.executable, "-c", code], cwd=project.root, env=os.environ | told | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.parametrize("how", ["", pytest.param("stop", marks=pytest.mark.long)])
+def test_nothing_is_left_when_the_notebook_is_killed(project, how: str):
+    waiting(project, how)
+    notebook = python(project, f"from mlops_kit import ranks; ranks.together('work:wait', {{'how': {how!r}, 'marks': '.'}}, 2)")
+    until(lambda: (project.root / "1.pid").exists() and len(family(project)) == 3)
+    time.sleep(2)
+    notebook.kill()
+    assert until(lambda: not family(project)) < 10
+    notebook.communicate()
+
+
+@pytest.mark.long
+def test_a_stopped_rank_ends_the_step(project):
+    waiting(project, "stop")
+    begun = time.monotonic()
+    done = project.json("run", "pipeline=demo", code=1)
+    assert "rank 1 of 2 was stopped (SIGSTOP) for 20 s" in done["steps"]["wait"]["error"]
+    assert time.monotonic() - begun < 60 and family(project) == []
+
+
+@pytest.mark.long
+def test_who_waits_longer_than_the_patience_gives_up(project):
+    waiting(project, "sleep", patience=5)
+    done = project.json("run", "pipeline=demo", code=1)
+    assert "rank 0 of 2: RuntimeError: " in done["steps"]["wait"]["error"] and "patience" in done["steps"]["wait"]["error"]
+    assert family(project) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_ends_all_ranks(project, number: int, code: int):
+    waiting(project, "")
+    command = project.start("run", "pipeline=demo")
+    until(lambda: (project.root / "1.pid").exists())
+    command.send_signal(number)
+    command.communicate(timeout=60)
+    assert command.returncode == code and family(project) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("trainer", ["{'accelerator': 'cpu'}", "{'accelerator': 'cpu', 'devices': 2, 'strategy': 'ddp'}"])
+def test_the_variables_of_a_slurm_allocation_do_not_confuse(project, trainer: str):
+    training(project)
+    allocation = {"SLURM_JOB_ID": "4711", "SLURM_NTASKS": "8", "SLURM_PROCID": "3", "SLURM_LOCALID": "3", "SLURM_NODEID": "1", "SLURM_NNODES": "2", "SLURM_NODELIST": "far[1-2]", "SLURM_JOB_NAME": "train"}
+    code = f"from mlops_kit.training import fit; print(fit({{'_target_': 'nets.Net'}}, {{'_target_': 'nets.Data'}}, {trainer} | {{'max_epochs': 1}}).epochs)"
+    done = python(project, code, **allocation)
+    said, _ = done.communicate(timeout=120)
+    assert done.returncode == 0 and said.splitlines()[-1] == "1", said
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("words", [
+    ("debug=fast_dev_run",), ("debug=overfit",), ("debug=limit",), ("debug=profiler",), ("debug=anomaly",),
+    ("trainer.precision=bf16-mixed", "trainer.gradient_clip_val=0.5", "trainer.accumulate_grad_batches=2", "trainer.compile={backend:eager}"),
+    ("trainer=ddp_sim", "trainer.compile={backend:eager}", "debug=fast_dev_run")], ids=" ".join)
+def test_what_a_trainer_can_be_told(project, words: tuple[str, ...]):
+    training(project)
+    plain = project.json("plan", "pipeline=demo")["train"]["key"]
+    done = project.json("run", "pipeline=demo", *words)
+    assert done["status"] == "done" and done["steps"]["train"]["key"] != plain
+    if "debug=profiler" in words:
+        assert "run_training_epoch" in outputs(project, done["run"], "train")
