@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import tracking
+from . import series, tracking
 from .errors import ConfigError, MlopsError, refuse
 
 if TYPE_CHECKING:
@@ -246,7 +246,8 @@ def fit(
         history, start = [], time.perf_counter()
         with tracking.logger(told) as logger:
             extra += [checkpoint(filename="last"), _epochs(history)]
-            lightning = _trainer(trainer, [one for one in extra if one is not None], checkpoints, logger)
+            loggers = [*([logger] if logger else []), *([series.logger(place)] if (place := series.here()) else [])]
+            lightning = _trainer(trainer, [one for one in extra if one is not None], checkpoints, loggers)
             lightning.fit(model, *(data if isinstance(data, list | tuple) else [data]))
         seconds = time.perf_counter() - start
     return _fitted(lightning, model, history, seconds, {"seed": str(seed), "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "random")})

@@ -340,7 +340,7 @@ def _named(record: dict) -> list[tuple[str, str]]:
     found = [(f"input {name}", digest) for name, (_, digest) in parts.get("ins", {}).items()]
     found += [(f"source {name}", digest) for name, (_, digest) in parts.get("sources", {}).items() if record["sources"][name]["kept"]]
     found += [("notebook", record["notebook"]["digest"])] if "notebook" in record else []
-    return found + [(what, record[what]) for what in ("code", "executed", "log", "environment") if what in record]
+    return found + [(what, record[what]) for what in ("code", "executed", "log", "environment", "series") if what in record]
 
 # %% ../nbs/17_upkeep.ipynb #03abd793
 def fsck(store: Store) -> Health:
