@@ -246,7 +246,7 @@ def fit(
         history, start = [], time.perf_counter()
         with tracking.logger(told) as logger:
             extra += [checkpoint(filename="last"), _epochs(history)]
-            loggers = [*([logger] if logger else []), *([series.logger(place)] if (place := series.here()) else [])]
+            loggers = [one for one in (logger, (place := series.here()) and type(logger).__name__ != "SeriesLogger" and series.logger(place)) if one]
             lightning = _trainer(trainer, [one for one in extra if one is not None], checkpoints, loggers)
             lightning.fit(model, *(data if isinstance(data, list | tuple) else [data]))
         seconds = time.perf_counter() - start
