@@ -8,7 +8,7 @@ no point is lost and none is there twice. While a run goes on with `tracking=onl
 # %% auto #0
 __all__ = ['PICTURES', 'ROWS', 'BYTES', 'LIMIT', 'row', 'main', 'following', 'sync_run', 'sync']
 
-# %% ../nbs/18_sending.ipynb #f052cc53
+# %% ../nbs/18_sending.ipynb #5a2cd27b
 import base64, json, os, re, signal, subprocess, sys, threading, time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from . import tracking
 from .errors import MlopsError, StoreError
 from .files import locked, read_lines, remove, to_json
-from .masking import Mask, without_secrets
-from .mirror import Copy, Sent, copies, copy_of, likeness, remember, sent, trial_of, worth
+from .masking import Mask, secrets_of, without_secrets
+from .mirror import Copy, Sent, config_of, copies, copy_of, likeness, remember, sent, trial_of, worth
 from .records import Run, find_run, read_run, run_names, started
 from .store import Store, get
 
@@ -35,7 +35,7 @@ def row(
     metrics = {f"metric{name}" if name.startswith("_") else name: float(value) if isinstance(value, str) else value for name, value in point["metrics"].items()}
     return {**metrics, "trainer/global_step": point["step"], **({} if point["epoch"] is None else {"epoch": point["epoch"]}), "_timestamp": point["time"], "_runtime": round(point["time"] - begun, 3)}
 
-# %% ../nbs/18_sending.ipynb #4f75d9d8
+# %% ../nbs/18_sending.ipynb #4f2f6b27
 class _Sending:
     "One W&B run that is being written"
 
@@ -49,7 +49,7 @@ class _Sending:
         self.id = f"{copy.id}-{trial}" if trial else copy.id
         settings = wandb.Settings(**tracking.SETTINGS | {"init_timeout": seconds, "finish_timeout": seconds}, finish_timeout_raises=True, x_file_stream_transmit_interval=1)
         self.run = wandb.init(
-            project=copy.project, id=self.id, resume="allow", group=copy.run, name=copy.step, job_type=copy.step, tags=copy.tags or None, config=copy.config, dir=os.environ["WANDB_DIR"], reinit="create_new",
+            project=copy.project, id=self.id, resume="allow", group=copy.run, name=copy.step, job_type=copy.step[:64], tags=copy.tags or None, config=copy.config, dir=os.environ["WANDB_DIR"], reinit="create_new",
             settings=settings)
         self.rows = self.run.step if self.run.resumed else 0
         self.run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
@@ -266,7 +266,7 @@ def following(
         if child.returncode != 0 or any(one["status"] == "failed" for one in answers()):
             notice(f"W&B has not got everything within {tracking.SECONDS} s: `mlops sync {run.id}` sends the rest")
 
-# %% ../nbs/18_sending.ipynb #a7c22d4c
+# %% ../nbs/18_sending.ipynb #cf8ff679
 def sync_run(
     run: Run,
     seconds: float = 120, # how long it may take
@@ -278,14 +278,14 @@ def sync_run(
     if all(sent(run.store, one.id, tracking.place(one.project)).whole == worth(one) for one in todo) and not again:
         return [line(one, "there already") for one in todo]
     tracking.check()
-    with _process(run, False, seconds, again) as (child, answers):
+    with _process(run, False, seconds, again, secrets_of(os.environ)) as (child, answers):
         with suppress(subprocess.TimeoutExpired):
             child.wait(seconds)
         told = {one["step"]: one for one in answers()}
         why = f"not sent within {seconds:g} s" if child.poll() is None else f"the process that sends died (exit code {child.returncode})"
     return [told.get(one.step) or line(one, "failed", why) for one in todo]
 
-# %% ../nbs/18_sending.ipynb #23a3eaf7
+# %% ../nbs/18_sending.ipynb #c7fdb9fc
 def sync(
     store: Store,
     names: list[str] = (), # of runs; all when empty
@@ -298,7 +298,8 @@ def sync(
     for name in [find_run(store, one).id for one in names] or run_names(store):
         with suppress(StoreError):  # that is for `fsck`
             run = read_run(store, name)
-            found = sync_run(run, seconds, again) + _own(run, seconds) if run.status != "running" else []
+            wanted = run.status != "running" and (names or (config_of(run).get("tracking") or {}).get("mode") != "disabled")
+            found = sync_run(run, seconds, again) + _own(run, seconds) if wanted else []
             for one in found:
                 tell(one)
             lines += found

@@ -32,7 +32,7 @@ class Backend(ThreadingHTTPServer):
         self.faults: list[str] = []            # what no client may do
         self.hang_up = False                   # answer nothing any more, and close every connection
         self.trouble: int | str | None = None  # an HTTP status that everything is answered with; "hang": never an answer
-        self.left: int | None = None           # so many requests are answered, then it hangs up
+        self.left: int | None = None           # so many requests are answered, then the trouble begins, or it hangs up
         self.lock, self.closing = Lock(), Event()
         Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -182,7 +182,9 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         if server.left is not None:
             server.left -= 1
-            server.hang_up = server.hang_up or server.left < 0
+            server.hang_up = server.hang_up or (server.left < 0 and not server.trouble)
+            if server.left >= 0:
+                return False
         if server.trouble == "hang":
             server.closing.wait(300)
         elif server.trouble and not server.hang_up:
