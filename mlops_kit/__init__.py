@@ -28,6 +28,7 @@ Modules:
 - `mlops_kit.lab`: The same steps, plans and runs in JupyterLab
 - `mlops_kit.lineage`: From any file back to what made it, and forward to what used it
 - `mlops_kit.masking`: What is secret stays out of everything that is kept or shown
+- `mlops_kit.mirror`: What Weights & Biases is to show of a run: all of it from the ledger
 - `mlops_kit.notebook`: A notebook as a step: its cells, and what it can be given
 - `mlops_kit.observation`: What a step looked at without having declared it: noted, digested, and part of its key from then on
 - `mlops_kit.page`: Pictures and a page that need nothing but a browser, the same bytes every time
@@ -40,6 +41,8 @@ Modules:
 - `mlops_kit.records`: What a run was, written down while it happens
 - `mlops_kit.remote`: Send results elsewhere and fetch them, verified both ways
 - `mlops_kit.runner`: Carry out a plan: in parallel, once per key, and with a true account of every end
+- `mlops_kit.sending`: Bring Weights & Biases what it lacks, in a process that may die at any moment
+- `mlops_kit.series`: The course of a training, point by point, in the ledger
 - `mlops_kit.sources`: What steps read from outside: looked at before a run, kept while it goes on
 - `mlops_kit.store`: Keep bytes, files and folders under the digest of their content
 - `mlops_kit.tracking`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way

@@ -7,7 +7,7 @@ config (nothing was started), 3 verified and different, 4 the store is damaged, 
 
 # %% auto #0
 __all__ = ['COMMANDS', 'run', 'exit_code', 'run_json', 'plan', 'runs', 'show', 'resume', 'fsck', 'gc', 'verify', 'why', 'check',
-           'lineage', 'push', 'pull', 'engine', 'lab', 'main']
+           'lineage', 'push', 'pull', 'sync', 'engine', 'lab', 'main']
 
 # %% ../nbs/43_cli.ipynb #2b94f0fe
 import argparse, json, os, sys
@@ -76,6 +76,8 @@ def show(args) -> tuple[object, int]:
         runner.restore_step(found, args.step, Path(args.folder))
         if hidden := runner.step_of(found, args.step)["record"].get("masked"):
             print(f"mlops: parameters.yaml has *** for what is secret ({', '.join(hidden)}): fill the values in", file=sys.stderr)
+    if args.history:
+        return _history(args, found), 0
     if args.step:
         step = runner.step_of(found, args.step)
         if not args.json:
@@ -84,6 +86,18 @@ def show(args) -> tuple[object, int]:
     if not args.json:
         terminal.print_run(found, steps=True)
     return found.data, 0
+
+# %% ../nbs/43_cli.ipynb #43c0de01
+def _history(args, run) -> dict | list:
+    "How the trainings of a run went"
+    from mlops_kit import records, terminal
+
+    if args.step:
+        run.history(args.step)
+    found = {name: points for name, points in records.histories(run).items() if args.step in (None, name)}
+    if not args.json:
+        terminal.print_history(run, found)
+    return found[args.step] if args.step else {"run": run.id, "status": run.status, "history": found}
 
 # %% ../nbs/43_cli.ipynb #9f7579da
 def resume(args) -> tuple[object, int]:
@@ -105,16 +119,22 @@ def fsck(args) -> tuple[object, int]:
         terminal.print_health(health)
     return asdict(health), 4 if health.damaged else 0
 
+# %% ../nbs/43_cli.ipynb #43c0de03
+def _seconds(option: str, text: str) -> float:
+    "A time as it is typed: 30s, 2m, 14d"
+    from mlops_kit.config import seconds
+
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise ConfigError(f"{option}: {error}") from None
+
 # %% ../nbs/43_cli.ipynb #de2ff67f
 def gc(args) -> tuple[object, int]:
     "Move what nothing refers to into the trash, and delete what has been there for long."
     from mlops_kit import runner, terminal, upkeep
-    from mlops_kit.config import seconds
 
-    try:
-        grace = seconds(args.grace)
-    except ValueError as error:
-        raise ConfigError(f"--grace: {error}") from None
+    grace = _seconds("--grace", args.grace)
     cleared = upkeep.gc(runner.project_store(), args.keep, grace, args.dry_run, args.wait)
     if not args.json:
         terminal.print_cleared(cleared, args.dry_run)
@@ -196,6 +216,17 @@ def pull(args) -> tuple[object, int]:
     "Fetch results from elsewhere, so that they are hits here."
     return _move(args, "pull")
 
+# %% ../nbs/43_cli.ipynb #43c0de02
+def sync(args) -> tuple[object, int]:
+    "Send to Weights & Biases what it lacks, from the ledger. Can be interrupted and repeated at will."
+    from mlops_kit import runner, sending, terminal
+
+    tell = lambda one: print(f"mlops: {one['run']} {one['step']}: {one['error'] or one['status']}", file=sys.stderr, flush=True)
+    lines = sending.sync(runner.project_store(), args.runs, _seconds("--timeout", args.timeout), args.again, tell)
+    if not args.json:
+        terminal.print_sent(lines)
+    return {"sent": lines}, int(any(one["status"] == "failed" for one in lines))
+
 # %% ../nbs/43_cli.ipynb #d283d5ae
 def _move(args, verb: str) -> tuple[object, int]:
     "Push or pull: the first word is a place when it looks like one"
@@ -237,7 +268,7 @@ COMMANDS = {
     run: "mlops run pipeline=flights experiment=smoke",
     plan: "mlops plan pipeline=flights",
     runs: "mlops runs -n 5",
-    show: "mlops show last train",
+    show: "mlops show last train --history",
     resume: "mlops resume last",
     verify: "mlops verify last train --rounds 3",
     why: "mlops why last~1 last --html why.html",
@@ -245,6 +276,7 @@ COMMANDS = {
     fsck: "mlops fsck",
     push: "mlops push s3://bucket/folder last",
     pull: "mlops pull",
+    sync: "mlops sync last",
     gc: "mlops gc --keep 20 --grace 14d",
     check: "mlops check",
     engine: "mlops engine status",
@@ -287,6 +319,10 @@ def _parser() -> argparse.ArgumentParser:
     commands.choices["gc"].add_argument("--dry-run", action="store_true", help="only say what would go")
     commands.choices["gc"].add_argument("--wait", action="store_true", help="until no run works with the store")
     commands.choices["show"].add_argument("step", nargs="?", help="a step of it")
+    commands.choices["show"].add_argument("--history", action="store_true", help="how its trainings went, point by point; also while they go on")
+    commands.choices["sync"].add_argument("runs", nargs="*", metavar="RUN", help="only these runs")
+    commands.choices["sync"].add_argument("--timeout", default="2m", metavar="TIME", help="how long each run may take (2m)")
+    commands.choices["sync"].add_argument("--again", action="store_true", help="ask the server also about what was sent before")
     commands.choices["verify"].add_argument("run", nargs="?", default="last", help="name of a run, its beginning or end, or last")
     commands.choices["verify"].add_argument("steps", nargs="*", help="only these steps of it")
     commands.choices["verify"].add_argument("--rounds", type=int, default=1, metavar="N", help="execute each step N times, each time with other surroundings (1)")

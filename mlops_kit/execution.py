@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from . import tracking, witness
+from . import series, tracking, witness
 from .causes import aliases_of, suspects
 from .closure import code_of, targets_in
 from .engine import Outcome, Running, Work, execute
 from .environment import call_code, seed_code, variables
 from .errors import ConfigError, StepError, StoreError, disk_words
-from .files import lease, publish, remove, to_json
+from .files import lease, publish, remove, to_json, write
 from .masking import Mask, holds, masked_log, masked_notebook, secrets_of, without_secrets
 from .notebook import cell_tree
 from .observation import Observed, keep_observed, observe, remember
@@ -110,7 +110,7 @@ def ended(status: str, record: dict, reason: str) -> dict:
     "How a step ended well: what the record of the run says about it"
     return {
         "status": status, "key": record["key"], "run": record["run"], "seconds": record["seconds"] if status == "ran" else 0.0, "reason": reason, "error": None,
-        "outs": {name: out["digest"] for name, out in record["outs"].items()}, "metrics": record["metrics"],
+        "outs": {name: out["digest"] for name, out in record["outs"].items()}, "metrics": record["metrics"], "series": record.get("series"), "began": record.get("began"),
     }
 
 # %% ../nbs/21_execution.ipynb #070c82b1
@@ -121,7 +121,7 @@ def failed(status: str, error: str, decision: Decision | None = None, seconds: f
 # %% ../nbs/21_execution.ipynb #96e6bb18
 def _attempt(job: Job, attempt: int) -> dict:
     "Execute the notebook once, and keep what came out"
-    files, begun = job.plan.store.files, now()
+    files, begun, told = job.plan.store.files, now(), {}
     folder, clock = files.temp(), time.monotonic()
     files.folder(str(folder.relative_to(files.root)))
     try:
@@ -132,11 +132,14 @@ def _attempt(job: Job, attempt: int) -> dict:
             outcome = execute(replace(work, log=str(log)), job.on_event, job.on_start, job.notice)
         _keep_notebook(job, folder)
         _check_tracked(job, mask)
+        told = _keep_series(job, mask)
         if outcome.status != "done":
-            return failed("interrupted" if outcome.status == "stopped" and outcome.error == INTERRUPTED else "failed", outcome.error, job.decision, outcome.seconds, outcome.cells)
-        return ended("ran", _keep(job, folder, outcome, attempt, begun, mask), job.decision.reason)
+            return told | failed("interrupted" if outcome.status == "stopped" and outcome.error == INTERRUPTED else "failed", outcome.error, job.decision, outcome.seconds, outcome.cells)
+        record = _keep(job, folder, outcome, attempt, begun, mask, told)
+        remove(files, _partial(job))
+        return ended("ran", record, job.decision.reason)
     except (StepError, StoreError, OSError) as error:
-        return failed("failed", job.plan.mask.text(disk_words(error, folder) or str(error)), job.decision, time.monotonic() - clock)
+        return told | failed("failed", job.plan.mask.text(disk_words(error, folder) or str(error)), job.decision, time.monotonic() - clock)
     finally:
         with suppress(OSError):
             remove(files, folder)
@@ -153,7 +156,7 @@ def _work(job: Job, folder: Path) -> Work:
     (inside / "step.ipynb").write_bytes(tagged(_raw(job), prepared.notebook.parameters_cell))
     environment = variables(job.plan.pipeline.project, prepared.env["threads"], tuple(config["pass_env"]))
     environment |= tracking.variables(job.mode, config["tracking"].get("project") or job.plan.pipeline.name, run.id, job.name, run.folder, run.folder / "config.json")
-    environment |= {"MLOPS_RUN": run.id, "MLOPS_STEP": job.name}
+    environment |= {"MLOPS_RUN": run.id, "MLOPS_STEP": job.name, "MLOPS_PARTIAL": str(_partial(job))}
     known = [str(path) for path in prepared.code.files] + [str(job.plan.pipeline.project / prepared.step.notebook)]
     watch = call_code(
         witness.watch, project=str(job.plan.pipeline.project), folder=str(folder), store=str(job.plan.store.root), known=known, variables=list(config["pass_env"]), journal=str(inside / "notes"),
@@ -171,6 +174,20 @@ def _keep_notebook(job: Job, folder: Path) -> None:
     "The executed notebook goes to the run's folder, however the step ended"
     if (executed := folder / ".kernel/executed.ipynb").exists():
         publish(job.plan.store.files, executed, f"runs/{job.run.id}/{job.name}.ipynb", replace=True)
+
+# %% ../nbs/21_execution.ipynb #5e41a002
+def _partial(job: Job) -> Path:
+    "The folder for what an attempt leaves to the next one of the same key"
+    name = f"partial/{job.decision.key}"
+    write(job.plan.store.files, f"{name}/began", job.run.id.encode())
+    return job.plan.store.root / name
+
+# %% ../nbs/21_execution.ipynb #5e41a003
+def _keep_series(job: Job, mask: Mask) -> dict:
+    "Put the series into the store; what the record says about it"
+    folder = _partial(job)
+    data = b"".join(line for line in (folder / series.FILE).read_bytes().splitlines(keepends=True) if line.endswith(b"\n")) if (folder / series.FILE).exists() else b""
+    return {"series": put_bytes(job.plan.store, mask.data(data)), "began": (folder / "began").read_text()} if data else {}
 
 # %% ../nbs/21_execution.ipynb #0dddb54e
 def _check_result(job: Job, folder: Path) -> None:
@@ -220,7 +237,7 @@ def _raw(job: Job) -> bytes:
     return raw if mask.data(raw) == raw else to_json(masked_notebook(mask, json.loads(raw)), pretty=True)
 
 # %% ../nbs/21_execution.ipynb #cf2d06d8
-def _keep(job: Job, folder: Path, outcome: Outcome, attempt: int, begun: str, mask: Mask) -> dict:
+def _keep(job: Job, folder: Path, outcome: Outcome, attempt: int, begun: str, mask: Mask, told: dict) -> dict:
     "Put the outs into the store and publish the record"
     _check_result(job, folder)
     _check_secrets(job, folder, mask)
@@ -240,7 +257,7 @@ def _keep(job: Job, folder: Path, outcome: Outcome, attempt: int, begun: str, ma
         "sources": {name: {"url": without_secrets(source.url), "size": source.size, "kept": source.digest in job.plan.kept} for name, source in job.plan.sources[job.name].items()},
         "executed": put(store, job.run.folder / f"{job.name}.ipynb"), "log": put(store, job.run.folder / f"{job.name}.log"),
         "engine": job.plan.pipeline.config["engine"], "environment": job.run.data["environment"], "hardware": job.run.data["hardware"], "git": job.run.data["git"],
-        "started": begun, "ended": now(), "seconds": round(outcome.seconds, 3), "cells": list(outcome.cells),
+        "started": begun, "ended": now(), "seconds": round(outcome.seconds, 3), "cells": list(outcome.cells), **told,
     }))
     set_ref(store, f"steps/{job.plan.pipeline.name}/{job.name}", record["key"])
     return record

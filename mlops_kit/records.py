@@ -8,19 +8,25 @@ derived from these files and made again whenever it is missing or damaged."""
 
 # %% auto #0
 __all__ = ['SCHEMA', 'seal', 'unseal', 'step_record', 'publish_record', 'now', 'Run', 'start_run', 'note', 'end_run', 'read_run',
-           'run_names', 'find_run', 'summary', 'runs', 'seconds_text', 'number_text', 'html_table', 'badge', 'run_html']
+           'partial', 'history', 'started', 'histories', 'run_names', 'find_run', 'summary', 'runs', 'seconds_text',
+           'number_text', 'html_table', 'badge', 'run_html']
 
-# %% ../nbs/12_records.ipynb #5cff9043
+# %% ../nbs/12_records.ipynb #ddb226a1
 import json, os
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from . import series
 from .errors import ConfigError, StoreError, unknown
 from .files import alive, append, change, owner, read_lines, to_json, write
-from .store import Store, complete, digest
+from .store import Store, complete, digest, get_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # %% ../nbs/12_records.ipynb #d9df83fd
 def seal(record: dict) -> dict:
@@ -68,7 +74,7 @@ def now() -> str:
     "The time in UTC, for people; nothing is decided by it"
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
-# %% ../nbs/12_records.ipynb #5000c7be
+# %% ../nbs/12_records.ipynb #da7ccc31
 @dataclass(frozen=True)
 class Run:
     "The record of a run"
@@ -96,6 +102,16 @@ class Run:
     def metrics(self) -> dict[str, dict]:
         "The numbers of each step that declares metrics"
         return {name: step["metrics"] for name, step in self.steps.items() if step.get("metrics")}
+
+    def history(self, step: str | None = None) -> list[dict]:
+        "The points of a training, a row for each: step, epoch, time, metrics. Of the only step that has some when None"
+        numbers = lambda metrics: {name: float(value) if isinstance(value, str) else value for name, value in metrics.items()}
+        return [{name: one[name] for name in ("step", "epoch", "time")} | numbers(one["metrics"]) for one in _of_step(self, step)[1]]
+
+    def plot(self, step: str | None = None) -> "Figure":
+        "The curves of a training"
+        name, points = _of_step(self, step)
+        return series.plot(points, f"{self.data.get('pipeline')}, {name}, {self.id}")
 
     def _repr_html_(self) -> str:
         return run_html(self)
@@ -155,6 +171,44 @@ def read_run(
         data["steps"] = {line["step"]: line["outcome"] for line in read_lines(folder / "events.jsonl") if line == seal(line) and line["event"] == "ended"}
         data["status"] = "running" if alive(data["owner"]) else "interrupted"
     return Run(store, name, data)
+
+# %% ../nbs/12_records.ipynb #5af8d015
+def partial(
+    store: Store,
+    key: str, # of a step that has not ended well yet
+) -> Path:
+    "Where the series of a step grows"
+    return store.root / "partial" / key / series.FILE
+
+# %% ../nbs/12_records.ipynb #3383278c
+def history(
+    run: Run,
+    step: str,
+) -> list[dict]:
+    "The points of a step, also of one that runs, or was killed; a step that was reused has those of the run that made it"
+    outcome = run.steps.get(step) or {}
+    if outcome.get("series"):
+        return series.read(get_bytes(run.store, outcome["series"]))
+    return series.read(partial(run.store, key)) if not outcome and (key := started(run).get(step)) else []
+
+def started(run: Run) -> dict[str, str]:
+    "The steps that this run has started, with their keys"
+    return {line["step"]: line["key"] for line in read_lines(run.folder / "events.jsonl") if line["event"] == "started"}
+
+# %% ../nbs/12_records.ipynb #4e6b4f12
+def histories(run: Run) -> dict[str, list[dict]]:
+    "The points of every step that has some"
+    return {name: points for name in dict.fromkeys([*run.steps, *started(run)]) if (points := history(run, name))}
+
+# %% ../nbs/12_records.ipynb #3636f46c
+def _of_step(run: Run, step: str | None) -> tuple[str, list[dict]]:
+    "The name of a step and its points"
+    found = histories(run)
+    if step is None and len(found) == 1:
+        step = next(iter(found))
+    if step not in found:
+        raise ConfigError(f"run {run.id}: " + (f"no step {step} has a series of points" if step else "which step?" if found else "no step has a series of points") + (f"; there is one of {', '.join(found)}" if found else ""))
+    return step, found[step]
 
 # %% ../nbs/12_records.ipynb #5542685f
 def run_names(store: Store) -> list[str]:

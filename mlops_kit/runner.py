@@ -30,6 +30,7 @@ from .masking import mask_for, masked_words, unresolved
 from .planning import Decision, Plan, decide, make_plan, store_of
 from .recall import recall
 from .records import Run, end_run, find_run, note, start_run, step_record
+from .sending import following
 from .store import Store, get, get_bytes, put_bytes
 from .upkeep import working
 
@@ -77,7 +78,7 @@ def run_plan(
         progress.begin(plan, run)
         if notice:
             progress.notice(notice)
-        with make_executor(config["executor"]) as executor:
+        with following(run, mode, plan.mask.secrets, progress.notice), make_executor(config["executor"]) as executor:
             course = _Course(plan, run, mode, progress, executor, interruption)
             course.carry_out()
         lay_views(plan.store, course.records)

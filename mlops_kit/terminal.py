@@ -6,17 +6,19 @@ What was asked for goes to standard output: a table for people, or with `--json`
 
 # %% auto #0
 __all__ = ['FEW', 'short', 'console', 'print_plan', 'steps_table', 'rows_table', 'print_run', 'print_runs', 'print_step',
-           'print_verdicts', 'reasons_of', 'print_lines', 'print_lineage', 'places', 'print_health', 'print_cleared']
+           'print_verdicts', 'reasons_of', 'print_lines', 'print_lineage', 'places', 'print_health', 'print_cleared',
+           'print_history', 'print_sent']
 
-# %% ../nbs/39_terminal.ipynb #cdc4b993
-import os, sys
+# %% ../nbs/39_terminal.ipynb #b5ebf492
+import math, os, sys
 from pathlib import Path
 
 from .difference import lines_of
 from .lineage import Lineage
 from .planning import Plan
-from .progress import SIGNS, STYLES, grid_of, plain
+from .progress import MANY, SIGNS, STYLES, grid_of, plain
 from .records import Run, number_text, seconds_text
+from .series import curves, sparkline
 from .upkeep import Cleared, Health
 from .verification import Verdict, proofs
 
@@ -241,3 +243,38 @@ def print_cleared(
     verb, sum_of = "would be moved" if dry else "moved", lambda count, what: f"{count:,} {what}{'s' * (count != 1)}"
     print(f"{verb} to the trash: {sum_of(len(cleared.runs), 'run')}, {sum_of(len(cleared.records), 'record')}, {sum_of(cleared.objects, 'object')} ({cleared.bytes:,} bytes); {sum_of(cleared.kept, 'object')} stay")
     print(f"{'would be deleted' if dry else 'deleted'}: {cleared.deleted:,} out of the trash ({cleared.freed:,} bytes), {sum_of(cleared.leftovers, 'leftover')}")
+
+# %% ../nbs/39_terminal.ipynb #dabe64a8
+def print_history(
+    run: Run,
+    found: dict[str, list[dict]], # points by step
+) -> None:
+    "How trainings went: a line and a curve for each metric"
+    from rich.text import Text
+
+    out = console()
+    out.print(Text.assemble((run.status, STYLES.get(run.status, "")), f"  {run.data.get('pipeline')}  {run.id}"))
+    for step, points in found.items():
+        span = points[-1]["time"] - points[0]["time"]
+        out.print(Text.assemble("\n", (step, "bold"), f"  {len(points):,} points, steps {points[0]['step']} to {points[-1]['step']}, {seconds_text(span)}"))
+        table = grid_of("", "points", "first", "last", "lowest", "at step", "highest", "at step", "")
+        for name, (steps, values) in list(curves(points).items())[:MANY]:
+            good = [(value, place) for place, value in zip(steps, values) if math.isfinite(value)] or [(values[-1], steps[-1])]
+            (low, low_at), (high, high_at) = min(good), max(good)
+            cells = [str(len(values)), f"{values[0]:.4g}", f"{values[-1]:.4g}", f"{low:.4g}", str(low_at), f"{high:.4g}", str(high_at)]
+            table.add_row(Text(plain(name[:40])), *cells, Text(sparkline(values), "cyan"))
+        out.print(table)
+    out.print("" if found else "no step has a series of points: `training.fit` writes one, and so does `tracking.logger`")
+
+# %% ../nbs/39_terminal.ipynb #36218bb7
+def print_sent(
+    lines: list[dict], # from `sending.sync`
+) -> None:
+    "What was sent to W&B"
+    from rich.text import Text
+
+    table = grid_of("", "run", "step", "points", "")
+    for one in lines:
+        bad = one["status"] == "failed"
+        table.add_row(Text("✗" if bad else "✓", "bold red" if bad else "green"), one["run"], plain(one["step"]), "" if one["points"] is None else f"{one['points']:,}", Text(plain(one["error"] or one["status"])))
+    console().print(table if lines else "nothing to send: no run has a series or metrics")

@@ -187,6 +187,12 @@ def _move(store: Store, path: Path, target: Path) -> None:
 # %% ../nbs/17_upkeep.ipynb #0b5ff518
 GRACE = 14 * 24 * 3600  # seconds
 
+# %% ../nbs/17_upkeep.ipynb #17a0de01
+def _unread(store: Store, gone: list[str]) -> list[Path]:
+    "Notes about what W&B has of runs that are not kept"
+    runs = {one.name for one in _entries(store.root / "runs")} - set(gone)
+    return [one for one in _entries(store.root / "mirror") if (unseal(one.read_bytes()) or {}).get("run") not in runs]
+
 # %% ../nbs/17_upkeep.ipynb #d4bdfd06
 def gc(
     store: Store,
@@ -200,7 +206,7 @@ def gc(
     aged = lambda *folders: [one for folder in folders for one in _entries(folder) if time.time() - one.lstat().st_ctime >= grace]
     with alone(store, wait):
         found = _look(store, keep)
-        moves, left, size = found.moves(store), leftovers(store) + aged(store.root / "composed", store.root / "seen"), sum(path.stat().st_size for path in found.objects.values())
+        moves, left, size = found.moves(store), leftovers(store) + aged(store.root / "composed", store.root / "seen") + _unread(store, found.runs), sum(path.stat().st_size for path in found.objects.values())
         if not dry:
             for name in found.needed:
                 if not store.path(name).exists():
@@ -340,7 +346,7 @@ def _named(record: dict) -> list[tuple[str, str]]:
     found = [(f"input {name}", digest) for name, (_, digest) in parts.get("ins", {}).items()]
     found += [(f"source {name}", digest) for name, (_, digest) in parts.get("sources", {}).items() if record["sources"][name]["kept"]]
     found += [("notebook", record["notebook"]["digest"])] if "notebook" in record else []
-    return found + [(what, record[what]) for what in ("code", "executed", "log", "environment") if what in record]
+    return found + [(what, record[what]) for what in ("code", "executed", "log", "environment", "series") if what in record]
 
 # %% ../nbs/17_upkeep.ipynb #03abd793
 def fsck(store: Store) -> Health:

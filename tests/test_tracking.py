@@ -79,12 +79,13 @@ def test_offline_stays_inside_the_run_and_is_sent_later(run: Path, server: Backe
     finish(run, step(run, "offline", code))
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     with pytest.raises(MlopsError, match="no API key"):
-        tracking.sync(run)
+        tracking.send(tracking.unsent(run)[0])
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
     with pytest.raises(MlopsError, match="Unauthorized"):
-        tracking.sync(run)
+        tracking.send(tracking.unsent(run)[0])
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    assert len(tracking.sync(run)) == 1 and tracking.sync(run) == []
+    tracking.send(tracking.unsent(run)[0])
+    assert tracking.unsent(run) == []
     assert server.streamed("wandb-summary.json")[-1]["loss"] == pytest.approx(1 / 3 if code == PLAIN else 0.5)
     assert "CANARY" not in "".join(server.bodies) and "r1" in "".join(server.bodies)
     assert list((run.parent / "home").iterdir()) == []
