@@ -17,8 +17,8 @@ from .records import Run, seconds_text
 from .runner import Progress
 
 # %% ../nbs/38_progress.ipynb #bcfc99d3
-STYLES = {"ran": "green", "hit": "cyan", "done": "green", "failed": "bold red", "interrupted": "yellow", "skipped": "dim", "running": "yellow", "run": "yellow", "wait": "dim"}
-SIGNS = {"ran": "✓", "hit": "=", "failed": "✗", "interrupted": "!", "skipped": "-", "running": ">", "run": ">", "wait": "·"}
+STYLES = {"ran": "green", "hit": "cyan", "done": "green", "failed": "bold red", "interrupted": "yellow", "pruned": "dim", "skipped": "dim", "running": "yellow", "run": "yellow", "wait": "dim"}
+SIGNS = {"ran": "✓", "hit": "=", "failed": "✗", "interrupted": "!", "pruned": "/", "skipped": "-", "running": ">", "run": ">", "wait": "·"}
 
 # %% ../nbs/38_progress.ipynb #8f45f599
 def plain(text: str) -> str:
@@ -122,7 +122,7 @@ class LiveProgress(Progress):
             return list(self.rows)
         if len(self.ended) == len(self.rows):
             return []
-        ended = {status: [] for status in ("failed", "interrupted", "ran", "hit", "skipped")}
+        ended = {status: [] for status in ("failed", "interrupted", "pruned", "ran", "hit", "skipped")}
         for name in list(self.ended)[::-1]:  # a list, because steps end while this thread draws
             ended[self.rows[name][0]].append(name)
         failed, *others = ended.values()
@@ -135,7 +135,7 @@ class LiveProgress(Progress):
         from rich.text import Text
 
         counts, line = Counter(status for status, _ in self.rows.values()), Table.grid(padding=(0, 2, 0, 0))
-        words = [(f"{SIGNS[one]} {counts[one]} {one}", STYLES[one]) for one in ("ran", "failed", "interrupted", "skipped", "running") if counts[one]]
+        words = [(f"{SIGNS[one]} {counts[one]} {one}", STYLES[one]) for one in ("ran", "failed", "interrupted", "pruned", "skipped", "running") if counts[one]]
         hits = len([name for name in list(self.ended) if self.rows[name][0] == "hit"])
         words += [(f"= {hits} hit", STYLES["hit"])] if hits else []
         line.add_row(
