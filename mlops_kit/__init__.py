@@ -36,6 +36,7 @@ Modules:
 - `mlops_kit.runner`: Carry out a plan: in parallel, once per key, and with a true account of every end
 - `mlops_kit.sources`: What steps read from outside: looked at before a run, kept while it goes on
 - `mlops_kit.store`: Keep bytes, files and folders under the digest of their content
+- `mlops_kit.sweep`: Many runs of one pipeline that share what they share
 - `mlops_kit.tracking`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way
 - `mlops_kit.training`: Lightning from config: seeded, quiet, with the best weights and a history at the end
 - `mlops_kit.upkeep`: Check a store, clear it, and never get in the way of work
