@@ -34,6 +34,7 @@ Modules:
 - `mlops_kit.records`: What a run was, written down while it happens
 - `mlops_kit.remote`: Send results elsewhere and fetch them, verified both ways
 - `mlops_kit.runner`: Carry out a plan: in parallel, once per key, and with a true account of every end
+- `mlops_kit.search`: Let an optimiser choose what is tried next
 - `mlops_kit.sources`: What steps read from outside: looked at before a run, kept while it goes on
 - `mlops_kit.store`: Keep bytes, files and folders under the digest of their content
 - `mlops_kit.sweep`: Many runs of one pipeline that share what they share
