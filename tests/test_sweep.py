@@ -86,7 +86,7 @@ def test_a_shared_step_that_fails_is_tried_once(near):
     assert {run["steps"]["rate"]["status"] for run in done["runs"]} == {"skipped"} and all("ZeroDivisionError" in run["steps"]["tidy"]["error"] for run in done["runs"])
 
 
-@pytest.mark.parametrize("kind", ["tpe", "grid", pytest.param("random", marks=pytest.mark.long), pytest.param("cmaes", marks=pytest.mark.long)])
+@pytest.mark.parametrize("kind", ["grid", pytest.param("tpe", marks=pytest.mark.long), pytest.param("random", marks=pytest.mark.long), pytest.param("cmaes", marks=pytest.mark.long)])
 def test_every_sampler_finds_the_place_and_goes_on(near, kind):
     words = ["sweep", "pipeline=demo", f"sweep=my_{kind}", "sweep.parallel=1"]
     board = near.json(*words)
