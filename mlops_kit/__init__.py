@@ -41,10 +41,12 @@ Modules:
 - `mlops_kit.records`: What a run was, written down while it happens
 - `mlops_kit.remote`: Send results elsewhere and fetch them, verified both ways
 - `mlops_kit.runner`: Carry out a plan: in parallel, once per key, and with a true account of every end
+- `mlops_kit.search`: Let an optimiser choose what is tried next
 - `mlops_kit.sending`: Bring Weights & Biases what it lacks, in a process that may die at any moment
 - `mlops_kit.series`: The course of a training, point by point, in the ledger
 - `mlops_kit.sources`: What steps read from outside: looked at before a run, kept while it goes on
 - `mlops_kit.store`: Keep bytes, files and folders under the digest of their content
+- `mlops_kit.sweep`: Many runs of one pipeline that share what they share
 - `mlops_kit.tracking`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way
 - `mlops_kit.training`: Lightning from config: seeded, quiet, with the best weights and a history at the end
 - `mlops_kit.upkeep`: Check a store, clear it, and never get in the way of work

@@ -101,18 +101,33 @@ def _words(error: Exception, overrides: list[str]) -> str:
     text = " ".join(" ".join(str(one).partition("Config search path:")[0].split()) for one in causes)
     return f"the configuration can't be composed (overrides: {' '.join(overrides) or 'none'}): {text}"
 
-# %% ../nbs/03_config.ipynb #81d0c722
+# %% ../nbs/03_config.ipynb #e12986c8
+class _Groups:
+    "What `glob` chooses from: the options of a group, in the project and in the kit"
+
+    def __init__(self, project: Path):
+        self.folders = project / "conf", files("mlops_kit.conf")
+
+    def get_group_options(self, group: str, results_filter=None) -> list[str]:
+        "Names of its files, as Hydra asks for them"
+        found = [folder / group for folder in self.folders if (folder / group).is_dir()]
+        return sorted({one.name.removesuffix(".yaml") for folder in found for one in folder.iterdir() if one.name.endswith(".yaml")})
+
+# %% ../nbs/03_config.ipynb #194ebe81
 def grid(
-    overrides: list[str], # some with several values: "lr=1e-2,1e-3", "seed=range(3)"
+    overrides: list[str],         # some with several values: "lr=1e-2,1e-3", "seed=range(3)", "model=glob(*)"
+    project: Path | None = None,  # root of the project; found when None
 ) -> Iterator[list[str]]:
     "All combinations, each a list of overrides for `compose`"
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        parsed = OverridesParser.create(_Groups(project or find_project())).parse_overrides(list(overrides))
     except HydraException as error:
         raise ConfigError(_words(error, overrides)) from error
+    if endless := [one.input_line for one in parsed if one.is_sweep_override() and not one.is_discrete_sweep()]:
+        raise ConfigError(f"{', '.join(endless)}: an interval has no end of values. Name some, or let `mlops sweep` choose.")
     choices = [
         [f"{one.get_key_element()}={value}" for value in one.sweep_string_iterator()] if one.is_sweep_override() else [one.input_line]
         for one in parsed

@@ -44,7 +44,7 @@ class Prepared:
     env: dict                # the part of the key
     seed: int
 
-# %% ../nbs/20_planning.ipynb #e81e01eb
+# %% ../nbs/20_planning.ipynb #1a37c649
 def prepare(
     pipeline: Pipeline,
     names: list[str],    # of the wanted steps
@@ -53,7 +53,7 @@ def prepare(
     "Check every notebook against its step"
     prepared, project, threads = {}, pipeline.project, threads_of(pipeline.config["threads"])
     read = cache(lambda name: read_notebook(project / name, name))
-    code_for = cache(lambda name, targets: code_of(read(name), project, targets))
+    code_for = cache(lambda name, targets: _code(read(name), project, targets))
     env_for = cache(lambda packages: env_key(packages, threads))
     for name in names:
         step = pipeline.steps[name]
@@ -68,6 +68,16 @@ def prepare(
         except ConfigError as error:
             problems += error.problems
     return prepared
+
+# %% ../nbs/20_planning.ipynb #00645740
+_followed = {}  # (notebook, project, targets) -> its code
+
+def _code(notebook: Notebook, project: Path, targets: tuple[str, ...]) -> Code:
+    "What `code_of` gives, from memory where that is sure to be the same"
+    name = notebook.raw, project, targets
+    if not (known := _followed.get(name)) or not known.still():
+        _followed[name] = known = code_of(notebook, project, targets)
+    return known
 
 # %% ../nbs/20_planning.ipynb #00c88bd5
 def _paths(pipeline: Pipeline, step: Step, notebook: Notebook, problems: list[str]) -> tuple[dict, dict]:

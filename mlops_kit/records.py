@@ -89,7 +89,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        "running, done, failed or interrupted"
+        "running, done, failed, interrupted, or pruned: stopped by the sweep that it belongs to"
         return self.data["status"]
 
     @property
@@ -232,7 +232,7 @@ def find_run(
     return read_run(store, found[0])
 
 # %% ../nbs/12_records.ipynb #83b89d50
-_SCHEMA = 2
+_SCHEMA = 3
 
 # %% ../nbs/12_records.ipynb #48d3d20d
 def summary(run: Run) -> dict:
@@ -240,7 +240,7 @@ def summary(run: Run) -> dict:
     count = [step["status"] for step in run.steps.values()]
     return {
         "run": run.id, "pipeline": run.data.get("pipeline"), "status": run.status, "started": run.data["started"], "seconds": run.data.get("seconds"),
-        "steps": {status: count.count(status) for status in sorted(set(count))}, "overrides": run.data.get("overrides", []), "metrics": run.metrics,
+        "steps": {status: count.count(status) for status in sorted(set(count))}, "overrides": run.data.get("overrides", []), "metrics": run.metrics, "sweep": run.data.get("sweep"),
     }
 
 # %% ../nbs/12_records.ipynb #62f7452b
@@ -249,7 +249,7 @@ def _line(store: Store, name: str) -> dict:
     try:
         return summary(read_run(store, name))
     except (StoreError, OSError):
-        return {"run": name, "pipeline": None, "status": "damaged", "started": None, "seconds": None, "steps": {}, "overrides": [], "metrics": {}}
+        return {"run": name, "pipeline": None, "status": "damaged", "started": None, "seconds": None, "steps": {}, "overrides": [], "metrics": {}, "sweep": None}
 
 # %% ../nbs/12_records.ipynb #9a665664
 def _index(store: Store) -> dict[str, dict]:
@@ -275,7 +275,7 @@ def runs(
     return list(lines.values())
 
 # %% ../nbs/12_records.ipynb #1a071931
-_COLOURS = {"ran": "#2a7d4f", "hit": "#4a6fa5", "done": "#2a7d4f", "failed": "#b3261e", "interrupted": "#b26a00", "skipped": "#777", "running": "#b26a00", "damaged": "#b3261e"}
+_COLOURS = {"ran": "#2a7d4f", "hit": "#4a6fa5", "done": "#2a7d4f", "failed": "#b3261e", "interrupted": "#b26a00", "pruned": "#777", "skipped": "#777", "running": "#b26a00", "damaged": "#b3261e"}
 
 # %% ../nbs/12_records.ipynb #181fcd75
 def seconds_text(seconds: float | None) -> str:
