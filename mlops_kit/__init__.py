@@ -8,6 +8,7 @@ Modules:
 - `mlops_kit.cells`: The cells of one notebook in this very process, with the outputs that a Jupyter kernel would give
 - `mlops_kit.cli`: `mlops`: the command table
 - `mlops_kit.closure`: All the code that the result of a step may depend on
+- `mlops_kit.cluster`: Steps on other machines: each is told to a worker of Dask, and what becomes of it comes back
 - `mlops_kit.compare`: Where two results differ
 - `mlops_kit.config`: Find the project and compose its configuration: the same for the command line, a notebook and the library
 - `mlops_kit.disturbance`: Change what must not matter: time zone, home, user, order of folders, number of processors, clock, memory
@@ -41,7 +42,8 @@ Modules:
 - `mlops_kit.upkeep`: Check a store, clear it, and never get in the way of work
 - `mlops_kit.verification`: Execute recorded steps again and compare every byte: a proof, or the place where they differ and why
 - `mlops_kit.warm`: A parent process with the heavy packages imported, that forks a child for each notebook
-- `mlops_kit.witness`: Sits in the process of a step and notes what the step looks at besides its inputs"""
+- `mlops_kit.witness`: Sits in the process of a step and notes what the step looks at besides its inputs
+- `mlops_kit.worker`: A step that is carried out on another machine"""
 
 __version__ = "0.1.0"
 

@@ -9,11 +9,11 @@ again continues."""
 __all__ = ['about', 'Progress', 'run_plan', 'lay_views', 'Interruption', 'interruptible', 'plan', 'run', 'run_grid',
            'project_store', 'runs', 'show', 'resume', 'step_of', 'restore_step']
 
-# %% ../nbs/22_runner.ipynb #d9c18d55
+# %% ../nbs/22_runner.ipynb #871e06c9
 import json, os, signal, stat, threading, time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, wait
 from contextlib import contextmanager, nullcontext
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -24,7 +24,7 @@ from .engine import ASK, Running
 from .environment import describe, git_state, hardware
 from .errors import ConfigError, disk_words, unknown
 from .execution import INTERRUPTED, Job, ended, failed
-from .executors import make_executor, resources_of
+from .executors import Inline, make_executor, resources_of
 from .files import to_json, write
 from .masking import mask_for, masked_words, unresolved
 from .planning import Decision, Plan, decide, make_plan, store_of
@@ -59,7 +59,7 @@ class Progress:
     def notice(self, text: str) -> None: "Something to know"
     def end(self, run: Run) -> None: "The run has ended"
 
-# %% ../nbs/22_runner.ipynb #60f06d95
+# %% ../nbs/22_runner.ipynb #12e20e4a
 def run_plan(
     plan: Plan,
     progress: Progress = Progress(),
@@ -71,19 +71,24 @@ def run_plan(
         return _served(plan, progress)
     config, begun, interruption = plan.pipeline.config, time.monotonic(), Interruption()
     mode, notice = tracking.settle(config["tracking"]["mode"])
-    with working(plan.store, progress.notice), interruptible(interruption):
+    with working(plan.store, progress.notice), _place(plan) as executor, interruptible(interruption):
         run = start_run(plan.store, {**about(plan, list(command)), "resumes": resumes})
         write(plan.store.files, f"runs/{run.id}/config.json", to_json(plan.mask.named(unresolved(config.source, config.tree)), pretty=True))
         progress.begin(plan, run)
         if notice:
             progress.notice(notice)
-        with make_executor(config["executor"]) as executor:
-            course = _Course(plan, run, mode, progress, executor, interruption)
-            course.carry_out()
+        course = _Course(plan, run, mode, progress, executor, interruption)
+        course.carry_out()
         lay_views(plan.store, course.records)
         run = end_run(run, course.status, {name: course.outcomes[name] for name in plan.prepared}, round(time.monotonic() - begun, 3), signal=interruption.number)
         progress.end(run)
     return run
+
+# %% ../nbs/22_runner.ipynb #1a4a7742
+def _place(plan: Plan) -> Executor:
+    "Where the steps of a plan are carried out"
+    wanted = {name: one.step.resources for name, one in plan.prepared.items() if plan.decisions[name].action != "hit"}
+    return make_executor(plan.pipeline.config["executor"], wanted, plan.store.files) if wanted else Inline()
 
 # %% ../nbs/22_runner.ipynb #35c4b940
 def _served(
@@ -166,15 +171,15 @@ def interruptible(
         for one, handler in before.items():
             signal.signal(one, handler)
 
-# %% ../nbs/22_runner.ipynb #64a31a62
+# %% ../nbs/22_runner.ipynb #e1c60b2f
 class _Course:
     "The course of one run: which steps have ended, run, or wait"
 
     def __init__(self, plan: Plan, run: Run, mode: str, progress: Progress, executor, interruption: Interruption):
         self.plan, self.run, self.mode, self.progress, self.executor, self.interruption = plan, run, mode, progress, executor, interruption
         self.records, self.outcomes, self.running, self.lines, self.told = {}, {}, {}, {}, False
-        self.total = resources_of(plan.pipeline.config["executor"])
-        self.free, self.place = dict(self.total), {name: place for place, name in enumerate(plan.prepared)}
+        self.total, self.taken = resources_of(plan.pipeline.config["executor"], executor), Counter()
+        self.place = {name: place for place, name in enumerate(plan.prepared)}
         self.order = TopologicalSorter({name: plan.pipeline.before(one.step) for name, one in plan.prepared.items()})
         self.order.prepare()
 
@@ -219,16 +224,16 @@ class _Course:
     def wants(self, name: str) -> tuple[tuple[str, int], ...]:
         "The resources that a step takes; what is more than there is counts as all"
         resources = {"cpu": 1, **self.plan.prepared[name].step.resources}
-        return tuple((one, min(number, self.total[one])) for one, number in resources.items())
+        return tuple((one, min(number, self.total.get(one, 0))) for one, number in resources.items())
 
     def take(self, name: str, sign: int) -> None:
         "Take the resources of a step, or give them back"
         for one, number in self.wants(name):
-            self.free[one] -= sign * number
+            self.taken[one] += sign * number
 
     def start_some(self) -> None:
         "Start what is in line and finds room, the first of the plan first; the steps of one line want the same"
-        room = lambda wanted: self.interrupted or all(self.free[one] >= number for one, number in wanted)
+        room = lambda wanted: self.interrupted or all(self.taken[one] + number <= self.total.get(one, 0) for one, number in wanted)
         while lines := [line for wanted, line in self.lines.items() if line and room(wanted)]:
             _, name, decision = min(lines, key=lambda line: line[0][0]).popleft()
             if self.interrupted:
