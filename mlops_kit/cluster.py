@@ -27,7 +27,7 @@ from .files import Files, remove
 # %% ../nbs/26_cluster.ipynb #5622a1c2
 QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster", "oar": "OARCluster", "moab": "MoabCluster", "htcondor": "HTCondorCluster"}  # of dask-jobqueue
 
-# %% ../nbs/26_cluster.ipynb #438b8fd0
+# %% ../nbs/26_cluster.ipynb #5d21c002
 def local_cluster(
     config: dict,  # the `executor` group
     folder: Path,  # for the workers
@@ -38,7 +38,7 @@ def local_cluster(
     each = {"cpu": 1, **(config["resources"] or {})}
     return LocalCluster(
         n_workers=threads_of(config["workers"]), threads_per_worker=each["cpu"], resources=each, processes=True, host="127.0.0.1",
-        dashboard_address=None, worker_dashboard_address=None, memory_limit=0, local_directory=str(folder), silence_logs=logging.CRITICAL,
+        dashboard_address=None, worker_dashboard_address=None, memory_limit=0, local_directory=str(folder), silence_logs=logging.CRITICAL, preload=[worker.__name__],
     )
 
 # %% ../nbs/26_cluster.ipynb #1e526e63
@@ -70,6 +70,15 @@ def _need(config: dict) -> None:
     if missing:
         raise ConfigError(f"executor={config['kind']} needs packages that are not here ({', '.join(missing)}): pip install 'mlops_kit[dist]'")
 
+# %% ../nbs/26_cluster.ipynb #5874d11f
+def _silence() -> dict[logging.Logger, int]:
+    "Let the loggers of Dask be silent; their levels until now"
+    names = [one for one in logging.root.manager.loggerDict if one.partition(".")[0] == "distributed"]
+    levels = {logging.getLogger(one): logging.getLogger(one).level for one in names}
+    for one in levels:
+        one.setLevel(logging.CRITICAL)
+    return levels
+
 # %% ../nbs/26_cluster.ipynb #aaffa5cb
 class Errand:
     "A step that was handed to the cluster; the run stops it like a process of its own"
@@ -82,7 +91,7 @@ class Errand:
         "Bring it to its end; the cluster tells the workers"
         self.stopping, self.at_once = self.stopping or time.monotonic(), at_once or self.at_once
 
-# %% ../nbs/26_cluster.ipynb #32aa8fa5
+# %% ../nbs/26_cluster.ipynb #9f216acb
 class Cluster(Executor):
     "Carries out steps in workers of Dask"
 
@@ -95,12 +104,11 @@ class Cluster(Executor):
         _need(config)
         from distributed import Client
 
+        self.loggers = _silence()
         self.config, self.files, self.patience, self.deadline, self.scratch = config, files, seconds(config["patience"]), seconds(config["deadline"]), files.temp()
         self.folder = files.folder("cluster") if config["kind"] in QUEUES else files.folder(str(self.scratch.relative_to(files.root)))  # scripts and logs of a batch system stay
         self.topic, self.errands, self.lock, self.closed, self.total, self.largest, self.watcher = f"mlops-{uuid4().hex}", {}, threading.RLock(), threading.Event(), {"cpu": 0, "gpu": 0}, {}, None
-        self.level = logging.getLogger("distributed").level
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
-        self.cluster = self.client = None
+        self.cluster = self.client = self.lost = None  # lost: why nothing can be carried out any more
         try:
             where = config.get("address") or config.get("scheduler_file")
             if not where:
@@ -140,7 +148,7 @@ class Cluster(Executor):
 
     def look(self) -> int:
         "Ask the scheduler which workers there are; how many"
-        about = self.client.sync(self.client.scheduler.identity, callback_timeout=5)["workers"].values()
+        about = self.client.sync(self.client.scheduler.identity, callback_timeout=min(5, self.deadline))["workers"].values()
         each = [{"cpu": one["nthreads"], "gpu": 0, **one["resources"]} for one in about if one["status"] == "running"]
         self.declared = {name for one in about for name in one["resources"]}
         for name in {name for one in each for name in one}:
@@ -162,7 +170,7 @@ class Cluster(Executor):
         with self.lock:
             self.errands[job.name] = errand
         job.on_start(errand)
-        self.send(errand)
+        self.settle(errand, error=StepError(self.lost)) if self.lost else self.send(errand)
         return errand.future
 
     def send(self, errand: Errand) -> None:
@@ -229,16 +237,17 @@ class Cluster(Executor):
         "See to what nobody tells us: a scheduler that is silent, workers that are gone, steps that were asked to stop"
         answered = manned = time.monotonic()
         while not self.closed.wait(0.5):
-            now, workers = time.monotonic(), 0
+            begun, workers = time.monotonic(), 0
             with suppress(Exception):
                 workers, answered = self.look(), time.monotonic()
-            manned = now if workers or not self.errands or answered < now else manned
+            now = time.monotonic()
+            manned = now if workers or not self.errands or answered < begun else manned
             stopping = [one for one in list(self.errands.values()) if one.stopping]
             if now - answered > self.deadline or self.client.status == "closed":
                 self.give_up(f"the scheduler {self.client.scheduler.address} did not answer for {now - answered:.0f} s (executor.deadline). What was finished is kept: `mlops resume` goes on")
             elif now - manned > self.patience:
                 self.give_up(f"no worker was left for {self.patience:g} s (executor.patience). What was finished is kept: `mlops resume` goes on. {self.advice}")
-            elif answered >= now:
+            elif answered >= begun:
                 for one in [one for one in list(self.errands.values()) if one.told is None]:
                     self.again(one)
                 if stopping:
@@ -259,7 +268,8 @@ class Cluster(Executor):
             self.send(errand)
 
     def give_up(self, why: str) -> None:
-        "End all steps for one reason"
+        "End all steps for one reason, also those that still come"
+        self.lost = why
         for one in list(self.errands.values()):
             self.settle(one, error=StepError(why))
 
@@ -271,4 +281,5 @@ class Cluster(Executor):
                 one and one.close(timeout=5)
         with suppress(OSError):
             remove(self.files, self.scratch)
-        logging.getLogger("distributed").setLevel(self.level)
+        for one, level in self.loggers.items():
+            one.setLevel(level)

@@ -9,7 +9,7 @@ again continues."""
 __all__ = ['about', 'Progress', 'run_plan', 'lay_views', 'Interruption', 'interruptible', 'plan', 'run', 'run_grid',
            'project_store', 'runs', 'show', 'resume', 'step_of', 'restore_step']
 
-# %% ../nbs/22_runner.ipynb #871e06c9
+# %% ../nbs/22_runner.ipynb #fa4be492
 import json, os, signal, stat, threading, time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from . import execution, records, tracking
 from .config import Config, compose, find_project, grid
 from .engine import ASK, Running
 from .environment import describe, git_state, hardware
-from .errors import ConfigError, disk_words, unknown
+from .errors import ConfigError, MlopsError, disk_words, unknown
 from .execution import INTERRUPTED, Job, ended, failed
 from .executors import Inline, make_executor, resources_of
 from .files import to_json, write
@@ -171,7 +171,7 @@ def interruptible(
         for one, handler in before.items():
             signal.signal(one, handler)
 
-# %% ../nbs/22_runner.ipynb #e1c60b2f
+# %% ../nbs/22_runner.ipynb #8b80df77
 class _Course:
     "The course of one run: which steps have ended, run, or wait"
 
@@ -255,7 +255,7 @@ class _Course:
         self.interruption.children.pop(name, None)
         self.take(name, -1)
         error = future.exception()
-        outcome = failed("failed", self.plan.mask.text(disk_words(error) or f"{type(error).__name__}: {error}")) if error else future.result()
+        outcome = failed("failed", self.plan.mask.text(disk_words(error) or (str(error) if isinstance(error, MlopsError) else f"{type(error).__name__}: {error}"))) if error else future.result()
         if outcome["status"] in ("ran", "hit"):
             self.records[name] = step_record(self.plan.store, outcome["key"])
         self.end(name, outcome)

@@ -1,0 +1,249 @@
+"""Steps on other machines: the same results, each recorded once, whatever is lost on the way.
+
+The cluster is Dask's own, of processes on this machine that a test may kill; what lies between them is a proxy that a test may disturb.
+"""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import Project
+from test_runner import left_over, started
+
+
+class Cluster:
+    "A scheduler of Dask and workers, each a process"
+
+    def __init__(self, folder: Path, workers: int = 2, **resources: int):
+        self.folder, self.file, self.processes = folder, folder / "scheduler.json", []
+        folder.mkdir(parents=True)
+        self.scheduler = self.start("scheduler", "--port", "0", "--scheduler-file", self.file)
+        self.workers = [self.worker(**resources) for _ in range(workers)]
+
+    def start(self, kind: str, *words, **environment: str) -> subprocess.Popen:
+        with open(self.folder / f"{kind}.log", "ab") as log:
+            command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--host", "127.0.0.1", "--no-dashboard", *map(str, words)]
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env=os.environ | environment)
+        self.processes.append(process)
+        return process
+
+    def worker(self, nanny: bool = False, **resources: int) -> subprocess.Popen:
+        named = ",".join(f"{name}={number}" for name, number in ({"cpu": 1} | resources).items())
+        return self.start("worker", "--scheduler-file", self.file, "--nthreads", "1", "--resources", named, *(["--no-nanny"] if not nanny else []), "--local-directory", self.folder)
+
+    def end(self) -> None:
+        for one in self.processes:
+            one.kill()
+            one.wait()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> Iterator[Cluster]:
+    "Two workers for the tests that leave them alive"
+    cluster = Cluster(tmp_path_factory.mktemp("cluster") / "dask")
+    yield cluster
+    cluster.end()
+
+
+@pytest.fixture
+def own(tmp_path) -> Iterator[Cluster]:
+    "Two workers for a test that kills"
+    cluster = Cluster(tmp_path / "dask")
+    yield cluster
+    cluster.end()
+
+
+def on(cluster: Cluster, *more: str) -> list[str]:
+    return ["executor=dask", f"executor.scheduler_file={cluster.file}", *more]
+
+
+STEPS = """
+part: {foreach: [1, 2, 3], notebook: notebooks/good.ipynb, params: {number: "{item}"}, outs: {result: result.json}}
+both: {notebook: notebooks/joins.ipynb, ins: {parts: part.result, records: "*.record"}, outs: {total: total.json}, metrics: total}
+"""
+
+
+def test_the_same_results_as_on_this_machine(project, shared):
+    project.pipeline(STEPS)
+    there = project.json("run", "pipeline=demo", *on(shared))
+    here = project.json("run", "pipeline=demo", "store=.other")
+    assert {step["status"] for step in there["steps"].values()} == {"ran"} and there["metrics"] == here["metrics"]
+    told = lambda run: {name: (step["key"], step["outs"]) for name, step in run["steps"].items()}
+    assert told(there) == told(here)
+    assert len(project.records()) == 4 and set(project.statuses().values()) == {"hit"}, "what a worker made is a hit here"
+    folder = project.root / ".mlops/runs" / there["run"]
+    assert {path.name for path in folder.glob("*.ipynb")} == {f"{name}.ipynb" for name in there["steps"]}
+    assert not list((project.root / ".mlops/tmp").iterdir()) and not list((project.root / ".mlops/leases").glob("*.json"))
+    assert {"identical": True}.items() <= project.json("verify", there["run"], "both").items()
+
+
+def test_a_cluster_of_our_own(project):
+    project.pipeline(STEPS)
+    assert set(project.statuses("executor=dask", "executor.workers=2").values()) == {"ran"}
+    assert not list((project.root / ".mlops/tmp").iterdir())
+
+
+def test_a_cluster_starts_only_when_there_is_work(project, tmp_path):
+    project.pipeline(STEPS)
+    project.statuses()
+    assert set(project.statuses("executor=dask", "executor.scheduler_file=nowhere", "executor.patience=1s").values()) == {"hit"}
+
+
+def test_every_end_is_told_truly(project, shared):
+    project.pipeline("""
+raises: {notebook: notebooks/raises.ipynb, outs: {result: result.json}}
+killed: {notebook: notebooks/killed.ipynb, outs: {result: result.json}}
+endless: {notebook: notebooks/endless.ipynb, outs: {result: result.json}, timeout: 2s}
+below: {notebook: notebooks/adds.ipynb, ins: {given: raises.result}, outs: {result: result.json}}
+good: {notebook: notebooks/good.ipynb, outs: {result: result.json}}
+""")
+    steps = project.json("run", "pipeline=demo", *on(shared), code=1)["steps"]
+    assert {name: step["status"] for name, step in steps.items()} == {"raises": "failed", "killed": "failed", "endless": "failed", "below": "skipped", "good": "ran"}
+    assert "In [3] raised ValueError: the third cell gives up" in steps["raises"]["error"]
+    assert "SIGKILL" in steps["killed"]["error"] and "timeout of 2 s" in steps["endless"]["error"]
+
+
+def test_cells_are_seen_while_they_run(project, shared, monkeypatch):
+    from mlops_kit import run
+    from mlops_kit.runner import Progress
+
+    class Heard(Progress):
+        lines = []
+
+        def cell(self, name: str, event: dict) -> None:
+            self.lines.append((name, event["cell"], event["status"]))
+
+    project.pipeline("good: {notebook: notebooks/good.ipynb, outs: {result: result.json}}")
+    monkeypatch.chdir(project.root)
+    assert run("demo", on(shared), progress=Heard()).status == "done"
+    assert [one for one in Heard.lines if one[1] == 1] == [("good", 1, "running"), ("good", 1, "completed")]
+
+
+def test_more_than_any_worker_has(project, shared):
+    project.pipeline("""
+large: {notebook: notebooks/good.ipynb, outs: {result: result.json}, resources: {cpu: 3}}
+rare: {notebook: notebooks/good.ipynb, params: {number: 2}, outs: {result: result.json}, resources: {licence: 1}}
+""")
+    said = project.mlops("run", "pipeline=demo", *on(shared), code=2)
+    assert "step large wants 3 cpu, but no worker has more than 1" in said and "step rare wants 1 licence" in said
+    assert not (project.root / ".mlops/runs").exists() or not list((project.root / ".mlops/runs").iterdir())
+    assert "resources: no resource 'licence'" in project.mlops("run", "pipeline=demo", code=2), "and on this machine nobody has declared it"
+
+
+def test_a_resource_with_any_name(project, tmp_path):
+    cluster = Cluster(tmp_path / "dask", workers=1, licence=1)
+    try:
+        project.pipeline("rare: {notebook: notebooks/good.ipynb, outs: {result: result.json}, resources: {licence: 1}}")
+        assert project.statuses(*on(cluster)) == {"rare": "ran"}
+    finally:
+        cluster.end()
+
+
+def test_nothing_answers(project, tmp_path):
+    project.pipeline("good: {notebook: notebooks/good.ipynb, outs: {result: result.json}}")
+    begun = time.monotonic()
+    assert "no scheduler of Dask answers at tcp://127.0.0.1:9" in project.mlops("run", "pipeline=demo", "executor=dask", "executor.address=tcp://127.0.0.1:9", "executor.patience=2s", code=2)
+    cluster = Cluster(tmp_path / "dask", workers=0)
+    try:
+        assert "no worker came up within 2 s" in project.mlops("run", "pipeline=demo", *on(cluster, "executor.patience=2s"), code=2)
+    finally:
+        cluster.end()
+    assert time.monotonic() - begun < 30
+
+
+def test_the_extra_is_named(project):
+    project.pipeline("good: {notebook: notebooks/good.ipynb, outs: {result: result.json}}")
+    code = "import sys; sys.modules['distributed'] = None; from mlops_kit.cli import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code, "run", "pipeline=demo", "executor=dask"], cwd=project.root, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "pip install 'mlops_kit[dist]'" in done.stderr
+
+
+SLOW = "\n".join(f"{name}: {{notebook: notebooks/sleeps.ipynb, params: {{name: {name}, seconds: SECONDS, journal: JOURNAL}}, outs: {{result: result.json}}}}" for name in ("one", "two", "three"))
+
+
+@pytest.fixture
+def slow(project, tmp_path) -> Project:
+    "A project of three slow steps that keep a journal outside the store"
+    project.journal = tmp_path / "journal"
+    project.slow = lambda seconds: project.pipeline(SLOW.replace("JOURNAL", str(project.journal)).replace("SECONDS", str(seconds)))
+    project.slow(2)
+    return project
+
+
+def marks(project, what: str = "START") -> list[str]:
+    return sorted(line.split()[1] for line in project.journal.read_text().splitlines() if line.startswith(what))
+
+
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_cancel_really_stops(slow, shared, whole_group):
+    slow.slow(60)
+    words = ["executor=dask", "executor.workers=2"] if whole_group else on(shared)
+    process = slow.start("run", "pipeline=demo", *words, "--json")
+    started(slow, 2)
+    os.killpg(process.pid, signal.SIGINT) if whole_group else process.send_signal(signal.SIGINT)
+    answer = json.loads(process.communicate(timeout=20)[0])
+    assert process.returncode == 130 and answer["status"] == "interrupted"
+    assert {step["status"] for step in answer["steps"].values()} <= {"interrupted", "skipped"} and marks(slow) == ["one", "two"]
+    end = time.monotonic() + 3
+    while left_over(slow) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not left_over(slow)
+
+
+def test_a_killed_caller_leaves_nothing_running(slow):
+    slow.slow(60)
+    process = slow.start("run", "pipeline=demo", "executor=dask", "executor.workers=2")
+    started(slow, 2)
+    process.kill()
+    process.communicate()
+    end = time.monotonic() + 15
+    while left_over(slow) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not left_over(slow)
+    slow.slow(0.1)
+    assert set(slow.statuses().values()) == {"ran"}
+
+
+def test_a_lost_worker(slow, own):
+    process = slow.start("run", "pipeline=demo", *on(own), "--json")
+    started(slow, 2)
+    own.workers[0].kill()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert {step["status"] for step in json.loads(out)["steps"].values()} == {"ran"}
+    assert len(slow.records()) == 3 and len(marks(slow)) == 4 and sorted(set(marks(slow, "END"))) == ["one", "three", "two"]
+    assert "was lost; it runs again on" in err
+
+
+def test_all_workers_are_lost(slow, own):
+    process = slow.start("run", "pipeline=demo", *on(own, "executor.patience=3s"), "--json")
+    started(slow, 2)
+    for one in own.workers:
+        one.kill()
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 1 and "no worker was left for 3 s" in json.loads(out)["steps"]["one"]["error"]
+
+
+def test_a_lost_scheduler(slow, own):
+    process = slow.start("run", "pipeline=demo", *on(own, "executor.deadline=3s"), "--json")
+    started(slow, 2)
+    own.scheduler.kill()
+    begun = time.monotonic()
+    out, err = process.communicate(timeout=40)
+    assert process.returncode == 1 and time.monotonic() - begun < 20
+    assert "did not answer for" in json.loads(out)["steps"]["one"]["error"]
+    end = time.monotonic() + 15
+    while left_over(slow) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not left_over(slow), "the workers stop what nobody waits for"
+    own.file.unlink()
+    own.scheduler = own.start("scheduler", "--port", "0", "--scheduler-file", own.file)
+    own.workers = [own.worker()]
+    resumed = slow.json("resume")
+    assert {step["status"] for step in resumed["steps"].values()} <= {"ran", "hit"} and resumed["status"] == "done" and len(slow.records()) == 3
