@@ -8,7 +8,7 @@ calls the same `carry_out`. What the step reads and makes goes through the store
 # %% auto #0
 __all__ = ['message_of', 'job_of', 'Errand', 'stop', 'serve', 'dask_setup']
 
-# %% ../nbs/25_worker.ipynb #4f9b96fb
+# %% ../nbs/25_worker.ipynb #dd64bda8
 import json, os, threading, time
 from collections.abc import Callable
 from functools import lru_cache
@@ -18,7 +18,7 @@ from .config import Config
 from .environment import describe, hardware
 from .errors import StepError, StoreError, disk_words, refuse
 from .execution import INTERRUPTED, Job, carry_out, failed
-from .files import to_json
+from .files import locked, to_json
 from .pipeline import Pipeline, read_pipeline
 from .planning import Decision, Plan, differences, key_of, parts_of, prepare, store_of
 from .records import Run, step_record
@@ -92,7 +92,7 @@ def _record(store: Store, step: str, key: str) -> dict:
         return record
     raise StoreError(f"the result of {step}, which this step needs, is not whole in the store {store.root} as this worker sees it")
 
-# %% ../nbs/25_worker.ipynb #0eb0d686
+# %% ../nbs/25_worker.ipynb #a6abc0ab
 class Errand:
     "What this worker carries out for a run"
 
@@ -101,7 +101,7 @@ class Errand:
         threading.Thread(target=self.watch, daemon=True).start()
 
     def watch(self) -> None:
-        "Stop when the scheduler is lost"
+        "Stop when nobody waits for it any more"
         while not self.over.wait(0.5):
             if not self.healthy():
                 return self.stop()
@@ -131,7 +131,7 @@ def stop(
     for one in [one for one in list(_errands) if one.topic == topic]:
         one.stop(at_once)
 
-# %% ../nbs/25_worker.ipynb #82a725c3
+# %% ../nbs/25_worker.ipynb #5fe3872b
 def serve(
     text: str, # from `message_of`
 ) -> str:
@@ -140,12 +140,14 @@ def serve(
 
     message, worker, begun = json.loads(text), get_worker(), time.monotonic()
     tell = lambda kind, **more: worker.log_event(message["topic"], {"kind": kind, "step": message["step"], "worker": worker.address, **more})
-    errand = Errand(message["topic"], lambda: worker.status.name in ("running", "paused"))
+    key = worker.get_current_task()
+    errand = Errand(message["topic"], lambda: worker.status.name in ("running", "paused") and key in worker.state.tasks and worker.state.tasks[key].state != "cancelled")
     _errands.add(errand)
     try:
         tell("begin")
         job = job_of(message, lambda event: tell("cell", event=event), errand.begun, lambda words: tell("notice", text=words), lambda: errand.stopped)
-        return json.dumps(carry_out(job))
+        with locked(job.plan.store.root / "working.lock", shared=True):
+            return json.dumps(carry_out(job))
     except Exception as error:
         words = disk_words(error) or (str(error) if isinstance(error, (StepError, StoreError)) else f"{type(error).__name__}: {error}")
         return json.dumps({**failed("failed", f"{words} (worker {worker.address})", None, time.monotonic() - begun), "key": message["key"]})
