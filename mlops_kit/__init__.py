@@ -27,6 +27,7 @@ Modules:
 - `mlops_kit.masking`: What is secret stays out of everything that is kept or shown
 - `mlops_kit.notebook`: A notebook as a step: its cells, and what it can be given
 - `mlops_kit.observation`: What a step looked at without having declared it: noted, digested, and part of its key from then on
+- `mlops_kit.parcel`: What a step needs and what it made, sent through a bucket
 - `mlops_kit.pipeline`: From the configuration to steps that know what they need from each other
 - `mlops_kit.planning`: What would run, what is reused, and why
 - `mlops_kit.progress`: How a run is watched while it goes on, in a terminal and in a log file

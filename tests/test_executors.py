@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Project
+from test_remote import bucket, s3  # noqa: F401  fixtures
 from test_runner import left_over, started
 
 
@@ -247,3 +248,45 @@ def test_a_lost_scheduler(slow, own):
     own.workers = [own.worker()]
     resumed = slow.json("resume")
     assert {step["status"] for step in resumed["steps"].values()} <= {"ran", "hit"} and resumed["status"] == "done" and len(slow.records()) == 3
+
+
+@pytest.fixture(scope="module")
+def apart(bucket, tmp_path_factory) -> Iterator[Cluster]:  # noqa: F811
+    "Two workers that share nothing with the caller but a bucket"
+    folder = tmp_path_factory.mktemp("apart")
+    before = {name: os.environ.get(name) for name in bucket.environment}
+    os.environ.update(bucket.environment)
+    cluster = Cluster(folder / "dask")
+    yield cluster
+    cluster.end()
+    for name, value in before.items():
+        os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+BUCKET = """
+part: {foreach: [1, 2], notebook: notebooks/good.ipynb, params: {number: "{item}"}, sources: {}, outs: {result: result.json}}
+both: {notebook: notebooks/joins.ipynb, ins: {parts: part.result, records: "*.record"}, outs: {total: total.json}, metrics: total}
+uses: {notebook: notebooks/uses.ipynb, sources: {text: data/text.txt}, outs: {result: result.json}}
+raises: {notebook: notebooks/raises.ipynb, outs: {result: result.json}}
+"""
+
+
+@pytest.mark.long
+def test_through_a_bucket(project, apart, s3, tmp_path):  # noqa: F811
+    project.pipeline(BUCKET)
+    project.notebook("uses", "from helper import twice\nresult.write_text(twice(text.read_text()))", parameters='from pathlib import Path\ntext: Path = Path("in/text.txt")\nresult: Path = Path("out/result.json")')
+    (project.root / "helper.py").write_text("def twice(text): return text + text\n")
+    (project.root / "data").mkdir()
+    (project.root / "data/text.txt").write_text("12")
+    there = project.json("run", "pipeline=demo", *on(apart, f"executor.store={s3}", f"executor.cache={tmp_path}/cache"), code=1)
+    statuses = {name: step["status"] for name, step in there["steps"].items()}
+    assert statuses == {"part@1": "ran", "part@2": "ran", "both": "ran", "uses": "ran", "raises": "failed"}, there
+    folder = project.root / ".mlops/runs" / there["run"]
+    assert {path.name for path in folder.glob("*.ipynb")} == {f"{name}.ipynb" for name in statuses} and (folder / "raises.log").exists()
+    assert (tmp_path / "cache/records").exists(), "the workers had a store of their own"
+    here = project.json("run", "pipeline=demo", "store=.other", code=1)
+    told = lambda run: {name: (step["key"], step["outs"]) for name, step in run["steps"].items()}
+    assert told(there) == told(here)
+    assert project.statuses(code=1) == {"part@1": "hit", "part@2": "hit", "both": "hit", "uses": "hit", "raises": "failed"}
+    assert project.json("verify", there["run"], "both", "uses")["identical"]
+    assert not project.json("fsck")["damaged"]
