@@ -194,6 +194,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'mlops_kit.cluster.Errand': ('cluster.html#errand', 'mlops_kit/cluster.py'),
                                    'mlops_kit.cluster.Errand.__init__': ('cluster.html#errand.__init__', 'mlops_kit/cluster.py'),
                                    'mlops_kit.cluster.Errand.stop': ('cluster.html#errand.stop', 'mlops_kit/cluster.py'),
+                                   'mlops_kit.cluster._jobqueue': ('cluster.html#_jobqueue', 'mlops_kit/cluster.py'),
                                    'mlops_kit.cluster._need': ('cluster.html#_need', 'mlops_kit/cluster.py'),
                                    'mlops_kit.cluster._remote': ('cluster.html#_remote', 'mlops_kit/cluster.py'),
                                    'mlops_kit.cluster._silence': ('cluster.html#_silence', 'mlops_kit/cluster.py'),

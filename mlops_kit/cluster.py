@@ -8,8 +8,8 @@ out in a process that can be killed, and is recorded in the store by the worker.
 # %% auto #0
 __all__ = ['QUEUES', 'local_cluster', 'queue_cluster', 'Errand', 'Cluster']
 
-# %% ../nbs/27_cluster.ipynb #ce065486
-import json, logging, os, sys, threading, time
+# %% ../nbs/27_cluster.ipynb #7a695c89
+import json, logging, os, signal, sys, threading, time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -43,14 +43,25 @@ def local_cluster(
         dashboard_address=None, worker_dashboard_address=None, memory_limit=0, local_directory=str(folder), silence_logs=logging.CRITICAL, preload=[worker.__name__],
     )
 
-# %% ../nbs/27_cluster.ipynb #1e526e63
+# %% ../nbs/27_cluster.ipynb #a259c601
+def _jobqueue():
+    "dask-jobqueue, without the handler of Ctrl-C that it installs when it is imported"
+    if threading.current_thread() is not threading.main_thread():
+        raise ConfigError("executor: a batch system's workers can only be started from the main thread of Python")
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    import dask_jobqueue
+
+    for one, handler in before.items():
+        signal.signal(one, handler)
+    return dask_jobqueue
+
+# %% ../nbs/27_cluster.ipynb #d810bf1d
 def queue_cluster(
     config: dict,  # the `executor` group
     folder: Path,  # for the logs of the workers
 ):
     "Workers that a batch system starts"
-    import dask_jobqueue
-
+    dask_jobqueue = _jobqueue()
     each, options = {"cpu": 1, **(config["resources"] or {})}, dict(config["options"] or {})
     python = config["python"] or sys.executable
     own = ["export MLOPS_RUNTIME_DIR=$(mktemp -d /tmp/mlops-XXXXXX)", f"trap '{python} -m mlops_kit.cli engine stop >/dev/null; rm -rf $MLOPS_RUNTIME_DIR' EXIT"]
@@ -102,7 +113,7 @@ class Errand:
         "Bring it to its end; the cluster tells the workers"
         self.stopping, self.at_once = self.stopping or time.monotonic(), at_once or self.at_once
 
-# %% ../nbs/27_cluster.ipynb #4a483fee
+# %% ../nbs/27_cluster.ipynb #4062e2bf
 class Cluster(Executor):
     "Carries out steps in workers of Dask"
 
@@ -172,7 +183,7 @@ class Cluster(Executor):
     def check(self, wanted: dict[str, dict]) -> None:
         "ConfigError about all steps that want more than any worker has"
         refuse([
-            f"step {step} wants {number} {name}, but no worker has more than {self.largest.get(name, 0):g}. Ask for fewer in its `resources`, or give the workers more: executor.resources.{name}={number}"
+            f"step {step} wants {number} {name}, but no worker has more than {self.largest.get(name, 0):g}. Ask for fewer in its `resources`, or give the workers more (executor.resources, or `dask worker --resources {name}={number}`)"
             for step, resources in wanted.items() for name, number in resources.items() if number > self.largest.get(name, 0)
         ])
 

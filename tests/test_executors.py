@@ -4,6 +4,7 @@ The cluster is Dask's own, of processes on this machine that a test may kill; wh
 """
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -290,3 +291,68 @@ def test_through_a_bucket(project, apart, s3, tmp_path):  # noqa: F811
     assert project.statuses(code=1) == {"part@1": "hit", "part@2": "hit", "both": "hit", "uses": "hit", "raises": "failed"}
     assert project.json("verify", there["run"], "both", "uses")["identical"]
     assert not project.json("fsck")["damaged"]
+
+
+@pytest.mark.parametrize("kind, line", [("slurm", "#SBATCH --gres=gpu:1"), ("pbs", "#PBS -q long"), ("sge", "#$ -q long"), ("lsf", "#BSUB -q long")])
+def test_the_script_for_a_batch_system(project, kind, line):
+    from mlops_kit.cluster import queue_cluster
+    from mlops_kit.config import compose
+
+    before = signal.getsignal(signal.SIGINT)
+    knobs = compose([f"executor={kind}", "executor.jobs=0", "executor.queue=long", "executor.resources.gpu=1", "executor.interface=lo", "executor.python=python"], project.root)["executor"]
+    cluster = queue_cluster(knobs, project.root)
+    try:
+        script = cluster.job_script()
+        assert line in script and "--resources cpu=2,gpu=1" in script and "export MLOPS_RUNTIME_DIR=" in script
+        assert signal.getsignal(signal.SIGINT) == before, "Ctrl-C is ours"
+    finally:
+        cluster.close()
+
+
+@pytest.fixture
+def node(tmp_path, monkeypatch) -> Iterator[Path]:
+    "A real Slurm of one node, where that can be had"
+    if os.getuid() or not all(map(shutil.which, ("slurmctld", "slurmd", "sbatch", "munged", "runuser"))):
+        pytest.skip("wants root and slurmctld, slurmd, slurm-client, munge: apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge")
+    script, folder = Path(__file__).with_name("slurm_node.sh"), tmp_path / "slurm"
+    folder.mkdir()
+    subprocess.run([script, "start", folder], check=True, timeout=60)
+    monkeypatch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
+    yield folder
+    subprocess.run(["scancel", "-u", "root"], timeout=30)
+    subprocess.run([script, "stop", folder], timeout=30)
+
+
+ON_SLURM = "executor=slurm", "executor.interface=lo", "executor.resources.cpu=1", "executor.memory=500MB", "executor.patience=60s"
+
+
+@pytest.mark.long
+def test_a_real_slurm(slow, node):
+    slow.slow(2)
+    process = slow.start("run", "pipeline=demo", *ON_SLURM, "--json")
+    started(slow, 2)
+    jobs = subprocess.run(["squeue", "-h", "-o", "%i"], capture_output=True, text=True).stdout.split()
+    assert len(jobs) == 2
+    subprocess.run(["scancel", jobs[0]], check=True)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert {step["status"] for step in json.loads(out)["steps"].values()} == {"ran"} and len(slow.records()) == 3 and "it runs again on" in err
+    slow.slow(60)
+    slow.journal.unlink()
+    process = slow.start("run", "pipeline=demo", *ON_SLURM, "--json")
+    started(slow, 2)
+    process.send_signal(signal.SIGINT)
+    assert json.loads(process.communicate(timeout=40)[0])["status"] == "interrupted"
+    end = time.monotonic() + 20
+    idle = lambda: not subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout and not left_over(slow)
+    while not idle() and time.monotonic() < end:
+        time.sleep(0.2)
+    assert idle(), "the jobs and what ran in them are gone"
+
+
+@pytest.mark.long
+def test_a_queue_that_never_starts(project, node):
+    project.pipeline("good: {notebook: notebooks/good.ipynb, outs: {result: result.json}}")
+    said = project.mlops("run", "pipeline=demo", *ON_SLURM[:-1], "executor.patience=5s", "executor.directives=['--begin=now+1hour']", code=2)
+    assert "no worker came up within 5 s" in said and "job.sh" in said
+    assert not subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout
