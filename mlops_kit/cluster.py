@@ -113,7 +113,7 @@ class Errand:
         "Bring it to its end; the cluster tells the workers"
         self.stopping, self.at_once = self.stopping or time.monotonic(), at_once or self.at_once
 
-# %% ../nbs/27_cluster.ipynb #4062e2bf
+# %% ../nbs/27_cluster.ipynb #1ccb884c
 class Cluster(Executor):
     "Carries out steps in workers of Dask"
 
@@ -124,6 +124,7 @@ class Cluster(Executor):
         files: Files,             # of the store
     ):
         _need(config)
+        import dask.config
         from distributed import Client
 
         self.loggers = _silence()
@@ -135,6 +136,7 @@ class Cluster(Executor):
         try:
             where = config.get("address") or config.get("scheduler_file")
             if not where:
+                dask.config.set({"distributed.scheduler.worker-ttl": f"{self.deadline:g}s"})  # for a worker that is silent though its connection stands
                 self.cluster = (local_cluster if config["kind"] == "dask" else queue_cluster)(config, self.folder)
             known = {"scheduler_file": config["scheduler_file"]} if config.get("scheduler_file") and not config.get("address") else {"address": self.cluster or where}
             try:

@@ -6,10 +6,14 @@ import json
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,7 +29,7 @@ class Cluster:
     def __init__(self, folder: Path, workers: int = 2, **resources: int):
         self.folder, self.file, self.processes = folder, folder / "scheduler.json", []
         folder.mkdir(parents=True)
-        self.scheduler = self.start("scheduler", "--port", "0", "--scheduler-file", self.file)
+        self.scheduler = self.start("scheduler", "--port", "0", "--scheduler-file", self.file, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="6s")
         self.workers = [self.worker(**resources) for _ in range(workers)]
 
     def start(self, kind: str, *words, **environment: str) -> subprocess.Popen:
@@ -356,3 +360,85 @@ def test_a_queue_that_never_starts(project, node):
     said = project.mlops("run", "pipeline=demo", *ON_SLURM[:-1], "executor.patience=5s", "executor.directives=['--begin=now+1hour']", code=2)
     assert "no worker came up within 5 s" in said and "job.sh" in said
     assert not subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout
+
+
+class Proxy:
+    "Passes connections on, as badly as it is told to"
+
+    def __init__(self, target: tuple[str, int]):
+        self.target, self.mode, self.pairs = target, "pass", []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                here = self.listener.accept()[0]
+                there = socket.create_connection(self.target)
+                self.pairs.append((here, there))
+                for one, other in ((here, there), (there, here)):
+                    threading.Thread(target=self.pump, args=(one, other), daemon=True).start()
+
+    def pump(self, one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while data := one.recv(1 << 16):
+                while self.mode == "silent":
+                    time.sleep(0.05)
+                time.sleep(0.2 if self.mode == "slow" else 0)
+                other.sendall(data)
+        for end in (one, other):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def reset(self) -> None:
+        "Break all connections as a crashed router does"
+        for pair in self.pairs:
+            for one in pair:
+                with suppress(OSError):
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    one.shutdown(socket.SHUT_RDWR)
+        self.pairs = []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("between", ["caller", "workers"])
+@pytest.mark.parametrize("fault", ["slow", "reset", "reset twice", "down 3 s", "down for ever"])
+def test_the_network_to_the_scheduler(slow, tmp_path, between, fault):
+    cluster = Cluster(tmp_path / "dask", workers=0 if between == "workers" else 2)
+    try:
+        while not cluster.file.exists():
+            time.sleep(0.1)
+        address = json.loads(cluster.file.read_text())["address"]
+        proxy = Proxy((address[6:].split(":")[0], int(address.rpartition(":")[2])))
+        through = f"tcp://127.0.0.1:{proxy.port}"
+        if between == "workers":  # they come back as a batch system or Kubernetes would start them again
+            cluster.workers = [cluster.start("worker", through, "--nthreads", "1", "--no-nanny", "--resources", "cpu=1", "--local-directory", cluster.folder) for _ in range(2)]
+        process = slow.start("run", "pipeline=demo", "executor=dask", f"executor.address={through if between == 'caller' else address}", "executor.deadline=6s", "executor.patience=20s", "--json")
+        started(slow, 2)
+        begun = time.monotonic()
+        if fault == "slow":
+            proxy.mode = "slow"
+        elif fault.startswith("reset"):
+            proxy.reset()
+            if fault.endswith("twice"):
+                time.sleep(2.5)
+                proxy.reset()
+            if between == "workers":
+                cluster.workers = [cluster.worker(), cluster.worker()]
+        else:
+            proxy.mode = "silent"
+            threading.Timer(3 if "3 s" in fault else 60, lambda: setattr(proxy, "mode", "pass")).start()
+        out, err = process.communicate(timeout=70)
+        answer = json.loads(out)
+        if fault == "down for ever" and between == "caller":
+            assert process.returncode == 1 and time.monotonic() - begun < 20 and "did not answer for" in answer["steps"]["one"]["error"], (out, err)
+        elif fault != "down for ever":
+            assert process.returncode == 0, (out, err)
+        else:
+            assert process.returncode in (0, 1) and time.monotonic() - begun < 60, (out, err)
+        proxy.mode = "pass"
+        assert set(slow.statuses().values()) <= {"ran", "hit"} and len(slow.records()) == 3
+        assert not left_over(slow)
+    finally:
+        cluster.end()
