@@ -9,6 +9,7 @@ Modules:
 - `mlops_kit.cells`: The cells of one notebook in this very process, with the outputs that a Jupyter kernel would give
 - `mlops_kit.cli`: `mlops`: the command table
 - `mlops_kit.closure`: All the code that the result of a step may depend on
+- `mlops_kit.cluster`: Steps on other machines: each is told to a worker of Dask, and what becomes of it comes back
 - `mlops_kit.compare`: Where two results differ
 - `mlops_kit.config`: Find the project and compose its configuration: the same for the command line, a notebook and the library
 - `mlops_kit.digits`: The digits example: handwritten digits, and a small network that reads them
@@ -32,6 +33,7 @@ Modules:
 - `mlops_kit.notebook`: A notebook as a step: its cells, and what it can be given
 - `mlops_kit.observation`: What a step looked at without having declared it: noted, digested, and part of its key from then on
 - `mlops_kit.page`: Pictures and a page that need nothing but a browser, the same bytes every time
+- `mlops_kit.parcel`: What a step needs and what it made, sent through a bucket
 - `mlops_kit.pipeline`: From the configuration to steps that know what they need from each other
 - `mlops_kit.planning`: What would run, what is reused, and why
 - `mlops_kit.progress`: How a run is watched while it goes on, in a terminal and in a log file
@@ -52,7 +54,8 @@ Modules:
 - `mlops_kit.upkeep`: Check a store, clear it, and never get in the way of work
 - `mlops_kit.verification`: Execute recorded steps again and compare every byte: a proof, or the place where they differ and why
 - `mlops_kit.warm`: A parent process with the heavy packages imported, that forks a child for each notebook
-- `mlops_kit.witness`: Sits in the process of a step and notes what the step looks at besides its inputs"""
+- `mlops_kit.witness`: Sits in the process of a step and notes what the step looks at besides its inputs
+- `mlops_kit.worker`: A step that is carried out on another machine"""
 
 __version__ = "0.1.0"
 

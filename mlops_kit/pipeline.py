@@ -19,7 +19,7 @@ from .config import Config, seconds
 from .errors import ConfigError, unknown
 from .store import digest
 
-# %% ../nbs/19_pipeline.ipynb #8d067076
+# %% ../nbs/19_pipeline.ipynb #7520ad07
 @dataclass(frozen=True)
 class Step:
     "One step as the configuration describes it"
@@ -32,7 +32,7 @@ class Step:
     metrics: str | None = None    # the out (JSON) whose numbers are the step's metrics
     timeout: float | None = None  # seconds
     retries: int = 0              # further attempts after a failure
-    resources: dict[str, int] = field(default_factory=dict) # "cpu", "gpu": how many it takes
+    resources: dict[str, int] = field(default_factory=dict) # "cpu", "gpu", or what the executor declares: how many it takes
     tolerance: dict[str, float] = field(default_factory=dict) # out, or <out>.<name> of a JSON out -> how much its numbers may differ, absolutely or relatively, when the step is verified
 
     @property
@@ -178,7 +178,7 @@ def _step(name: str, body: dict, where: str, problems: list[str]) -> Step:
         problems.append(f"{where}: retries wants a number of attempts, not {fields['retries']!r}")
     return Step(**fields, metrics=body.get("metrics"))
 
-# %% ../nbs/19_pipeline.ipynb #59f389f6
+# %% ../nbs/19_pipeline.ipynb #4d01221b
 def _check_step(pipeline: Pipeline, step: Step, problems: list[str]) -> None:
     "What is wrong with the names of one step"
     where = f"pipeline {pipeline.name}, step {step.name}"
@@ -202,9 +202,10 @@ def _check_step(pipeline: Pipeline, step: Step, problems: list[str]) -> None:
             problems.append(f"{where}: tolerance: {unknown('out', out, step.outs)}")
         elif not isinstance(number, (int, float)) or isinstance(number, bool) or not number >= 0:
             problems.append(f"{where}: tolerance: {name} wants a number, not {number!r}")
+    known = ["cpu", "gpu", *(pipeline.config.tree.get("executor", {}).get("resources") or ())]
     for name, number in step.resources.items():
-        if name not in ("cpu", "gpu"):
-            problems.append(f"{where}: resources: {unknown('resource', name, ('cpu', 'gpu'))}")
+        if name not in known and pipeline.config.tree.get("executor", {}).get("kind", "pool") in ("inline", "pool"):
+            problems.append(f"{where}: resources: {unknown('resource', name, known)} (others are declared by executor.resources)")
         elif not isinstance(number, int) or number < 0:
             problems.append(f"{where}: resources: {name} wants a whole number, not {number!r}")
 

@@ -8,7 +8,7 @@ is missing."""
 
 # %% auto #0
 __all__ = ['WHOLE', 'CHUNK', 'THREADS', 'PATIENCE', 'Remote', 'open_remote', 'trouble', 'move_all', 'send', 'fetch', 'listing',
-           'push', 'pull']
+           'push', 'pull', 'send_objects', 'fetch_objects', 'fetch_record']
 
 # %% ../nbs/24_remote.ipynb #65ed01d9
 import errno, io, json, os, re, threading, time
@@ -410,3 +410,42 @@ def _lay_run(store: Store, manifest: dict) -> bool:
     for file in sorted(files, key=lambda one: one == "run.json"):
         write(store.files, f"runs/{name}/{file}", store.path(files[file]).read_bytes(), replace=True)
     return True
+
+# %% ../nbs/24_remote.ipynb #5dde25e0
+def send_objects(
+    remote: Remote,
+    store: Store,
+    names: set[str],
+    known: set[str], # objects that are there for sure; grows
+) -> None:
+    "Send objects, and what their trees hold, where they are missing; StoreError names what is damaged here"
+    every = names | {one for name in names if name.endswith(".tree") for _, one, _ in tree_entries(store, name)}
+
+    def one(name: str, beat: Callable[[], None]) -> None:
+        place = f"objects/{name[:2]}/{name[2:]}"
+        if not remote.fs.exists(remote.path(place)):
+            _send_file(remote, place, store.path(name), name.removesuffix(".tree"), beat)
+        known.add(name)
+
+    _refuse(move_all(remote, one, sorted(every - known)))
+
+# %% ../nbs/24_remote.ipynb #043cee8c
+def fetch_objects(
+    remote: Remote,
+    store: Store,
+    names: set[str],
+) -> None:
+    "Fetch objects, and what their trees hold, where they are missing; StoreError names what is damaged or missing there"
+    bad = {}
+    _get_all(remote, store, names, bad)
+    _refuse(bad)
+
+# %% ../nbs/24_remote.ipynb #fd34e385
+def fetch_record(
+    remote: Remote,
+    key: str,
+) -> dict:
+    "The record of a step"
+    found = {}
+    _refuse(move_all(remote, lambda name, beat: found.update({name: _sealed(remote, name, {"key": key})}), [f"records/{key}.json"]))
+    return found[f"records/{key}.json"]

@@ -9,10 +9,11 @@ again continues."""
 __all__ = ['about', 'Progress', 'run_plan', 'lay_views', 'Interruption', 'interruptible', 'Crew', 'crew_for', 'Course', 'plan',
            'run', 'project_store', 'runs', 'show', 'resume', 'step_of', 'restore_step']
 
-# %% ../nbs/22_runner.ipynb #ab6b8ee4
+# %% ../nbs/22_runner.ipynb #e74cb778
 import json, os, signal, stat, threading, time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, wait
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from graphlib import TopologicalSorter
@@ -24,9 +25,9 @@ from . import execution, records, tracking
 from .config import Config, find_project
 from .engine import ASK, Running
 from .environment import describe, git_state, hardware
-from .errors import ConfigError, disk_words, unknown
+from .errors import ConfigError, MlopsError, disk_words, unknown
 from .execution import INTERRUPTED, PRUNED, Job, ended, failed
-from .executors import make_executor, resources_of
+from .executors import Inline, make_executor, resources_of
 from .files import to_json, write
 from .masking import mask_for, masked_words, unresolved
 from .planning import Decision, Plan, decide, make_plan, store_of
@@ -62,7 +63,7 @@ class Progress:
     def notice(self, text: str) -> None: "Something to know"
     def end(self, run: Run) -> None: "The run has ended"
 
-# %% ../nbs/22_runner.ipynb #a4b3159e
+# %% ../nbs/22_runner.ipynb #8f5e5ae5
 def run_plan(
     plan: Plan,
     progress: Progress = Progress(),
@@ -72,7 +73,7 @@ def run_plan(
     "Carry out a plan; the record of the run, also when steps failed"
     if plan.store.root.is_dir() and not os.access(plan.store.root, os.W_OK):
         return _served(plan, progress)
-    with crew_for(plan, progress.notice) as crew:
+    with crew_for(plan, progress.notice, alone=True) as crew:
         course = Course(crew, plan, progress, list(command), {"resumes": resumes})
         while not course.over:
             crew.turn()
@@ -159,13 +160,13 @@ def interruptible(
         for one, handler in before.items():
             signal.signal(one, handler)
 
-# %% ../nbs/22_runner.ipynb #2c3aefd0
+# %% ../nbs/22_runner.ipynb #9789783e
 class Crew:
     "Carries out the steps of one run, or of several at once: within the resources, and each key once"
 
-    def __init__(self, executor, resources: dict[str, int], interruption: Interruption, notice: Callable[[str], None]):
+    def __init__(self, executor: Executor, resources: dict[str, int], interruption: Interruption, notice: Callable[[str], None]):
         self.executor, self.total, self.interruption, self.notice, self.told, self.numbers = executor, resources, interruption, notice, False, count()
-        self.free, self.lines, self.running, self.settled = dict(resources), {}, {}, cache(tracking.settle)
+        self.taken, self.lines, self.running, self.settled = Counter(), {}, {}, cache(tracking.settle)
         self.waiting, self.ends = {}, {}  # key in work -> who waits for it; key -> None, or the error that it ended with
 
     @property
@@ -180,7 +181,7 @@ class Crew:
     @property
     def idle(self) -> bool:
         "Could one more step run now?"
-        return self.free["cpu"] > 0 and not any(self.lines.values())
+        return self.taken["cpu"] < self.total["cpu"] and not any(self.lines.values())
 
     def turn(self, patience: float = 0.5) -> None:
         "Start what finds room, and wait a little for something to end"
@@ -191,12 +192,12 @@ class Crew:
     def wants(self, course: "Course", name: str) -> tuple[tuple[str, int], ...]:
         "The resources that a step takes; what is more than there is counts as all"
         resources = {"cpu": 1, **course.plan.prepared[name].step.resources}
-        return tuple((one, min(number, self.total[one])) for one, number in resources.items())
+        return tuple((one, min(number, self.total.get(one, 0))) for one, number in resources.items())
 
     def take(self, course: "Course", name: str, sign: int) -> None:
         "Take the resources of a step, or give them back"
         for one, number in self.wants(course, name):
-            self.free[one] -= sign * number
+            self.taken[one] += sign * number
 
     def line_up(self, course: "Course", name: str, decision: Decision) -> None:
         "A step is ready: it waits for room, or for somebody who is at the same key"
@@ -208,7 +209,7 @@ class Crew:
 
     def start_some(self) -> None:
         "Start what is in line and finds room, the first run and the first of its plan first; the steps of one line want the same"
-        room = lambda wanted: self.interrupted or all(self.free[one] >= number for one, number in wanted)
+        room = lambda wanted: self.interrupted or all(self.taken[one] + number <= self.total.get(one, 0) for one, number in wanted)
         while lines := [line for wanted, line in self.lines.items() if line and room(wanted)]:
             *_, course, name, decision = heappop(min(lines, key=lambda line: line[0][:2]))
             if self.interrupted:
@@ -223,7 +224,7 @@ class Crew:
         self.interruption.children.pop((course.run.id, name), None)
         self.take(course, name, -1)
         error = future.exception()
-        self.ended(course, name, decision, failed("failed", course.plan.mask.text(disk_words(error) or f"{type(error).__name__}: {error}")) if error else future.result())
+        self.ended(course, name, decision, failed("failed", course.plan.mask.text(disk_words(error) or (str(error) if isinstance(error, MlopsError) else f"{type(error).__name__}: {error}"))) if error else future.result())
 
     def ended(self, course: "Course", name: str, decision: Decision, outcome: dict) -> None:
         "Tell a run how its step ended, and those who waited for the same key"
@@ -240,16 +241,19 @@ class Crew:
         if child := self.interruption.children.get((course.run.id, name)):
             child.stop(why, at_once=True)
 
-# %% ../nbs/22_runner.ipynb #754adc45
+# %% ../nbs/22_runner.ipynb #6a9df8a5
 @contextmanager
 def crew_for(
     plan: Plan,                     # the first of those that it will carry out: its store and its executor are theirs, too
     notice: Callable[[str], None],  # is told what a person should know
+    alone: bool = False,            # no other plan will follow
 ) -> Iterator[Crew]:
     "A crew that listens to signals and keeps `gc` away"
     config, interruption = plan.pipeline.config["executor"], Interruption()
-    with working(plan.store, notice), interruptible(interruption), make_executor(config) as executor:
-        yield Crew(executor, resources_of(config), interruption, notice)
+    wanted = {name: one.step.resources for name, one in plan.prepared.items() if plan.decisions[name].action != "hit"}
+    place = lambda: Inline() if alone and not wanted else make_executor(config, wanted, plan.store.files)
+    with working(plan.store, notice), place() as executor, interruptible(interruption):
+        yield Crew(executor, resources_of(config, executor), interruption, notice)
 
 # %% ../nbs/22_runner.ipynb #2b0dff45
 class Course:

@@ -20,7 +20,7 @@ import mlops_kit
 ROOT = Path(__file__).parent.parent
 PACKAGE = "mlops_kit"
 # imported inside the functions that need them, so that `import mlops_kit` stays cheap
-HEAVY = set("torch lightning wandb hydra omegaconf papermill nbformat nbclient IPython rich polars numpy matplotlib sklearn onnx onnxruntime onnxscript optuna".split())
+HEAVY = set("torch lightning wandb hydra omegaconf papermill nbformat nbclient IPython rich polars numpy matplotlib sklearn onnx onnxruntime onnxscript optuna distributed dask dask_jobqueue".split())
 # may import them on top, and are then as heavy as they: module -> reason
 HEAVY_ALLOWED = {
     "batches": "only what trains imports it",

@@ -1,0 +1,444 @@
+"""Steps on other machines: the same results, each recorded once, whatever is lost on the way.
+
+The cluster is Dask's own, of processes on this machine that a test may kill; what lies between them is a proxy that a test may disturb.
+"""
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from conftest import Project
+from test_remote import bucket, s3  # noqa: F401  fixtures
+from test_runner import left_over, started
+
+
+class Cluster:
+    "A scheduler of Dask and workers, each a process"
+
+    def __init__(self, folder: Path, workers: int = 2, **resources: int):
+        self.folder, self.file, self.processes = folder, folder / "scheduler.json", []
+        folder.mkdir(parents=True)
+        self.scheduler = self.start("scheduler", "--port", "0", "--scheduler-file", self.file, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="6s")
+        self.workers = [self.worker(**resources) for _ in range(workers)]
+
+    def start(self, kind: str, *words, **environment: str) -> subprocess.Popen:
+        with open(self.folder / f"{kind}.log", "ab") as log:
+            command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--host", "127.0.0.1", "--no-dashboard", *map(str, words)]
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env=os.environ | environment)
+        self.processes.append(process)
+        return process
+
+    def worker(self, nanny: bool = False, **resources: int) -> subprocess.Popen:
+        named = ",".join(f"{name}={number}" for name, number in ({"cpu": 1} | resources).items())
+        return self.start("worker", "--scheduler-file", self.file, "--nthreads", "1", "--resources", named, *(["--no-nanny"] if not nanny else []), "--local-directory", self.folder)
+
+    def end(self) -> None:
+        for one in self.processes:
+            one.kill()
+            one.wait()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> Iterator[Cluster]:
+    "Two workers for the tests that leave them alive"
+    cluster = Cluster(tmp_path_factory.mktemp("cluster") / "dask")
+    yield cluster
+    cluster.end()
+
+
+@pytest.fixture
+def own(tmp_path) -> Iterator[Cluster]:
+    "Two workers for a test that kills"
+    cluster = Cluster(tmp_path / "dask")
+    yield cluster
+    cluster.end()
+
+
+def on(cluster: Cluster, *more: str) -> list[str]:
+    return ["executor=dask", f"executor.scheduler_file={cluster.file}", *more]
+
+
+STEPS = """
+part: {foreach: [1, 2, 3], notebook: notebooks/good.ipynb, params: {number: "{item}"}, outs: {result: result.json}}
+both: {notebook: notebooks/joins.ipynb, ins: {parts: part.result, records: "*.record"}, outs: {total: total.json}, metrics: total}
+"""
+
+
+def test_the_same_results_as_on_this_machine(project, shared):
+    project.pipeline(STEPS)
+    there = project.json("run", "pipeline=demo", *on(shared))
+    here = project.json("run", "pipeline=demo", "store=.other")
+    assert {step["status"] for step in there["steps"].values()} == {"ran"} and there["metrics"] == here["metrics"]
+    told = lambda run: {name: (step["key"], step["outs"]) for name, step in run["steps"].items()}
+    assert told(there) == told(here)
+    assert len(project.records()) == 4 and set(project.statuses().values()) == {"hit"}, "what a worker made is a hit here"
+    folder = project.root / ".mlops/runs" / there["run"]
+    assert {path.name for path in folder.glob("*.ipynb")} == {f"{name}.ipynb" for name in there["steps"]}
+    assert not list((project.root / ".mlops/tmp").iterdir()) and not list((project.root / ".mlops/leases").glob("*.json"))
+    assert {"identical": True}.items() <= project.json("verify", there["run"], "both").items()
+
+
+def test_a_cluster_of_our_own(project):
+    project.pipeline(STEPS)
+    assert set(project.statuses("executor=dask", "executor.workers=2").values()) == {"ran"}
+    assert not list((project.root / ".mlops/tmp").iterdir())
+
+
+def test_a_cluster_starts_only_when_there_is_work(project, tmp_path):
+    project.pipeline(STEPS)
+    project.statuses()
+    assert set(project.statuses("executor=dask", "executor.scheduler_file=nowhere", "executor.patience=1s").values()) == {"hit"}
+
+
+def test_every_end_is_told_truly(project, shared):
+    project.pipeline("""
+raises: {notebook: notebooks/raises.ipynb, outs: {result: result.json}}
+killed: {notebook: notebooks/killed.ipynb, outs: {result: result.json}}
+endless: {notebook: notebooks/endless.ipynb, outs: {result: result.json}, timeout: 2s}
+below: {notebook: notebooks/adds.ipynb, ins: {given: raises.result}, outs: {result: result.json}}
+good: {notebook: notebooks/good.ipynb, outs: {result: result.json}}
+""")
+    steps = project.json("run", "pipeline=demo", *on(shared), code=1)["steps"]
+    assert {name: step["status"] for name, step in steps.items()} == {"raises": "failed", "killed": "failed", "endless": "failed", "below": "skipped", "good": "ran"}
+    assert "In [3] raised ValueError: the third cell gives up" in steps["raises"]["error"]
+    assert "SIGKILL" in steps["killed"]["error"] and "timeout of 2 s" in steps["endless"]["error"]
+
+
+def test_cells_are_seen_while_they_run(project, shared, monkeypatch):
+    from mlops_kit import run
+    from mlops_kit.runner import Progress
+
+    class Heard(Progress):
+        lines = []
+
+        def cell(self, name: str, event: dict) -> None:
+            self.lines.append((name, event["cell"], event["status"]))
+
+    project.pipeline("good: {notebook: notebooks/good.ipynb, outs: {result: result.json}}")
+    monkeypatch.chdir(project.root)
+    assert run("demo", on(shared), progress=Heard()).status == "done"
+    assert [one for one in Heard.lines if one[1] == 1] == [("good", 1, "running"), ("good", 1, "completed")]
+
+
+def test_more_than_any_worker_has(project, shared):
+    project.pipeline("""
+large: {notebook: notebooks/good.ipynb, outs: {result: result.json}, resources: {cpu: 3}}
+rare: {notebook: notebooks/good.ipynb, params: {number: 2}, outs: {result: result.json}, resources: {licence: 1}}
+""")
+    said = project.mlops("run", "pipeline=demo", *on(shared), code=2)
+    assert "step large wants 3 cpu, but no worker has more than 1" in said and "step rare wants 1 licence" in said
+    assert not (project.root / ".mlops/runs").exists() or not list((project.root / ".mlops/runs").iterdir())
+    assert "resources: no resource 'licence'" in project.mlops("run", "pipeline=demo", code=2), "and on this machine nobody has declared it"
+
+
+def test_a_resource_with_any_name(project, tmp_path):
+    cluster = Cluster(tmp_path / "dask", workers=1, licence=1)
+    try:
+        project.pipeline("rare: {notebook: notebooks/good.ipynb, outs: {result: result.json}, resources: {licence: 1}}")
+        assert project.statuses(*on(cluster)) == {"rare": "ran"}
+    finally:
+        cluster.end()
+
+
+def test_nothing_answers(project, tmp_path):
+    project.pipeline("good: {notebook: notebooks/good.ipynb, outs: {result: result.json}}")
+    begun = time.monotonic()
+    assert "no scheduler of Dask answers at tcp://127.0.0.1:9" in project.mlops("run", "pipeline=demo", "executor=dask", "executor.address=tcp://127.0.0.1:9", "executor.patience=2s", code=2)
+    cluster = Cluster(tmp_path / "dask", workers=0)
+    try:
+        assert "no worker came up within 2 s" in project.mlops("run", "pipeline=demo", *on(cluster, "executor.patience=2s"), code=2)
+    finally:
+        cluster.end()
+    assert time.monotonic() - begun < 30
+
+
+def test_the_extra_is_named(project):
+    project.pipeline("good: {notebook: notebooks/good.ipynb, outs: {result: result.json}}")
+    code = "import sys; sys.modules['distributed'] = None; from mlops_kit.cli import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code, "run", "pipeline=demo", "executor=dask"], cwd=project.root, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "pip install 'mlops_kit[dist]'" in done.stderr
+
+
+SLOW = "\n".join(f"{name}: {{notebook: notebooks/sleeps.ipynb, params: {{name: {name}, seconds: SECONDS, journal: JOURNAL}}, outs: {{result: result.json}}}}" for name in ("one", "two", "three"))
+
+
+@pytest.fixture
+def slow(project, tmp_path) -> Project:
+    "A project of three slow steps that keep a journal outside the store"
+    project.journal = tmp_path / "journal"
+    project.slow = lambda seconds: project.pipeline(SLOW.replace("JOURNAL", str(project.journal)).replace("SECONDS", str(seconds)))
+    project.slow(2)
+    return project
+
+
+def marks(project, what: str = "START") -> list[str]:
+    return sorted(line.split()[1] for line in project.journal.read_text().splitlines() if line.startswith(what))
+
+
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_cancel_really_stops(slow, shared, whole_group):
+    slow.slow(60)
+    words = ["executor=dask", "executor.workers=2"] if whole_group else on(shared)
+    process = slow.start("run", "pipeline=demo", *words, "--json")
+    started(slow, 2)
+    os.killpg(process.pid, signal.SIGINT) if whole_group else process.send_signal(signal.SIGINT)
+    answer = json.loads(process.communicate(timeout=20)[0])
+    assert process.returncode == 130 and answer["status"] == "interrupted"
+    assert {step["status"] for step in answer["steps"].values()} <= {"interrupted", "skipped"} and marks(slow) == ["one", "two"]
+    end = time.monotonic() + 3
+    while left_over(slow) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not left_over(slow)
+
+
+def test_a_killed_caller_leaves_nothing_running(slow):
+    slow.slow(60)
+    process = slow.start("run", "pipeline=demo", "executor=dask", "executor.workers=2")
+    started(slow, 2)
+    process.kill()
+    process.communicate()
+    end = time.monotonic() + 15
+    while left_over(slow) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not left_over(slow)
+    slow.slow(0.1)
+    assert set(slow.statuses().values()) == {"ran"}
+
+
+def test_a_lost_worker(slow, own):
+    process = slow.start("run", "pipeline=demo", *on(own), "--json")
+    started(slow, 2)
+    own.workers[0].kill()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert {step["status"] for step in json.loads(out)["steps"].values()} == {"ran"}
+    assert len(slow.records()) == 3 and len(marks(slow)) == 4 and sorted(set(marks(slow, "END"))) == ["one", "three", "two"]
+    assert "was lost; it runs again on" in err
+
+
+def test_all_workers_are_lost(slow, own):
+    process = slow.start("run", "pipeline=demo", *on(own, "executor.patience=3s"), "--json")
+    started(slow, 2)
+    for one in own.workers:
+        one.kill()
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 1 and "no worker was left for 3 s" in json.loads(out)["steps"]["one"]["error"]
+
+
+def test_a_lost_scheduler(slow, own):
+    process = slow.start("run", "pipeline=demo", *on(own, "executor.deadline=3s"), "--json")
+    started(slow, 2)
+    own.scheduler.kill()
+    begun = time.monotonic()
+    out, err = process.communicate(timeout=40)
+    assert process.returncode == 1 and time.monotonic() - begun < 20
+    assert "did not answer for" in json.loads(out)["steps"]["one"]["error"]
+    end = time.monotonic() + 15
+    while left_over(slow) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not left_over(slow), "the workers stop what nobody waits for"
+    own.file.unlink()
+    own.scheduler = own.start("scheduler", "--port", "0", "--scheduler-file", own.file)
+    own.workers = [own.worker()]
+    resumed = slow.json("resume")
+    assert {step["status"] for step in resumed["steps"].values()} <= {"ran", "hit"} and resumed["status"] == "done" and len(slow.records()) == 3
+
+
+@pytest.fixture(scope="module")
+def apart(bucket, tmp_path_factory) -> Iterator[Cluster]:  # noqa: F811
+    "Two workers that share nothing with the caller but a bucket"
+    folder = tmp_path_factory.mktemp("apart")
+    before = {name: os.environ.get(name) for name in bucket.environment}
+    os.environ.update(bucket.environment)
+    cluster = Cluster(folder / "dask")
+    yield cluster
+    cluster.end()
+    for name, value in before.items():
+        os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+BUCKET = """
+part: {foreach: [1, 2], notebook: notebooks/good.ipynb, params: {number: "{item}"}, sources: {}, outs: {result: result.json}}
+both: {notebook: notebooks/joins.ipynb, ins: {parts: part.result, records: "*.record"}, outs: {total: total.json}, metrics: total}
+uses: {notebook: notebooks/uses.ipynb, sources: {text: data/text.txt}, outs: {result: result.json}}
+raises: {notebook: notebooks/raises.ipynb, outs: {result: result.json}}
+"""
+
+
+@pytest.mark.long
+def test_through_a_bucket(project, apart, s3, tmp_path):  # noqa: F811
+    project.pipeline(BUCKET)
+    project.notebook("uses", "from helper import twice\nresult.write_text(twice(text.read_text()))", parameters='from pathlib import Path\ntext: Path = Path("in/text.txt")\nresult: Path = Path("out/result.json")')
+    (project.root / "helper.py").write_text("def twice(text): return text + text\n")
+    (project.root / "data").mkdir()
+    (project.root / "data/text.txt").write_text("12")
+    there = project.json("run", "pipeline=demo", *on(apart, f"executor.store={s3}", f"executor.cache={tmp_path}/cache"), code=1)
+    statuses = {name: step["status"] for name, step in there["steps"].items()}
+    assert statuses == {"part@1": "ran", "part@2": "ran", "both": "ran", "uses": "ran", "raises": "failed"}, there
+    folder = project.root / ".mlops/runs" / there["run"]
+    assert {path.name for path in folder.glob("*.ipynb")} == {f"{name}.ipynb" for name in statuses} and (folder / "raises.log").exists()
+    assert (tmp_path / "cache/records").exists(), "the workers had a store of their own"
+    here = project.json("run", "pipeline=demo", "store=.other", code=1)
+    told = lambda run: {name: (step["key"], step["outs"]) for name, step in run["steps"].items()}
+    assert told(there) == told(here)
+    assert project.statuses(code=1) == {"part@1": "hit", "part@2": "hit", "both": "hit", "uses": "hit", "raises": "failed"}
+    assert project.json("verify", there["run"], "both", "uses")["identical"]
+    assert not project.json("fsck")["damaged"]
+
+
+@pytest.mark.parametrize("kind, line", [("slurm", "#SBATCH --gres=gpu:1"), ("pbs", "#PBS -q long"), ("sge", "#$ -q long"), ("lsf", "#BSUB -q long")])
+def test_the_script_for_a_batch_system(project, kind, line):
+    from mlops_kit.cluster import queue_cluster
+    from mlops_kit.config import compose
+
+    before = signal.getsignal(signal.SIGINT)
+    knobs = compose([f"executor={kind}", "executor.jobs=0", "executor.queue=long", "executor.resources.gpu=1", "executor.interface=lo", "executor.python=python"], project.root)["executor"]
+    cluster = queue_cluster(knobs, project.root)
+    try:
+        script = cluster.job_script()
+        assert line in script and "--resources cpu=2,gpu=1" in script and "export MLOPS_RUNTIME_DIR=" in script
+        assert signal.getsignal(signal.SIGINT) == before, "Ctrl-C is ours"
+    finally:
+        cluster.close()
+
+
+@pytest.fixture
+def node(tmp_path, monkeypatch) -> Iterator[Path]:
+    "A real Slurm of one node, where that can be had"
+    if os.getuid() or not all(map(shutil.which, ("slurmctld", "slurmd", "sbatch", "munged", "runuser"))):
+        pytest.skip("wants root and slurmctld, slurmd, slurm-client, munge: apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge")
+    script, folder = Path(__file__).with_name("slurm_node.sh"), tmp_path / "slurm"
+    folder.mkdir()
+    subprocess.run([script, "start", folder], check=True, timeout=60)
+    monkeypatch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
+    yield folder
+    subprocess.run(["scancel", "-u", "root"], timeout=30)
+    subprocess.run([script, "stop", folder], timeout=30)
+
+
+ON_SLURM = "executor=slurm", "executor.interface=lo", "executor.resources.cpu=1", "executor.memory=500MB", "executor.patience=60s"
+
+
+@pytest.mark.long
+def test_a_real_slurm(slow, node):
+    slow.slow(2)
+    process = slow.start("run", "pipeline=demo", *ON_SLURM, "--json")
+    started(slow, 2)
+    jobs = subprocess.run(["squeue", "-h", "-o", "%i"], capture_output=True, text=True).stdout.split()
+    assert len(jobs) == 2
+    subprocess.run(["scancel", jobs[0]], check=True)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert {step["status"] for step in json.loads(out)["steps"].values()} == {"ran"} and len(slow.records()) == 3 and "it runs again on" in err
+    slow.slow(60)
+    slow.journal.unlink()
+    process = slow.start("run", "pipeline=demo", *ON_SLURM, "--json")
+    started(slow, 2)
+    process.send_signal(signal.SIGINT)
+    assert json.loads(process.communicate(timeout=40)[0])["status"] == "interrupted"
+    end = time.monotonic() + 20
+    idle = lambda: not subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout and not left_over(slow)
+    while not idle() and time.monotonic() < end:
+        time.sleep(0.2)
+    assert idle(), "the jobs and what ran in them are gone"
+
+
+@pytest.mark.long
+def test_a_queue_that_never_starts(project, node):
+    project.pipeline("good: {notebook: notebooks/good.ipynb, outs: {result: result.json}}")
+    said = project.mlops("run", "pipeline=demo", *ON_SLURM[:-1], "executor.patience=5s", "executor.directives=['--begin=now+1hour']", code=2)
+    assert "no worker came up within 5 s" in said and "job.sh" in said
+    assert not subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout
+
+
+class Proxy:
+    "Passes connections on, as badly as it is told to"
+
+    def __init__(self, target: tuple[str, int]):
+        self.target, self.mode, self.pairs = target, "pass", []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                here = self.listener.accept()[0]
+                there = socket.create_connection(self.target)
+                self.pairs.append((here, there))
+                for one, other in ((here, there), (there, here)):
+                    threading.Thread(target=self.pump, args=(one, other), daemon=True).start()
+
+    def pump(self, one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while data := one.recv(1 << 16):
+                while self.mode == "silent":
+                    time.sleep(0.05)
+                time.sleep(0.2 if self.mode == "slow" else 0)
+                other.sendall(data)
+        for end in (one, other):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def reset(self) -> None:
+        "Break all connections as a crashed router does"
+        for pair in self.pairs:
+            for one in pair:
+                with suppress(OSError):
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    one.shutdown(socket.SHUT_RDWR)
+        self.pairs = []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("between", ["caller", "workers"])
+@pytest.mark.parametrize("fault", ["slow", "reset", "reset twice", "down 3 s", "down for ever"])
+def test_the_network_to_the_scheduler(slow, tmp_path, between, fault):
+    cluster = Cluster(tmp_path / "dask", workers=0 if between == "workers" else 2)
+    try:
+        while not cluster.file.exists():
+            time.sleep(0.1)
+        address = json.loads(cluster.file.read_text())["address"]
+        proxy = Proxy((address[6:].split(":")[0], int(address.rpartition(":")[2])))
+        through = f"tcp://127.0.0.1:{proxy.port}"
+        if between == "workers":  # they come back as a batch system or Kubernetes would start them again
+            cluster.workers = [cluster.start("worker", through, "--nthreads", "1", "--no-nanny", "--resources", "cpu=1", "--local-directory", cluster.folder) for _ in range(2)]
+        process = slow.start("run", "pipeline=demo", "executor=dask", f"executor.address={through if between == 'caller' else address}", "executor.deadline=6s", "executor.patience=20s", "--json")
+        started(slow, 2)
+        begun = time.monotonic()
+        if fault == "slow":
+            proxy.mode = "slow"
+        elif fault.startswith("reset"):
+            proxy.reset()
+            if fault.endswith("twice"):
+                time.sleep(2.5)
+                proxy.reset()
+            if between == "workers":
+                cluster.workers = [cluster.worker(), cluster.worker()]
+        else:
+            proxy.mode = "silent"
+            threading.Timer(3 if "3 s" in fault else 60, lambda: setattr(proxy, "mode", "pass")).start()
+        out, err = process.communicate(timeout=70)
+        answer = json.loads(out)
+        if fault == "down for ever" and between == "caller":
+            assert process.returncode == 1 and time.monotonic() - begun < 20 and "did not answer for" in answer["steps"]["one"]["error"], (out, err)
+        elif fault != "down for ever":
+            assert process.returncode == 0, (out, err)
+        else:
+            assert process.returncode in (0, 1) and time.monotonic() - begun < 60, (out, err)
+        proxy.mode = "pass"
+        assert set(slow.statuses().values()) <= {"ran", "hit"} and len(slow.records()) == 3
+        assert not left_over(slow)
+    finally:
+        cluster.end()
