@@ -31,7 +31,7 @@ from .records import SCHEMA, Run, now, publish_record
 from .sources import copy_source, keep_source
 from .store import Store, digest_of, get, get_bytes, put, put_bytes, set_ref, size_of, tree_bytes
 
-# %% ../nbs/21_execution.ipynb #0d43775b
+# %% ../nbs/21_execution.ipynb #15894800
 @dataclass(frozen=True)
 class Job:
     "One step that is about to run"
@@ -45,6 +45,7 @@ class Job:
     on_start: Callable[[Running], None]
     notice: Callable[[str], None]
     stopped: Callable[[], bool] = lambda: False  # has somebody interrupted the run?
+    gpus: tuple[str, ...] = ()                   # those that are the step's own
 
     @property
     def prepared(self):
@@ -144,7 +145,7 @@ def _attempt(job: Job, attempt: int) -> dict:
 # %% ../nbs/21_execution.ipynb #094e50bd
 INTERRUPTED = "interrupted"  # why a step was stopped that is to run again
 
-# %% ../nbs/21_execution.ipynb #25b4bb5a
+# %% ../nbs/21_execution.ipynb #ac03ce65
 def _work(job: Job, folder: Path) -> Work:
     "What the engine is told"
     prepared, config, run = job.prepared, job.plan.pipeline.config, job.run
@@ -154,6 +155,7 @@ def _work(job: Job, folder: Path) -> Work:
     environment = variables(job.plan.pipeline.project, prepared.env["threads"], tuple(config["pass_env"]))
     environment |= tracking.variables(job.mode, config["tracking"].get("project") or job.plan.pipeline.name, run.id, job.name, run.folder, run.folder / "config.json")
     environment |= {"MLOPS_RUN": run.id, "MLOPS_STEP": job.name}
+    environment |= {"CUDA_VISIBLE_DEVICES": ",".join(job.gpus)} if job.gpus else {}
     known = [str(path) for path in prepared.code.files] + [str(job.plan.pipeline.project / prepared.step.notebook)]
     watch = call_code(
         witness.watch, project=str(job.plan.pipeline.project), folder=str(folder), store=str(job.plan.store.root), known=known, variables=list(config["pass_env"]), journal=str(inside / "notes"),

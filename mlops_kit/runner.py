@@ -9,7 +9,7 @@ again continues."""
 __all__ = ['about', 'Progress', 'run_plan', 'lay_views', 'Interruption', 'interruptible', 'plan', 'run', 'run_grid',
            'project_store', 'runs', 'show', 'resume', 'step_of', 'restore_step']
 
-# %% ../nbs/22_runner.ipynb #d9c18d55
+# %% ../nbs/22_runner.ipynb #6925763d
 import json, os, signal, stat, threading, time
 from collections import deque
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from .engine import ASK, Running
 from .environment import describe, git_state, hardware
 from .errors import ConfigError, disk_words, unknown
 from .execution import INTERRUPTED, Job, ended, failed
-from .executors import make_executor, resources_of
+from .executors import gpus_of, make_executor, resources_of
 from .files import to_json, write
 from .masking import mask_for, masked_words, unresolved
 from .planning import Decision, Plan, decide, make_plan, store_of
@@ -166,7 +166,7 @@ def interruptible(
         for one, handler in before.items():
             signal.signal(one, handler)
 
-# %% ../nbs/22_runner.ipynb #64a31a62
+# %% ../nbs/22_runner.ipynb #6d6aa07d
 class _Course:
     "The course of one run: which steps have ended, run, or wait"
 
@@ -174,6 +174,7 @@ class _Course:
         self.plan, self.run, self.mode, self.progress, self.executor, self.interruption = plan, run, mode, progress, executor, interruption
         self.records, self.outcomes, self.running, self.lines, self.told = {}, {}, {}, {}, False
         self.total = resources_of(plan.pipeline.config["executor"])
+        self.gpus, self.taken = gpus_of(plan.pipeline.config["executor"]), {}
         self.free, self.place = dict(self.total), {name: place for place, name in enumerate(plan.prepared)}
         self.order = TopologicalSorter({name: plan.pipeline.before(one.step) for name, one in plan.prepared.items()})
         self.order.prepare()
@@ -239,9 +240,11 @@ class _Course:
     def start(self, name: str, decision: Decision) -> None:
         "Hand a step to the executor"
         self.take(name, 1)
+        number = dict(self.wants(name)).get("gpu", 0)
+        self.taken[name], self.gpus = self.gpus[:number], self.gpus[number:]
         self.progress.step(name, "run", decision.reason)
         note(self.run, "started", step=name, key=decision.key, reason=decision.reason)
-        job = Job(self.plan, name, decision, self.records, self.run, self.mode, lambda event: self.progress.cell(name, event), lambda child: self.interruption.begun(name, child), self.progress.notice, lambda: self.interruption.number is not None)
+        job = Job(self.plan, name, decision, self.records, self.run, self.mode, lambda event: self.progress.cell(name, event), lambda child: self.interruption.begun(name, child), self.progress.notice, lambda: self.interruption.number is not None, tuple(self.taken[name]))
         self.running[self.executor.submit(execution.carry_out, job)] = name
 
     def finish(self, future) -> None:
@@ -249,6 +252,7 @@ class _Course:
         name = self.running.pop(future)
         self.interruption.children.pop(name, None)
         self.take(name, -1)
+        self.gpus += self.taken.pop(name)
         error = future.exception()
         outcome = failed("failed", self.plan.mask.text(disk_words(error) or f"{type(error).__name__}: {error}")) if error else future.result()
         if outcome["status"] in ("ran", "hit"):

@@ -11,7 +11,7 @@ import pytest
 
 PATHS = 'from pathlib import Path\nmetrics: Path = Path("out/metrics.json")\n'
 NETS = """
-import os, time
+from pathlib import Path
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch.utils.data import DataLoader, TensorDataset
@@ -32,7 +32,7 @@ class Net(LightningModule):
 
 class Data(LightningDataModule):
     def loader(self, **options):
-        points = torch.rand(200, 2, generator=torch.Generator().manual_seed(0))
+        points = torch.rand(int((Path(__file__).parent / "rows.txt").read_text()), 2, generator=torch.Generator().manual_seed(0))
         return DataLoader(TensorDataset(points, points.prod(1, keepdim=True)), batch_size=20, **options)
     def train_dataloader(self): return self.loader(shuffle=True)
     def val_dataloader(self): return self.loader()
@@ -67,6 +67,7 @@ KEEP = 'metrics.write_text(json.dumps(fitted.metrics)); save_weights(fitted.mode
 def training(project, **params) -> None:
     """A pipeline of one step that trains in two processes."""
     (project.root / "nets.py").write_text(NETS)
+    (project.root / "rows.txt").write_text("200")
     project.notebook("train", FIT, KEEP, parameters=PATHS + 'weights: Path = Path("out/model.safetensors")\nhistory: Path = Path("out/history.json")\nkept: Path = Path("out/checkpoints")\n' + "model: dict = {}\ntrainer: dict = {}\ncallbacks: dict = {}")
     told = {"trainer": "${trainer}", "callbacks": "${callbacks}"} | params
     project.pipeline(f"""
@@ -105,6 +106,14 @@ def family(project) -> list[int]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def none_is_left(project):
+    """A test that fails leaves no rank behind either."""
+    yield
+    for pid in family(project):
+        os.kill(pid, signal.SIGKILL)
+
+
 def until(what, seconds: float = 60) -> float:
     """Wait until something is so; how long that took."""
     begun = time.monotonic()
@@ -121,6 +130,7 @@ def test_two_processes_give_the_same_bytes_each_time_and_one_record(project):
     assert [line.split()[1] for line in outputs(project, done["run"], "train").splitlines() if line.startswith("epoch")] == ["1/2", "2/2"]
     assert len(list((project.root / f".mlops/runs/{done['run']}/wandb").glob("offline-run-*"))) == 1
     assert len(project.records()) == 1 and family(project) == []
+    assert "rows.txt" in str(json.loads(project.records()[0].read_text())["parts"]["observed"]), "what a rank reads is seen as well"
     assert project.json("verify")["steps"]["train"]["status"] == "identical"
 
 
