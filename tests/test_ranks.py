@@ -55,6 +55,10 @@ def wait(how, marks):
         if rank == 0:
             print("round", number, flush=True)
         time.sleep(0.05)
+
+if __name__ == "__main__":
+    from mlops_kit.ranks import serve
+    serve(wait)
 """
 FIT = """
 import json
@@ -82,7 +86,7 @@ train:
 def waiting(project, how: str, patience: float = 60) -> None:
     """A pipeline of one step whose two ranks wait for each other for ever."""
     (project.root / "work.py").write_text(WORK)
-    cell = f'from mlops_kit import ranks\nimport work\nranks.together("work:wait", {{"how": {how!r}, "marks": {str(project.root)!r}}}, 2, patience={patience})'
+    cell = f'from mlops_kit import ranks\nranks.together("work", {{"how": {how!r}, "marks": {str(project.root)!r}}}, 2, patience={patience})'
     project.notebook("wait", cell, parameters=PATHS)
     project.pipeline("wait: {notebook: notebooks/wait.ipynb, outs: {metrics: metrics.json}}")
 
@@ -99,7 +103,7 @@ def family(project) -> list[int]:
     found = []
     for one in psutil.process_iter():
         try:
-            if any(str(project.root) in word for word in one.cmdline()) and "mlops_kit.ranks" in one.cmdline() and one.status() != psutil.STATUS_ZOMBIE:
+            if any(str(project.root) in word and "/ranks-" in word for word in one.cmdline()) and one.status() != psutil.STATUS_ZOMBIE:
                 found.append(one.pid)
         except psutil.Error:
             pass
@@ -169,7 +173,7 @@ def python(project, code: str, **environment: str) -> subprocess.Popen:
 @pytest.mark.parametrize("how", ["", pytest.param("stop", marks=pytest.mark.long)])
 def test_nothing_is_left_when_the_notebook_is_killed(project, how: str):
     waiting(project, how)
-    notebook = python(project, f"from mlops_kit import ranks; ranks.together('work:wait', {{'how': {how!r}, 'marks': '.'}}, 2)")
+    notebook = python(project, f"from mlops_kit import ranks; ranks.together('work', {{'how': {how!r}, 'marks': '.'}}, 2)")
     until(lambda: (project.root / "1.pid").exists() and len(family(project)) == 3)
     time.sleep(2)
     notebook.kill()
