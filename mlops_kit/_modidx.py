@@ -428,6 +428,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'mlops_kit.execution.tagged': ('execution.html#tagged', 'mlops_kit/execution.py')},
             'mlops_kit.executors': { 'mlops_kit.executors.Inline': ('executors.html#inline', 'mlops_kit/executors.py'),
                                      'mlops_kit.executors.Inline.submit': ('executors.html#inline.submit', 'mlops_kit/executors.py'),
+                                     'mlops_kit.executors.gpus_of': ('executors.html#gpus_of', 'mlops_kit/executors.py'),
                                      'mlops_kit.executors.make_executor': ('executors.html#make_executor', 'mlops_kit/executors.py'),
                                      'mlops_kit.executors.resources_of': ('executors.html#resources_of', 'mlops_kit/executors.py'),
                                      'mlops_kit.executors.workers_of': ('executors.html#workers_of', 'mlops_kit/executors.py')},

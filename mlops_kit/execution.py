@@ -32,7 +32,7 @@ from .records import SCHEMA, Run, now, publish_record
 from .sources import copy_source, keep_source
 from .store import Store, digest_of, get, get_bytes, put, put_bytes, set_ref, size_of, tree_bytes
 
-# %% ../nbs/21_execution.ipynb #0d43775b
+# %% ../nbs/21_execution.ipynb #15894800
 @dataclass(frozen=True)
 class Job:
     "One step that is about to run"
@@ -46,6 +46,7 @@ class Job:
     on_start: Callable[[Running], None]
     notice: Callable[[str], None]
     stopped: Callable[[], bool] = lambda: False  # has somebody interrupted the run?
+    gpus: tuple[str, ...] = ()                   # those that are the step's own
 
     @property
     def prepared(self):
@@ -149,7 +150,7 @@ def _attempt(job: Job, attempt: int) -> dict:
 INTERRUPTED = "interrupted"  # why a step was stopped that is to run again
 PRUNED = "pruned"            # why a step was stopped whose result nobody wants any more
 
-# %% ../nbs/21_execution.ipynb #b91475b0
+# %% ../nbs/21_execution.ipynb #c29b9df7
 def _work(job: Job, folder: Path) -> Work:
     "What the engine is told"
     prepared, config, run = job.prepared, job.plan.pipeline.config, job.run
@@ -159,6 +160,7 @@ def _work(job: Job, folder: Path) -> Work:
     environment = variables(job.plan.pipeline.project, prepared.env["threads"], tuple(config["pass_env"]))
     environment |= tracking.variables(job.mode, config["tracking"].get("project") or job.plan.pipeline.name, run.id, job.name, run.folder, run.folder / "config.json")
     environment |= {"MLOPS_RUN": run.id, "MLOPS_STEP": job.name, "MLOPS_PARTIAL": str(_partial(job))}
+    environment |= {"CUDA_VISIBLE_DEVICES": ",".join(job.gpus)} if job.gpus else {}
     known = [str(path) for path in prepared.code.files] + [str(job.plan.pipeline.project / prepared.step.notebook)]
     watch = call_code(
         witness.watch, project=str(job.plan.pipeline.project), folder=str(folder), store=str(job.plan.store.root), known=known, variables=list(config["pass_env"]), journal=str(inside / "notes"),

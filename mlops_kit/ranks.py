@@ -8,11 +8,11 @@ processes. They are told what to do in JSON, never in pickles. What rank 0 print
 # %% auto #0
 __all__ = ['STOPPED', 'PATIENCE', 'TICK', 'command', 'environment', 'serve', 'Trace', 'cause', 'together']
 
-# %% ../nbs/29_ranks.ipynb #af9e3821
+# %% ../nbs/29_ranks.ipynb #0fd7ec60
 import codecs, json, os, re, signal, subprocess, sys, time, traceback
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,15 +26,16 @@ ctypes.CDLL(None).prctl({PR_SET_PDEATHSIG}, {signal.SIGKILL.value})
 if os.getppid() == int(sys.argv[1]):
     os.execv(sys.argv[2], sys.argv[2:])"""
 
-# %% ../nbs/29_ranks.ipynb #67cae160
+# %% ../nbs/29_ranks.ipynb #ef0f309c
 def command(
+    module: str,    # that is started in every rank
     folder: Path,   # for messages
     processes: int, # one for each device
 ) -> list[str]:
     "How torchrun is started"
     meeting = "--rdzv-backend=c10d", f"--rdzv-endpoint={folder}/meeting", "--rdzv-conf=store_type=file", "--rdzv-id=ranks", "--local-addr=127.0.0.1"
     torchrun = sys.executable, "-m", "torch.distributed.run", "--nnodes=1", f"--nproc-per-node={processes}", *meeting, f"--log-dir={folder}/torchrun"
-    return [*torchrun, "-m", "mlops_kit.ranks", str(folder)]
+    return [*torchrun, "-m", module, str(folder)]
 
 # %% ../nbs/29_ranks.ipynb #58fbd696
 _NUMBERS = re.compile(r"\w+_(NUM|MAX)_THREADS")
@@ -49,12 +50,15 @@ def environment(
     paths = [os.path.abspath(one) for one in sys.path]
     return kept | alone | {name: str(max(1, int(number) // processes)) for name, number in threads.items()} | {"PYTHONPATH": os.pathsep.join(paths)}
 
-# %% ../nbs/29_ranks.ipynb #d0a7a397
+# %% ../nbs/29_ranks.ipynb #49bf00b1
 def serve(
-    folder: Path, # with told.json
+    function: Callable, # called with the work; what it returns in rank 0 is the result
 ) -> None:
-    "Be one of the ranks"
+    "Be one of the ranks, in a process that torchrun has started; elsewhere do nothing"
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    folder = Path(sys.argv[1])
     rank, told = os.environ["RANK"], json.loads((folder / "told.json").read_bytes())
     log = os.open(folder / f"{rank}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for number in (1, 2):
@@ -63,8 +67,7 @@ def serve(
         if told["watch"]:
             witness.watch(**told["watch"])
         _join(folder, told["patience"])
-        module, _, name = told["call"].partition(":")
-        result = getattr(import_module(module), name)(**told["work"])
+        result = function(**told["work"])
         if rank == "0":
             _publish(folder / "result.json", result)
     except BaseException as error:
@@ -147,8 +150,8 @@ class Trace(Exception):
     def __str__(self) -> str:
         return "\n" + self.args[0]
 
-# %% ../nbs/29_ranks.ipynb #835cc536
-_DEATH = re.compile(r"exitcode\s*: (-?\d+)\b[^\n]*local_rank: (\d+)")
+# %% ../nbs/29_ranks.ipynb #90436dfd
+_DEATH = re.compile(r"\(local_rank: (\d+)\)\s+exitcode\s*: (-\d+)")  # in torchrun's table of all that failed
 
 def cause(
     folder: Path,   # with what ranks have left
@@ -157,8 +160,9 @@ def cause(
     "Why the ranks came to no result"
     said = sorted((json.loads(one.read_bytes()) for one in folder.glob("*.error")), key=lambda one: one["time"])
     log = (folder / "torchrun.log").read_text("utf8", "replace")
-    killed = [(int(rank), int(code)) for code, rank in _DEATH.findall(log) if int(code) < 0 and not (folder / f"{rank}.error").exists()]
-    if killed:
+    killed = [(int(rank), int(code)) for rank, code in _DEATH.findall(log) if not (folder / f"{rank}.error").exists()]
+    killed.sort(key=lambda one: one[1] == -signal.SIGTERM)  # so torchrun ends the others
+    if killed and (killed[0][1] != -signal.SIGTERM or not said):
         rank, code = killed[0]
         return MlopsError(f"rank {rank} of {processes}: {death(code)}{_last_words(folder / f'{rank}.log')}")
     if not said:
@@ -176,20 +180,20 @@ def _last_words(log: Path, lines: int = 20) -> str:
     text = log.read_text("utf8", "replace").strip() if log.exists() else ""
     return "; its last words:\n" + "\n".join(text.splitlines()[-lines:]) if text else ""
 
-# %% ../nbs/29_ranks.ipynb #a0df1d58
+# %% ../nbs/29_ranks.ipynb #3f5b0bf0
 def together(
-    call: str,      # "<module>:<function>", called in every rank; what it returns in rank 0 is the result
-    work: dict,     # its arguments: plain values
+    module: str,    # ends with `serve(function)`
+    work: dict,     # arguments of the function: plain values
     processes: int,
     patience: float = PATIENCE, # seconds that ranks wait for each other
 ):
-    "Call a function in several processes at once; what it returned in rank 0"
+    "Start a module in several processes at once; what its function returned in rank 0"
     inside = ".kernel" if os.path.isdir(".kernel") else None  # of a step's folder: it is removed whatever happens
     with TemporaryDirectory(prefix="ranks-", dir=inside) as name:
         folder = Path(name).absolute()
-        _publish(folder / "told.json", {"call": call, "work": work, "patience": patience, "watch": _watched()})
+        _publish(folder / "told.json", {"work": work, "patience": patience, "watch": _watched()})
         with open(folder / "torchrun.log", "wb") as log:
-            started = [sys.executable, "-S", "-c", _AND_DIE_WITH_US, str(os.getpid()), *command(folder, processes)]
+            started = [sys.executable, "-S", "-c", _AND_DIE_WITH_US, str(os.getpid()), *command(module, folder, processes)]
             process = subprocess.Popen(started, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(processes), start_new_session=True)
         try:
             with _passing_on(process.pid):
@@ -228,7 +232,3 @@ def _passing_on(pid: int):
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-# %% ../nbs/29_ranks.ipynb #d3d67a25
-if __name__ == "__main__" and "TORCHELASTIC_RUN_ID" in os.environ:
-    serve(Path(sys.argv[1]))

@@ -9,7 +9,7 @@ again continues."""
 __all__ = ['about', 'Progress', 'run_plan', 'lay_views', 'Interruption', 'interruptible', 'Crew', 'crew_for', 'Course', 'plan',
            'run', 'project_store', 'runs', 'show', 'resume', 'step_of', 'restore_step']
 
-# %% ../nbs/22_runner.ipynb #e74cb778
+# %% ../nbs/22_runner.ipynb #9208668d
 import json, os, signal, stat, threading, time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ from .engine import ASK, Running
 from .environment import describe, git_state, hardware
 from .errors import ConfigError, MlopsError, disk_words, unknown
 from .execution import INTERRUPTED, PRUNED, Job, ended, failed
-from .executors import Inline, make_executor, resources_of
+from .executors import Inline, gpus_of, make_executor, resources_of
 from .files import to_json, write
 from .masking import mask_for, masked_words, unresolved
 from .planning import Decision, Plan, decide, make_plan, store_of
@@ -160,12 +160,12 @@ def interruptible(
         for one, handler in before.items():
             signal.signal(one, handler)
 
-# %% ../nbs/22_runner.ipynb #9789783e
+# %% ../nbs/22_runner.ipynb #2f346156
 class Crew:
     "Carries out the steps of one run, or of several at once: within the resources, and each key once"
 
-    def __init__(self, executor: Executor, resources: dict[str, int], interruption: Interruption, notice: Callable[[str], None]):
-        self.executor, self.total, self.interruption, self.notice, self.told, self.numbers = executor, resources, interruption, notice, False, count()
+    def __init__(self, executor: Executor, resources: dict[str, int], gpus: list[str], interruption: Interruption, notice: Callable[[str], None]):
+        self.executor, self.total, self.gpus, self.interruption, self.notice, self.told, self.numbers = executor, resources, gpus, interruption, notice, False, count()
         self.taken, self.lines, self.running, self.settled = Counter(), {}, {}, cache(tracking.settle)
         self.waiting, self.ends = {}, {}  # key in work -> who waits for it; key -> None, or the error that it ended with
 
@@ -216,11 +216,14 @@ class Crew:
                 self.ended(course, name, decision, failed("skipped", INTERRUPTED))
             else:
                 self.take(course, name, 1)
-                self.running[self.executor.submit(execution.carry_out, course.job(name, decision))] = course, name, decision
+                number = dict(self.wants(course, name)).get("gpu", 0)
+                gpus, self.gpus = self.gpus[:number], self.gpus[number:]
+                self.running[self.executor.submit(execution.carry_out, course.job(name, decision, gpus))] = course, name, decision, gpus
 
     def finish(self, future) -> None:
         "A step that was handed out has ended"
-        course, name, decision = self.running.pop(future)
+        course, name, decision, gpus = self.running.pop(future)
+        self.gpus += gpus
         self.interruption.children.pop((course.run.id, name), None)
         self.take(course, name, -1)
         error = future.exception()
@@ -241,7 +244,7 @@ class Crew:
         if child := self.interruption.children.get((course.run.id, name)):
             child.stop(why, at_once=True)
 
-# %% ../nbs/22_runner.ipynb #6a9df8a5
+# %% ../nbs/22_runner.ipynb #582524d2
 @contextmanager
 def crew_for(
     plan: Plan,                     # the first of those that it will carry out: its store and its executor are theirs, too
@@ -253,9 +256,9 @@ def crew_for(
     wanted = {name: one.step.resources for name, one in plan.prepared.items() if plan.decisions[name].action != "hit"}
     place = lambda: Inline() if alone and not wanted else make_executor(config, wanted, plan.store.files)
     with working(plan.store, notice), place() as executor, interruptible(interruption):
-        yield Crew(executor, resources_of(config, executor), interruption, notice)
+        yield Crew(executor, resources_of(config, executor), gpus_of(config), interruption, notice)
 
-# %% ../nbs/22_runner.ipynb #2b0dff45
+# %% ../nbs/22_runner.ipynb #56538504
 class Course:
     "The course of one run: which of its steps have ended, and how"
 
@@ -318,13 +321,13 @@ class Course:
         else:
             self.crew.line_up(self, name, decision)
 
-    def job(self, name: str, decision: Decision) -> Job:
+    def job(self, name: str, decision: Decision, gpus: list[str]) -> Job:
         "A step begins: what the executor is handed"
         self.working[name] = decision.key
         self.progress.step(name, "run", decision.reason)
         note(self.run, "started", step=name, key=decision.key, reason=decision.reason)
         interruption, progress = self.crew.interruption, self.progress
-        return Job(self.plan, name, decision, self.records, self.run, self.mode, lambda event: progress.cell(name, event), lambda child: interruption.begun((self.run.id, name), child), progress.notice, lambda: interruption.number is not None)
+        return Job(self.plan, name, decision, self.records, self.run, self.mode, lambda event: progress.cell(name, event), lambda child: interruption.begun((self.run.id, name), child), progress.notice, lambda: interruption.number is not None, tuple(gpus))
 
     def end(self, name: str, outcome: dict) -> None:
         "Note how a step ended"

@@ -332,24 +332,27 @@ def _fitted(trainer, model: "LightningModule", history: list[dict], seconds: flo
     metrics = next((row for row in history if row["epoch"] == state["epoch"]), history[-1])
     return Fitted(model.eval(), metrics, history, len(history), seconds, best=kept[0], last=kept[-1], seeds=seeds)
 
-# %% ../nbs/30_training.ipynb #12b542ab
+# %% ../nbs/30_training.ipynb #c98a46d3
 def _fit_in_ranks(number: int, work: dict) -> Fitted:
     "Train in several processes"
     parts = {"model": work["model"], "data": work["data"]} | (work["callbacks"] or {})
     refuse([f"{name}: a training in several processes needs a config here, {{'_target_': '<module>.{type(one).__name__}', ...}}, because each of them makes its own. Classes must stand in a module, not in a notebook." for name, one in parts.items() if not isinstance(one, dict | None)])
     try:
-        found = ranks.together("mlops_kit.training:_rank", work, number, work["trainer"].get("patience") or ranks.PATIENCE)
+        found = ranks.together("mlops_kit.training", work, number, work["trainer"].get("patience") or ranks.PATIENCE)
     except TypeError as error:
         raise ConfigError(f"a training in several processes needs plain values in its configs, such as texts and numbers. {error}") from error
     model = build(work["model"])
     model.load_state_dict(_read(Path(found["best"]))["state_dict"])
     return Fitted(**found | {"model": model.eval(), "best": Path(found["best"]), "last": Path(found["last"])})
 
-# %% ../nbs/30_training.ipynb #9358f883
+# %% ../nbs/30_training.ipynb #2bf0b065
 def _rank(**work) -> dict:
     "What each rank does: a `Fitted` without its model, as plain values"
     fitted = fit(**work)
     return {name: str(value) if isinstance(value, Path) else value for name, value in vars(fitted).items() if name != "model"}
+
+if __name__ == "__main__":
+    ranks.serve(_rank)
 
 # %% ../nbs/30_training.ipynb #a49566ff
 def save_weights(

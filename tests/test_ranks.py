@@ -11,7 +11,7 @@ import pytest
 
 PATHS = 'from pathlib import Path\nmetrics: Path = Path("out/metrics.json")\n'
 NETS = """
-import os, time
+from pathlib import Path
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch.utils.data import DataLoader, TensorDataset
@@ -32,7 +32,7 @@ class Net(LightningModule):
 
 class Data(LightningDataModule):
     def loader(self, **options):
-        points = torch.rand(200, 2, generator=torch.Generator().manual_seed(0))
+        points = torch.rand(int((Path(__file__).parent / "rows.txt").read_text()), 2, generator=torch.Generator().manual_seed(0))
         return DataLoader(TensorDataset(points, points.prod(1, keepdim=True)), batch_size=20, **options)
     def train_dataloader(self): return self.loader(shuffle=True)
     def val_dataloader(self): return self.loader()
@@ -55,6 +55,10 @@ def wait(how, marks):
         if rank == 0:
             print("round", number, flush=True)
         time.sleep(0.05)
+
+if __name__ == "__main__":
+    from mlops_kit.ranks import serve
+    serve(wait)
 """
 FIT = """
 import json
@@ -67,6 +71,7 @@ KEEP = 'metrics.write_text(json.dumps(fitted.metrics)); save_weights(fitted.mode
 def training(project, **params) -> None:
     """A pipeline of one step that trains in two processes."""
     (project.root / "nets.py").write_text(NETS)
+    (project.root / "rows.txt").write_text("200")
     project.notebook("train", FIT, KEEP, parameters=PATHS + 'weights: Path = Path("out/model.safetensors")\nhistory: Path = Path("out/history.json")\nkept: Path = Path("out/checkpoints")\n' + "model: dict = {}\ntrainer: dict = {}\ncallbacks: dict = {}")
     told = {"trainer": "${trainer}", "callbacks": "${callbacks}"} | params
     project.pipeline(f"""
@@ -81,7 +86,7 @@ train:
 def waiting(project, how: str, patience: float = 60) -> None:
     """A pipeline of one step whose two ranks wait for each other for ever."""
     (project.root / "work.py").write_text(WORK)
-    cell = f'from mlops_kit import ranks\nimport work\nranks.together("work:wait", {{"how": {how!r}, "marks": {str(project.root)!r}}}, 2, patience={patience})'
+    cell = f'from mlops_kit import ranks\nranks.together("work", {{"how": {how!r}, "marks": {str(project.root)!r}}}, 2, patience={patience})'
     project.notebook("wait", cell, parameters=PATHS)
     project.pipeline("wait: {notebook: notebooks/wait.ipynb, outs: {metrics: metrics.json}}")
 
@@ -98,11 +103,19 @@ def family(project) -> list[int]:
     found = []
     for one in psutil.process_iter():
         try:
-            if any(str(project.root) in word for word in one.cmdline()) and "mlops_kit.ranks" in one.cmdline() and one.status() != psutil.STATUS_ZOMBIE:
+            if any(str(project.root) in word and "/ranks-" in word for word in one.cmdline()) and one.status() != psutil.STATUS_ZOMBIE:
                 found.append(one.pid)
         except psutil.Error:
             pass
     return found
+
+
+@pytest.fixture(autouse=True)
+def none_is_left(project):
+    """A test that fails leaves no rank behind either."""
+    yield
+    for pid in family(project):
+        os.kill(pid, signal.SIGKILL)
 
 
 def until(what, seconds: float = 60) -> float:
@@ -121,6 +134,7 @@ def test_two_processes_give_the_same_bytes_each_time_and_one_record(project):
     assert [line.split()[1] for line in outputs(project, done["run"], "train").splitlines() if line.startswith("epoch")] == ["1/2", "2/2"]
     assert len(list((project.root / f".mlops/runs/{done['run']}/wandb").glob("offline-run-*"))) == 1
     assert len(project.records()) == 1 and family(project) == []
+    assert "rows.txt" in str(json.loads(project.records()[0].read_text())["parts"]["observed"]), "what a rank reads is seen as well"
     assert project.json("verify")["steps"]["train"]["status"] == "identical"
 
 
@@ -159,7 +173,7 @@ def python(project, code: str, **environment: str) -> subprocess.Popen:
 @pytest.mark.parametrize("how", ["", pytest.param("stop", marks=pytest.mark.long)])
 def test_nothing_is_left_when_the_notebook_is_killed(project, how: str):
     waiting(project, how)
-    notebook = python(project, f"from mlops_kit import ranks; ranks.together('work:wait', {{'how': {how!r}, 'marks': '.'}}, 2)")
+    notebook = python(project, f"from mlops_kit import ranks; ranks.together('work', {{'how': {how!r}, 'marks': '.'}}, 2)")
     until(lambda: (project.root / "1.pid").exists() and len(family(project)) == 3)
     time.sleep(2)
     notebook.kill()

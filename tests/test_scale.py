@@ -46,6 +46,15 @@ def test_two_gpus_are_two(project):
     assert most_at_once(project, "drawn", "painted") == 2
 
 
+def test_a_step_that_takes_a_gpu_sees_no_other(project):
+    project.notebook("sees", 'import json, os, time; time.sleep(1); result.write_text(json.dumps(os.environ.get("CUDA_VISIBLE_DEVICES")))')
+    project.pipeline("".join(f"{name}: {{notebook: notebooks/sees.ipynb, params: {{number: {name[-1]}}}, outs: {{result: result.json}}{more}}}\n" for name, more in {"a1": ", resources: {gpu: 1}", "b2": ", resources: {gpu: 1}", "c3": ", resources: {gpu: 2}", "d4": ""}.items()))
+    project.edit("notebooks/sees.ipynb", '\\nresult: Path', '\\nnumber: int = 0\\nresult: Path')
+    done = project.json("run", "pipeline=demo", "executor.workers=4", "executor.gpus=2")["steps"]
+    seen = {name: json.loads((project.root / ".mlops/objects" / one["outs"]["result"][:2] / one["outs"]["result"][2:]).read_text()) for name, one in done.items()}
+    assert {seen["a1"], seen["b2"]} == {"0", "1"} and set(seen["c3"].split(",")) == {"0", "1"} and seen["d4"] is None
+
+
 def test_a_step_starts_as_soon_as_its_own_inputs_are_there(project):
     notebook = json.loads((project.root / "notebooks/sleeps.ipynb").read_text())
     notebook["cells"][1]["source"] += '\nearlier: Path = Path("in/result.json")'
