@@ -41,7 +41,7 @@ def average(
     refuse([f"the weights of {name} are those of another network than {names[0]}'s" for name in names if forms[name] != forms[names[0]]])
     return {key: sum(weights[name][key].double() * (rows[name] / total) for name in names).to(first.dtype) for key, first in weights[names[0]].items()}
 
-# %% ../nbs/54_federated.ipynb #663d0dbe
+# %% ../nbs/54_federated.ipynb #78f8b877
 def draw_rounds(
     rounds: list[float],      # share read right after each round
     central: float,           # by the network that has seen all rows
@@ -51,7 +51,7 @@ def draw_rounds(
     figure, ax = draw(3.2, "share of new digits that is read right")
     ax.plot(range(1, len(rounds) + 1), rounds, "o-", color=BLUE)
     ax.annotate("together", (len(rounds), rounds[-1]), (0, -14), textcoords="offset points", ha="right", color=BLUE)
-    for name, share, colour in [("all rows in one place", central, ORANGE), *((f"{name} alone", share, GREY) for name, share in alone.items())]:
+    for name, share, colour in [("all rows in one place", central, ORANGE), *(("each client alone" if share == max(alone.values()) else "", share, GREY) for share in alone.values())]:
         ax.axhline(share, color=colour, linestyle=":")
         ax.annotate(name, (0, share), xycoords=("axes fraction", "data"), xytext=(3, 2), textcoords="offset points", fontsize=8.5, color=INK)
     ax.set(xlabel="round", xticks=range(1, len(rounds) + 1), ylim=(min(*rounds, *alone.values()) - 0.04, 1.02))

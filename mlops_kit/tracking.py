@@ -120,10 +120,11 @@ def settle(
         return mode, ""
     return "offline", f"W&B is offline for this run: {obstacle}. `mlops sync` sends it later."
 
-# %% ../nbs/05_tracking.ipynb #350f6b04
+# %% ../nbs/05_tracking.ipynb #e2b7d8fe
 def _start(config: dict) -> "Run":
     "Start a W&B run: online if that's wanted and possible, else offline with a notice"
     import wandb
+    import wandb.sdk.launch.inputs.internal  # noqa: F401  `init` needs it, which takes seconds in a step: named here, the warm parent has it
     options = {"config": config, "settings": wandb.Settings(**SETTINGS, finish_timeout_raises=True)}
     try:
         return wandb.init(**options)

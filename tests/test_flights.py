@@ -86,7 +86,7 @@ def test_cells_that_do_not_matter(flights):
 
 def test_plain_papermill_gives_the_same(flights, tmp_path):
     flights.mlops("show", flights.run["run"], "train", "--folder", str(tmp_path / "train"))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLOPS", "WANDB"))} | {"PYTHONPATH": str(flights.root)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLOPS", "WANDB"))} | {"PYTHONPATH": str(flights.root), "OMP_NUM_THREADS": "1"}  # as in conf/config.yaml
     command = [Path(sys.executable).with_name("papermill"), "notebook.ipynb", "executed.ipynb", "-f", "parameters.yaml"]
     subprocess.run(command, cwd=tmp_path / "train", env=environment, check=True, capture_output=True)
     assert {name: digest_of(tmp_path / "train/out" / file) for name, file in OUTS.items()} == train_outs(flights)
