@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import series, tracking
+from . import tracking
 from .errors import ConfigError, MlopsError, refuse
 
 if TYPE_CHECKING:
@@ -246,8 +246,7 @@ def fit(
         history, start = [], time.perf_counter()
         with tracking.logger(told) as logger:
             extra += [checkpoint(filename="last"), _epochs(history)]
-            loggers = [one for one in (logger, (place := series.here()) and type(logger).__name__ != "SeriesLogger" and series.logger(place)) if one]
-            lightning = _trainer(trainer, [one for one in extra if one is not None], checkpoints, loggers)
+            lightning = _trainer(trainer, [one for one in extra if one is not None], checkpoints, tracking.loggers(logger))
             lightning.fit(model, *(data if isinstance(data, list | tuple) else [data]))
         seconds = time.perf_counter() - start
     return _fitted(lightning, model, history, seconds, {"seed": str(seed), "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "random")})
