@@ -1171,6 +1171,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'mlops_kit.tracking.ask': ('tracking.html#ask', 'mlops_kit/tracking.py'),
                                     'mlops_kit.tracking.check': ('tracking.html#check', 'mlops_kit/tracking.py'),
                                     'mlops_kit.tracking.logger': ('tracking.html#logger', 'mlops_kit/tracking.py'),
+                                    'mlops_kit.tracking.loggers': ('tracking.html#loggers', 'mlops_kit/tracking.py'),
                                     'mlops_kit.tracking.place': ('tracking.html#place', 'mlops_kit/tracking.py'),
                                     'mlops_kit.tracking.send': ('tracking.html#send', 'mlops_kit/tracking.py'),
                                     'mlops_kit.tracking.settle': ('tracking.html#settle', 'mlops_kit/tracking.py'),

@@ -165,17 +165,17 @@ def main() -> None:
             work.look()
         work.finish()
 
-# %% ../nbs/18_sending.ipynb #e928e327
+# %% ../nbs/18_sending.ipynb #e1c1fa98
 class _Work:
     "The copies of one run"
 
     def __init__(self, store: Store, run: str, mask: Mask, seconds: float, again: bool):
         self.store, self.name, self.mask, self.seconds, self.again, self.open, self.over = store, run, mask, seconds, again, {}, {}
 
-    def try_to(self, copy: Copy, deed: Callable[[], str]) -> None:
+    def try_to(self, copy: Copy, deed: Callable[[Copy], str]) -> None:
         "Do something with a copy; what goes wrong is said, and is all that there is about it"
         try:
-            status, error = deed(), ""
+            status, error = deed(copy), ""
         except Exception as problem:
             status, error = "failed", without_secrets(" ".join(str(problem).split()) or type(problem).__name__)
         if status:
@@ -198,7 +198,7 @@ class _Work:
         for step in started(run):
             if step not in self.over and (copy := copy_of(run, step)):
                 copy = self.masked(copy)
-                self.try_to(copy, lambda: self.end(copy) if copy.done else self.feed(copy))
+                self.try_to(copy, self.end if copy.done else self.feed)
 
     def feed(self, copy: Copy) -> str:
         "Send what is new of a step that runs"
@@ -220,19 +220,19 @@ class _Work:
         "Send what is left of a run that has ended"
         for copy in map(self.masked, copies(read_run(self.store, self.name))):
             if copy.step not in self.over and copy.done:
-                self.try_to(copy, lambda: self.end(copy))
+                self.try_to(copy, self.end)
 
-# %% ../nbs/18_sending.ipynb #c6b43046
+# %% ../nbs/18_sending.ipynb #4ad459a7
 _CODE = "from mlops_kit.sending import main; main()"
 
 @contextmanager
-def _process(run: Run, follow: bool, seconds: float, again: bool = False, secrets: dict = {}) -> Iterator[tuple[subprocess.Popen, Callable[[], list[dict]]]]:
+def _process(run: Run, follow: bool, seconds: float, again: bool = False, secrets: dict | None = None) -> Iterator[tuple[subprocess.Popen, Callable[[], list[dict]]]]:
     "Start to send a run; the process, and what tells its answers so far"
     folder, files = run.store.files.temp(), run.store.files
     files.folder(str(folder.relative_to(files.root)))
     outer = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "MLOPS_FAILPOINT"))}
     env = outer | tracking.variables("online", "", "", "", folder, "") | {"PYTHONPATH": os.pathsep.join(one for one in sys.path if one)}
-    order = {"root": str(run.store.root.absolute()), "run": run.id, "follow": follow, "seconds": seconds, "again": again, "secrets": secrets}
+    order = {"root": str(run.store.root.absolute()), "run": run.id, "follow": follow, "seconds": seconds, "again": again, "secrets": secrets or {}}
     try:
         with open(folder / "answers", "wb") as answers, open(folder / "errors", "wb") as errors:
             child = subprocess.Popen([sys.executable, "-c", _CODE], stdin=subprocess.PIPE, stdout=answers, stderr=errors, env=env, cwd=folder, start_new_session=True)

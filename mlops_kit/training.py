@@ -9,7 +9,7 @@ somebody else's: `build` makes nothing from it but classes of Lightning, torch a
 # %% auto #0
 __all__ = ['LIBRARIES', 'KIT', 'DOTTED', 'LINES', 'NOISE', 'build', 'checkpoint', 'Fitted', 'fit', 'save_weights', 'load_weights']
 
-# %% ../nbs/30_training.ipynb #a5b7bc84
+# %% ../nbs/30_training.ipynb #f006bd7f
 import logging, math, os, re, time, warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import ranks, series, tracking
+from . import ranks, tracking
 from .errors import ConfigError, MlopsError, refuse
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ def _gpus() -> int:
     from torch import cuda
     return cuda.device_count()
 
-# %% ../nbs/30_training.ipynb #182b0145
+# %% ../nbs/30_training.ipynb #8f8e5c12
 def fit(
     model: "LightningModule | dict",               # itself, or a config for `build`
     data: "LightningDataModule | tuple | dict",    # itself, a config, or (train, val) loaders
@@ -311,7 +311,7 @@ def fit(
         history, start = [], time.perf_counter()
         with tracking.logger(told) if os.environ.get("RANK", "0") == "0" else nullcontext() as logger:
             extra += [checkpoint(filename="last"), _epochs(history)]
-            loggers = [one for one in (logger, (place := series.here()) and type(logger).__name__ != "SeriesLogger" and series.logger(place)) if one]
+            lightning = _trainer(trainer, [one for one in extra if one is not None], checkpoints, tracking.loggers(logger))
             lightning = _trainer(trainer, [one for one in extra if one is not None], checkpoints, loggers)
             _compile(model, trainer)
             data = _few(data, trainer)
