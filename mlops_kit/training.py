@@ -9,8 +9,8 @@ somebody else's: `build` makes nothing from it but classes of Lightning, torch a
 # %% auto #0
 __all__ = ['LIBRARIES', 'KIT', 'DOTTED', 'LINES', 'NOISE', 'build', 'checkpoint', 'Fitted', 'fit', 'save_weights', 'load_weights']
 
-# %% ../nbs/30_training.ipynb #70050f04
-import logging, math, os, re, time, warnings
+# %% ../nbs/30_training.ipynb #fc150f07
+import logging, math, os, re, warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import tracking
 from .errors import ConfigError, MlopsError, refuse
+from .resumption import Resumption
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningDataModule, LightningModule
@@ -124,20 +125,28 @@ def _line(row: dict, epochs: int | None) -> str:
     number = f"{row['epoch'] + 1:>{len(str(epochs))}}/{epochs}"
     return "  ".join([f"epoch {number}", *(f"{name} {value:<8.4g}" for name, value in row.items() if name != "epoch")]).rstrip()
 
-# %% ../nbs/30_training.ipynb #d6700bcc
+# %% ../nbs/30_training.ipynb #4c380a40
 def _epochs(
     history: list[dict], # gets a row for each epoch
 ) -> "Callback":
     "A callback that keeps and prints the metrics of every epoch"
     from lightning.pytorch.callbacks import Checkpoint
 
+    shown = set()
+
     class Epochs(Checkpoint):
+        def __init__(self):
+            self.history = history  # part of a moment
+
         def on_train_epoch_end(self, trainer, pl_module) -> None:
             metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items()) if not name.endswith("_step")}
             history.append({"epoch": trainer.current_epoch} | metrics)
             every = math.ceil((trainer.max_epochs or 1) / LINES)
-            if trainer.is_global_zero and (len(history) % every == 0 or len(history) == trainer.max_epochs or trainer.should_stop):
-                print(_line(history[-1], trainer.max_epochs))
+            for number, row in enumerate(history, 1):
+                last = number == trainer.max_epochs or trainer.should_stop and row is history[-1]
+                if trainer.is_global_zero and number not in shown and (number % every == 0 or last):
+                    print(_line(row, trainer.max_epochs))
+                    shown.add(number)
 
     return Epochs()
 
@@ -226,7 +235,13 @@ def _read(path: Path) -> dict:
     except Exception as error:
         raise MlopsError(f"{path} can't be read safely: models and callbacks may keep plain values and tensors only. {error}") from error
 
-# %% ../nbs/30_training.ipynb #af5ef04e
+# %% ../nbs/30_training.ipynb #705456af
+def _what(told: dict, model: "Module", callbacks: list) -> list:
+    "What makes a training this one: its configs, the forms of its weights, its callbacks"
+    config = re.sub(r" at 0x[0-9a-f]+", "", repr(told))
+    return [config, type(model).__name__, {name: list(getattr(value, "shape", ())) for name, value in model.state_dict().items()}, [type(one).__name__ for one in callbacks]]
+
+# %% ../nbs/30_training.ipynb #1639a7ba
 def fit(
     model: "LightningModule | dict",               # itself, or a config for `build`
     data: "LightningDataModule | tuple | dict",    # itself, a config, or (train, val) loaders
@@ -243,13 +258,13 @@ def fit(
         parts = {"model": model, "data": data, "trainer": trainer}
         told = {"seed": seed} | {name: part for name, part in parts.items() if isinstance(part, dict)}
         model, data, *extra = [build(one) if isinstance(one, dict) else one for one in (model, data, *(callbacks or {}).values())]
-        history, start = [], time.perf_counter()
+        history = []
         with tracking.logger(told) as logger:
             extra += [checkpoint(filename="last"), _epochs(history)]
             lightning = _trainer(trainer, [one for one in extra if one is not None], checkpoints, logger)
-            lightning.fit(model, *(data if isinstance(data, list | tuple) else [data]))
-        seconds = time.perf_counter() - start
-    return _fitted(lightning, model, history, seconds, {"seed": str(seed), "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "random")})
+            resumption = Resumption(lightning, _what(told, model, lightning.callbacks))
+            resumption.fit(model, *(data if isinstance(data, list | tuple) else [data]))
+    return _fitted(lightning, model, history, resumption.seconds, {"seed": str(seed), "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "random")})
 
 # %% ../nbs/30_training.ipynb #636d1858
 def _fitted(trainer, model: "LightningModule", history: list[dict], seconds: float, seeds: dict) -> Fitted:
