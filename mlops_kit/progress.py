@@ -16,9 +16,9 @@ from .planning import Plan
 from .records import Run, seconds_text
 from .runner import Progress
 
-# %% ../nbs/38_progress.ipynb #bcfc99d3
-STYLES = {"ran": "green", "hit": "cyan", "done": "green", "failed": "bold red", "interrupted": "yellow", "skipped": "dim", "running": "yellow", "run": "yellow", "wait": "dim"}
-SIGNS = {"ran": "✓", "hit": "=", "failed": "✗", "interrupted": "!", "skipped": "-", "running": ">", "run": ">", "wait": "·"}
+# %% ../nbs/38_progress.ipynb #c2fe791c
+STYLES = {"ran": "green", "hit": "cyan", "done": "green", "failed": "bold red", "interrupted": "yellow", "preempted": "yellow", "skipped": "dim", "running": "yellow", "run": "yellow", "wait": "dim"}
+SIGNS = {"ran": "✓", "hit": "=", "failed": "✗", "interrupted": "!", "preempted": "!", "skipped": "-", "running": ">", "run": ">", "wait": "·"}
 
 # %% ../nbs/38_progress.ipynb #8f45f599
 def plain(text: str) -> str:
@@ -82,7 +82,7 @@ class LogProgress(Progress):
     def end(self, run: Run) -> None:
         self.sum_up()
 
-# %% ../nbs/38_progress.ipynb #18ff7858
+# %% ../nbs/38_progress.ipynb #b78225b7
 class LiveProgress(Progress):
     "A table that changes in place, for people"
 
@@ -122,7 +122,7 @@ class LiveProgress(Progress):
             return list(self.rows)
         if len(self.ended) == len(self.rows):
             return []
-        ended = {status: [] for status in ("failed", "interrupted", "ran", "hit", "skipped")}
+        ended = {status: [] for status in ("failed", "interrupted", "preempted", "ran", "hit", "skipped")}
         for name in list(self.ended)[::-1]:  # a list, because steps end while this thread draws
             ended[self.rows[name][0]].append(name)
         failed, *others = ended.values()
@@ -135,7 +135,7 @@ class LiveProgress(Progress):
         from rich.text import Text
 
         counts, line = Counter(status for status, _ in self.rows.values()), Table.grid(padding=(0, 2, 0, 0))
-        words = [(f"{SIGNS[one]} {counts[one]} {one}", STYLES[one]) for one in ("ran", "failed", "interrupted", "skipped", "running") if counts[one]]
+        words = [(f"{SIGNS[one]} {counts[one]} {one}", STYLES[one]) for one in ("ran", "failed", "interrupted", "preempted", "skipped", "running") if counts[one]]
         hits = len([name for name in list(self.ended) if self.rows[name][0] == "hit"])
         words += [(f"= {hits} hit", STYLES["hit"])] if hits else []
         line.add_row(

@@ -9,7 +9,7 @@ again continues."""
 __all__ = ['about', 'Progress', 'run_plan', 'lay_views', 'Interruption', 'interruptible', 'plan', 'run', 'run_grid',
            'project_store', 'runs', 'show', 'resume', 'step_of', 'restore_step']
 
-# %% ../nbs/22_runner.ipynb #d9c18d55
+# %% ../nbs/22_runner.ipynb #82e6bfbe
 import json, os, signal, stat, threading, time
 from collections import deque
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from .config import Config, compose, find_project, grid
 from .engine import ASK, Running
 from .environment import describe, git_state, hardware
 from .errors import ConfigError, disk_words, unknown
-from .execution import INTERRUPTED, Job, ended, failed
+from .execution import INTERRUPTED, PREEMPTED, Job, ended, failed
 from .executors import make_executor, resources_of
 from .files import to_json, write
 from .masking import mask_for, masked_words, unresolved
@@ -59,7 +59,7 @@ class Progress:
     def notice(self, text: str) -> None: "Something to know"
     def end(self, run: Run) -> None: "The run has ended"
 
-# %% ../nbs/22_runner.ipynb #60f06d95
+# %% ../nbs/22_runner.ipynb #b304a6b1
 def run_plan(
     plan: Plan,
     progress: Progress = Progress(),
@@ -81,7 +81,7 @@ def run_plan(
             course = _Course(plan, run, mode, progress, executor, interruption)
             course.carry_out()
         lay_views(plan.store, course.records)
-        run = end_run(run, course.status, {name: course.outcomes[name] for name in plan.prepared}, round(time.monotonic() - begun, 3), signal=interruption.number)
+        run = end_run(run, course.status, {name: course.outcomes[name] for name in plan.prepared}, round(time.monotonic() - begun, 3), signal=course.signal)
         progress.end(run)
     return run
 
@@ -118,7 +118,7 @@ def lay_views(
             if view.suffix in _VIEWS and not view.exists():
                 get(store, out["digest"], view)
 
-# %% ../nbs/22_runner.ipynb #ff017868
+# %% ../nbs/22_runner.ipynb #43819fd8
 class Interruption:
     "What signals ask of a run"
     number, at_once = None, False  # the first signal; whether there was a second one
@@ -132,13 +132,18 @@ class Interruption:
         if number == signal.SIGHUP:
             _fall_silent()
         for child in list(self.children.values()):
-            child.stop(INTERRUPTED, self.at_once)
+            child.stop(self.why, self.at_once)
+
+    @property
+    def why(self) -> str:
+        "Why steps are stopped"
+        return PREEMPTED if self.number == signal.SIGTERM else INTERRUPTED
 
     def begun(self, name: str, child: Running) -> None:
         "A step's process was started; it may be too late for it"
         self.children[name] = child
         if self.number:
-            child.stop(INTERRUPTED, self.at_once)
+            child.stop(self.why, self.at_once)
 
 # %% ../nbs/22_runner.ipynb #13d63795
 def _fall_silent() -> None:
@@ -166,7 +171,7 @@ def interruptible(
         for one, handler in before.items():
             signal.signal(one, handler)
 
-# %% ../nbs/22_runner.ipynb #64a31a62
+# %% ../nbs/22_runner.ipynb #788bfd3b
 class _Course:
     "The course of one run: which steps have ended, run, or wait"
 
@@ -188,10 +193,16 @@ class _Course:
         return self.told
 
     @property
+    def signal(self) -> int | None:
+        "The signal that ended the run, also when only the process of a step got it"
+        preempted = any(one["status"] == PREEMPTED for one in self.outcomes.values())
+        return self.interruption.number or (signal.SIGTERM if preempted else None)
+
+    @property
     def status(self) -> str:
         "How the run ends"
         ends = {one["status"] for one in self.outcomes.values()}
-        return "interrupted" if self.interruption.number else "failed" if ends & {"failed", "skipped"} else "done"
+        return "interrupted" if self.signal else "failed" if ends & {"failed", "skipped"} else "done"
 
     def carry_out(self) -> None:
         "Until every step has ended"

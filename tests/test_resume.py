@@ -1,14 +1,18 @@
 """A training that is killed at any optimiser step, and goes on, ends with the same bytes as one that was left alone (F45, F46, F49)."""
 import hashlib
+import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 
 import pytest
+from test_interruption import in_order, wait_until
 
 # every kind of state that a training may have; each is a set of features of the net and its data below
 KINDS = {
@@ -71,6 +75,8 @@ def parts(kind: dict):
             self.losses.clear()
 
         def validation_step(self, batch, index):
+            if self.trainer.global_step == 6 and "signal" in kind and not self.trainer.sanity_checking:
+                os.kill(os.getpid(), kind["signal"])
             found, loss = self.loss(batch)
             self.auc.update(found.float(), batch[1].int())
             self.log("val_loss", loss)
@@ -147,7 +153,7 @@ def forked(function, *args) -> int:
     "Call a function in a fork of this process; how it ended"
     if (pid := os.fork()) == 0:
         try:
-            sys.stdout = sys.stderr = open(os.devnull if "RESUME_LOUD" not in os.environ else "/dev/stderr", "w")
+            sys.stdout = sys.stderr = open(args[0].parent / f"{args[0].name}.said", "w", buffering=1)
             function(*args)
             os._exit(0)
         except BaseException as error:
@@ -180,18 +186,158 @@ def undisturbed(tmp_path_factory):
     return of
 
 
-def killed(tmp_path, kind: str, deaths: list[int], monkeypatch) -> dict[str, str]:
-    "What a training leaves that was killed after so many batches, again and again, each time in another folder"
+@pytest.fixture
+def attempt(tmp_path, monkeypatch):
+    "Train in a folder of its own, beside the same snapshots, one after each batch; how it ended, and its folder"
     monkeypatch.setenv("MLOPS_SNAPSHOTS", "0")
-    for number, die in enumerate([*deaths, None]):
-        folder = tmp_path / f"attempt-{number}"
-        code = forked(train, folder, KINDS[kind], tmp_path / "partial", die)
-        error = folder.parent / f"{folder.name}.error"
-        assert code == (-9 if die else 0), error.exists() and error.read_text()
-    return digests(folder)
+    count = itertools.count()
+
+    def one(kind: str, die: int | None = None, how=None) -> tuple[int, Path]:
+        folder = tmp_path / f"attempt-{next(count)}"
+        return forked(train, folder, KINDS[kind], tmp_path / "partial", die, how), folder
+
+    return one
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_killed_training_ends_with_the_same_bytes(tmp_path, undisturbed, monkeypatch, kind):
-    deaths = random.Random(kind).sample(range(2, 9), 3)
-    assert killed(tmp_path, kind, deaths, monkeypatch) == undisturbed(kind), deaths
+def error_of(folder: Path) -> str:
+    "What an attempt died of"
+    path = folder.parent / f"{folder.name}.error"
+    return path.read_text() if path.exists() else ""
+
+
+def ends_well(kind: str, attempt, undisturbed) -> Path:
+    "The training goes on to its end, and leaves what it leaves undisturbed"
+    code, folder = attempt(kind)
+    assert code == 0, error_of(folder)
+    assert digests(folder) == undisturbed(kind)
+    return folder
+
+
+@pytest.mark.parametrize("kind, seed", [pytest.param(kind, seed, marks=[pytest.mark.long] * (seed > 0)) for kind in KINDS for seed in range(7)])
+def test_a_killed_training_ends_with_the_same_bytes(attempt, undisturbed, kind, seed):
+    deaths = random.Random(f"{kind} {seed}").sample(range(2, 9), 3)
+    for die in deaths:
+        code, folder = attempt(kind, die)
+        assert code == -signal.SIGKILL, error_of(folder)
+    ends_well(kind, attempt, undisturbed)
+
+
+@pytest.mark.parametrize("number, error", [(signal.SIGTERM, "Preempted"), (signal.SIGINT, "KeyboardInterrupt")])
+@pytest.mark.parametrize("validating", [False, True])
+def test_a_training_that_is_asked_to_end_keeps_its_moment(attempt, undisturbed, monkeypatch, number, error, validating):
+    monkeypatch.setenv("MLOPS_SNAPSHOTS", "1000")
+    kind = "asked in validation" if validating else "often"
+    monkeypatch.setitem(KINDS, "asked in validation", KINDS["often"] | {"signal": number})
+    code, folder = attempt(kind, None if validating else 5, lambda: os.kill(os.getpid(), number))
+    assert code == 1 and error_of(folder).startswith(f"{error}: the training was interrupted after {6 if validating else 5} steps: its last moment was kept"), error_of(folder)
+    ends_well("often", attempt, undisturbed)
+
+
+@pytest.mark.parametrize("change", [pytest.param(one, marks=[] if one in (9, 10, 14) else pytest.mark.long) for one in range(1, 40)])
+def test_a_kill_while_a_snapshot_is_written(attempt, undisturbed, monkeypatch, change):
+    monkeypatch.setenv("MLOPS_FAILPOINT", f"{change}:kill")
+    code, folder = attempt("accumulating")
+    assert code == -signal.SIGKILL, error_of(folder)
+    monkeypatch.delenv("MLOPS_FAILPOINT")
+    ends_well("accumulating", attempt, undisturbed)
+
+
+@pytest.mark.parametrize("damage", [lambda raw: raw[:len(raw) // 2], lambda raw: raw[:999] + bytes([raw[999] ^ 4]) + raw[1000:]], ids=["truncated", "flipped"])
+def test_a_damaged_snapshot_is_left_out(attempt, undisturbed, damage, tmp_path, capfd, monkeypatch):
+    attempt("plain", 6)
+    *_, before, last = sorted((tmp_path / "partial/fit-1").glob("*.ckpt"))
+    last.chmod(0o644)
+    last.write_bytes(damage(last.read_bytes()))
+    folder = ends_well("plain", attempt, undisturbed)
+    said = (folder.parent / f"{folder.name}.said").read_text()
+    assert f"{last.name} is damaged" in said and "goes on after 4 steps" in said, said
+
+
+def test_a_snapshot_of_another_training_is_left_alone(attempt, undisturbed, monkeypatch):
+    attempt("plain", 6)
+    code, folder = attempt("accumulating")
+    assert code == 0 and "of another training" in (folder.parent / f"{folder.name}.said").read_text()
+    assert digests(folder) == undisturbed("accumulating")
+
+
+STEP = """
+import json, os, random, time
+import torch
+from lightning.pytorch import Callback, LightningModule
+from torch.utils.data import DataLoader, TensorDataset
+from mlops_kit.training import checkpoint, fit, save_weights
+
+class Net(LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Dropout(0.2), torch.nn.Linear(8, 1))
+    def training_step(self, batch):
+        loss = self.layers(batch[0]).square().mean()
+        self.log("train_loss", loss, on_step=False, on_epoch=True)
+        return loss
+    def validation_step(self, batch):
+        time.sleep(SLEEP_IN_VALIDATION)
+        self.log("val_loss", self.layers(batch[0]).square().mean())
+    def configure_optimizers(self): return torch.optim.Adam(self.parameters(), 0.01)
+
+class Slow(Callback):
+    def on_train_batch_end(self, trainer, *_):
+        open(JOURNAL, "a").write(f"{trainer.global_step}\\n")
+        time.sleep(SLEEP)
+
+points = TensorDataset(torch.rand(40, 2, generator=torch.Generator().manual_seed(0)))
+fitted = fit(Net(), (DataLoader(points, batch_size=4, shuffle=True), DataLoader(points, batch_size=4)), {"max_epochs": 4, "accelerator": "cpu"}, {"best": checkpoint(monitor="val_loss"), "slow": Slow()})
+save_weights(fitted.model, model)
+history.write_text(json.dumps(fitted.history))
+"""
+
+
+@pytest.fixture
+def slow(project, tmp_path):
+    "A project with a training that takes a while, and tells how far it is"
+    project.journal = tmp_path / "journal"
+    project.journal.touch()
+
+    def write(batch: float = 0.0, validation: float = 0.0) -> None:
+        code = STEP.replace("SLEEP_IN_VALIDATION", str(validation)).replace("SLEEP", str(batch)).replace("JOURNAL", repr(str(project.journal)))
+        parameters = "from pathlib import Path\nmodel: Path = Path('out/model.safetensors')\nhistory: Path = Path('out/history.json')"
+        project.notebook("train", code, parameters=parameters)
+        project.pipeline("train: {notebook: notebooks/train.ipynb, outs: {model: model.safetensors, history: history.json}}")
+
+    write(0.1)
+    project.write = write
+    return project
+
+
+def outs_of(project) -> dict[str, str]:
+    "The digests of what the training gave in the last run"
+    return project.json("show")["steps"]["train"]["outs"]
+
+
+def preempted(project, number: int, batches: int = 15) -> dict:
+    "Start a run, send it a signal in the middle of an epoch, and look at what it left"
+    process = project.start("run", "pipeline=demo", "threads=1", "tracking=disabled")
+    wait_until(lambda: len(project.journal.read_text().split()) >= batches, 60)
+    asked = time.monotonic()
+    process.send_signal(number)
+    error = process.communicate(timeout=30)[1]
+    assert process.returncode == 128 + number, error
+    assert time.monotonic() - asked < 10
+    return in_order(project)["steps"]["train"]
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, "preempted"), pytest.param(signal.SIGINT, "interrupted", marks=pytest.mark.long)])
+def test_a_run_that_is_stopped_goes_on_where_it_was(slow, number, status):
+    step = preempted(slow, number)
+    assert step["status"] == status
+    done = len(slow.journal.read_text().split())
+    said = slow.json("resume")
+    assert said["steps"]["train"]["status"] == "ran"
+    numbers = slow.journal.read_text().split()
+    assert numbers == [str(one) for one in range(1, 41)], "no batch was trained twice"
+    assert f"goes on after {done} steps" in (slow.root / ".mlops/runs" / said["run"] / "train.log").read_text()
+    assert not list((slow.root / ".mlops/partial").iterdir())
+    interrupted = outs_of(slow)
+    shutil.rmtree(slow.root / ".mlops")
+    slow.mlops("run", "pipeline=demo", "threads=1", "tracking=disabled")
+    assert outs_of(slow) == interrupted
