@@ -10,8 +10,9 @@ Snapshots lie where `MLOPS_PARTIAL` says: a step gets a folder that survives its
 # %% auto #0
 __all__ = ['SECONDS', 'SHARE', 'SERIES', 'Clock', 'Asked', 'say', 'Resumption', 'attend']
 
-# %% ../nbs/29_resumption.ipynb #4367164d
-import itertools, os, signal, sys, threading, time
+# %% ../nbs/29_resumption.ipynb #3083c3ba
+import os, signal, sys, threading, time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,8 +65,8 @@ def _rewind(folder: Path, lines: int) -> None:
     if (path := folder / SERIES).exists():
         os.truncate(path, sum(map(len, path.read_bytes().splitlines(keepends=True)[:lines])))
 
-# %% ../nbs/29_resumption.ipynb #032705d8
-_fits = itertools.count(1)  # of this process: the same notebook trains in the same order
+# %% ../nbs/29_resumption.ipynb #100d6b3d
+_ended = Counter()  # how often this process has brought a training to its end: the same notebook trains in the same order
 
 class Resumption:
     "Keeps the moments of one training, and goes on where the last attempt was"
@@ -73,10 +74,10 @@ class Resumption:
     def __init__(self, trainer: "Trainer", what: Any):
         self.trainer, self.began, self.spent, self.clock = trainer, time.monotonic(), 0.0, Clock(float(os.environ.get("MLOPS_SNAPSHOTS") or SECONDS))
         self.asked = self.order = self.before = self.found = None  # a signal; of the loader, where it can be; the moment before a validation; what the last attempt left
-        self.what, self.used, self.told = digest(repr(what).encode()), [], set()
+        self.what, self.used, self.told = digest(repr(what).encode())[:16], [], set()
         partial = os.environ.get("MLOPS_PARTIAL")
         self.partial = Path(partial).absolute() if partial and trainer.world_size == 1 else None
-        self.snapshots = self.partial and Snapshots(self.partial / f"fit-{next(_fits)}", bool(os.environ.get("MLOPS_POWER")), self.say)
+        self.snapshots = self.partial and Snapshots(self.partial / f"fit-{self.what}-{_ended[self.what]}", bool(os.environ.get("MLOPS_POWER")), self.say)
 
     def say(self, text: str) -> None:
         "Tell the user, once"
@@ -91,10 +92,7 @@ class Resumption:
 
     def fit(self, *given) -> None:
         "As the trainer does, from where the last attempt was"
-        found = newest(self.snapshots) if self.snapshots else None
-        if found and found[1]["resumption"]["what"] != self.what:
-            found = self.say(f"the snapshot in {self.snapshots.root} is of another training, so this one begins at the start")
-        path, self.found = found or (None, None)
+        path, self.found = self.snapshots and newest(self.snapshots) or (None, None)
         if path:
             self.bring(self.found)
         attend(self)
@@ -104,6 +102,7 @@ class Resumption:
             kept = "its last moment was kept" if self.snapshots.names() else "no moment was kept"
             text = f"the training was interrupted after {self.trainer.global_step} steps: {kept}, and it goes on from there"
             raise (KeyboardInterrupt(text) if self.asked == signal.SIGINT else Preempted(text)) from None
+        _ended[self.what] += 1
 
     def bring(self, state: dict) -> None:
         "Prepare what Lightning is about to load"
@@ -164,7 +163,7 @@ class Resumption:
         "All that must be known to go on; `read` batches of this epoch were read, None before it begins"
         for logger in self.trainer.loggers:
             logger.save()
-        told = {"what": self.what, "read": read, "place": place(self.order) if read else None, "seconds": self.seconds, "lines": _lines(self.partial), "folder": os.getcwd()}
+        told = {"read": read, "place": place(self.order) if read else None, "seconds": self.seconds, "lines": _lines(self.partial), "folder": os.getcwd()}
         return take(self.trainer) | {"resumption": told}
 
     def keep(self, state: dict) -> None:

@@ -9,6 +9,8 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -97,7 +99,6 @@ def parts(kind: dict):
                 trainer.callback_metrics["batches"] = torch.tensor(self.batches + self.best["loss"])
 
     class Noisy(TensorDataset):
-        own = numpy.random.default_rng(3) if kind.get("own") else None
         def __init__(self, *tensors):
             super().__init__(*tensors)
             self.draw, self.count = numpy.random.default_rng(3) if kind.get("own") else numpy.random, 0
@@ -170,10 +171,9 @@ def digests(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     "What a training of each kind leaves that nobody has disturbed"
-    import lightning.pytorch  # forks have it then
-    import torch
-    import torchmetrics.classification
-    torch.set_num_threads(1)
+    for name in ("hydra.utils", "lightning.pytorch", "s3fs", "torch", "torchmetrics.classification"):  # forks have them then
+        with suppress(ImportError):
+            import_module(name)
     made = {}
 
     def of(kind: str) -> dict[str, str]:
@@ -243,9 +243,9 @@ def test_a_kill_while_a_snapshot_is_written(attempt, undisturbed, monkeypatch, c
 
 
 @pytest.mark.parametrize("damage", [lambda raw: raw[:len(raw) // 2], lambda raw: raw[:999] + bytes([raw[999] ^ 4]) + raw[1000:]], ids=["truncated", "flipped"])
-def test_a_damaged_snapshot_is_left_out(attempt, undisturbed, damage, tmp_path, capfd, monkeypatch):
+def test_a_damaged_snapshot_is_left_out(attempt, undisturbed, damage, tmp_path):
     attempt("plain", 6)
-    *_, before, last = sorted((tmp_path / "partial/fit-1").glob("*.ckpt"))
+    *_, last = sorted((tmp_path / "partial").glob("fit-*/*.ckpt"))
     last.chmod(0o644)
     last.write_bytes(damage(last.read_bytes()))
     folder = ends_well("plain", attempt, undisturbed)
@@ -253,11 +253,10 @@ def test_a_damaged_snapshot_is_left_out(attempt, undisturbed, damage, tmp_path, 
     assert f"{last.name} is damaged" in said and "goes on after 4 steps" in said, said
 
 
-def test_a_snapshot_of_another_training_is_left_alone(attempt, undisturbed, monkeypatch):
+def test_a_snapshot_of_another_training_is_left_alone(attempt, undisturbed):
     attempt("plain", 6)
-    code, folder = attempt("accumulating")
-    assert code == 0 and "of another training" in (folder.parent / f"{folder.name}.said").read_text()
-    assert digests(folder) == undisturbed("accumulating")
+    folder = ends_well("accumulating", attempt, undisturbed)
+    assert "goes on" not in (folder.parent / f"{folder.name}.said").read_text()
 
 
 STEP = """
