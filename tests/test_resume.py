@@ -284,6 +284,7 @@ class Slow(Callback):
         open(JOURNAL, "a").write(f"{trainer.global_step}\\n")
         time.sleep(SLEEP)
 
+open(PIDS, "a").write(f"{os.getpid()}\\n")
 points = TensorDataset(torch.rand(40, 2, generator=torch.Generator().manual_seed(0)))
 fitted = fit(Net(), (DataLoader(points, batch_size=4, shuffle=True), DataLoader(points, batch_size=4)), {"max_epochs": 4, "accelerator": "cpu"}, {"best": checkpoint(monitor="val_loss"), "slow": Slow()})
 save_weights(fitted.model, model)
@@ -295,10 +296,11 @@ history.write_text(json.dumps(fitted.history))
 def slow(project, tmp_path):
     "A project with a training that takes a while, and tells how far it is"
     project.journal = tmp_path / "journal"
+    project.pids = tmp_path / "pids"
     project.journal.touch()
 
     def write(batch: float = 0.0, validation: float = 0.0) -> None:
-        code = STEP.replace("SLEEP_IN_VALIDATION", str(validation)).replace("SLEEP", str(batch)).replace("JOURNAL", repr(str(project.journal)))
+        code = STEP.replace("SLEEP_IN_VALIDATION", str(validation)).replace("SLEEP", str(batch)).replace("JOURNAL", repr(str(project.journal))).replace("PIDS", repr(str(project.pids)))
         parameters = "from pathlib import Path\nmodel: Path = Path('out/model.safetensors')\nhistory: Path = Path('out/history.json')"
         project.notebook("train", code, parameters=parameters)
         project.pipeline("train: {notebook: notebooks/train.ipynb, outs: {model: model.safetensors, history: history.json}}")
@@ -313,7 +315,7 @@ def outs_of(project) -> dict[str, str]:
     return project.json("show")["steps"]["train"]["outs"]
 
 
-def preempted(project, number: int, batches: int = 15) -> dict:
+def asked(project, number: int, batches: int = 15) -> dict:
     "Start a run, send it a signal in the middle of an epoch, and look at what it left"
     process = project.start("run", "pipeline=demo", "threads=1", "tracking=disabled")
     wait_until(lambda: len(project.journal.read_text().split()) >= batches, 60)
@@ -327,7 +329,7 @@ def preempted(project, number: int, batches: int = 15) -> dict:
 
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, "preempted"), pytest.param(signal.SIGINT, "interrupted", marks=pytest.mark.long)])
 def test_a_run_that_is_stopped_goes_on_where_it_was(slow, number, status):
-    step = preempted(slow, number)
+    step = asked(slow, number)
     assert step["status"] == status
     done = len(slow.journal.read_text().split())
     said = slow.json("resume")
@@ -340,3 +342,15 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(slow, number, status):
     shutil.rmtree(slow.root / ".mlops")
     slow.mlops("run", "pipeline=demo", "threads=1", "tracking=disabled")
     assert outs_of(slow) == interrupted
+
+
+def test_the_process_of_a_step_alone_is_asked_to_end(slow):
+    process = slow.start("run", "pipeline=demo", "threads=1", "tracking=disabled")
+    wait_until(lambda: len(slow.journal.read_text().split()) >= 15, 60)
+    [child] = [int(one) for one in slow.pids.read_text().split()]
+    os.kill(child, signal.SIGTERM)
+    error = process.communicate(timeout=30)[1]
+    assert process.returncode == 128 + signal.SIGTERM, error
+    assert in_order(slow)["steps"]["train"]["status"] == "preempted"
+    assert slow.statuses("threads=1", "tracking=disabled") == {"train": "ran"}
+    assert slow.journal.read_text().split() == [str(one) for one in range(1, 41)]
