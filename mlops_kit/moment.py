@@ -84,11 +84,11 @@ def _set_model_state(model: "LightningModule", state: dict) -> None:
         one.requires_grad_(state["learns"][name])
         one.grad = state["gradients"][name].to(one.device) if name in state["gradients"] else None
 
-# %% ../nbs/28_moment.ipynb #3c6ddf56
+# %% ../nbs/28_moment.ipynb #5105b7bd
 @cache
 def _checkpoint_names() -> frozenset:
     from lightning.pytorch.callbacks import ModelCheckpoint
-    return frozenset(vars(ModelCheckpoint())) - {"_last_global_step_saved", "_last_checkpoint_saved", "_defer_save_until_validation"}
+    return frozenset(vars(ModelCheckpoint())) - {"current_score", "_last_global_step_saved", "_last_checkpoint_saved", "_defer_save_until_validation"}
 
 def _callback_state(one: "Callback", seen: set[int]) -> dict:
     "What a callback holds and does not tell"
@@ -174,7 +174,7 @@ def checkpoint_files(
                 found.add(str(path.relative_to(folder) if path.is_relative_to(folder) else path))
     return sorted(found)
 
-# %% ../nbs/28_moment.ipynb #eb7f23fd
+# %% ../nbs/28_moment.ipynb #2693771e
 def canonical(value: Any) -> Any:
     "The same value, of which a pickle has the same bytes wherever its parts come from"
     if type(value) is str:
@@ -184,4 +184,6 @@ def canonical(value: Any) -> Any:
         if hasattr(value, "__dict__"):  # what torch keeps beside the weights
             vars(made).update(canonical(vars(value)))
         return made
-    return type(value)(map(canonical, value)) if type(value) in (list, tuple) else value
+    if type(value) in (list, tuple):
+        return type(value)(map(canonical, value))
+    return value.clone() if hasattr(value, "untyped_storage") and value.dim() == 0 else value

@@ -65,7 +65,7 @@ def _rewind(folder: Path, lines: int) -> None:
     if (path := folder / SERIES).exists():
         os.truncate(path, sum(map(len, path.read_bytes().splitlines(keepends=True)[:lines])))
 
-# %% ../nbs/29_resumption.ipynb #100d6b3d
+# %% ../nbs/29_resumption.ipynb #fc214c07
 _ended = Counter()  # how often this process has brought a training to its end: the same notebook trains in the same order
 
 class Resumption:
@@ -77,6 +77,8 @@ class Resumption:
         self.what, self.used, self.told = digest(repr(what).encode())[:16], [], set()
         partial = os.environ.get("MLOPS_PARTIAL")
         self.partial = Path(partial).absolute() if partial and trainer.world_size == 1 else None
+        if partial and not self.partial and trainer.is_global_zero:
+            self.say("a training in several processes keeps no snapshots: interrupted, it begins anew")
         self.snapshots = self.partial and Snapshots(self.partial / f"fit-{self.what}-{_ended[self.what]}", bool(os.environ.get("MLOPS_POWER")), self.say)
 
     def say(self, text: str) -> None:
