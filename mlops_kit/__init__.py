@@ -24,14 +24,17 @@ Modules:
 - `mlops_kit.files`: Every write, rename, lock and sync that the kit makes on disk, in one place
 - `mlops_kit.fingerprint`: What every variable of a notebook is worth after each cell, as digests
 - `mlops_kit.flights`: The flights example: what is known about a flight before departure
+- `mlops_kit.frozen`: What Python objects hold, as plain values and tensors that can be put back
 - `mlops_kit.jupyter`: JupyterLab with a kernel that starts at once, because torch and lightning are already there
 - `mlops_kit.kernel`: The cells of one notebook in a real Jupyter kernel, through papermill: the reference engine
 - `mlops_kit.lab`: The same steps, plans and runs in JupyterLab
 - `mlops_kit.lineage`: From any file back to what made it, and forward to what used it
 - `mlops_kit.masking`: What is secret stays out of everything that is kept or shown
 - `mlops_kit.mirror`: What Weights & Biases is to show of a run: all of it from the ledger
+- `mlops_kit.moment`: All that a training is between two batches
 - `mlops_kit.notebook`: A notebook as a step: its cells, and what it can be given
 - `mlops_kit.observation`: What a step looked at without having declared it: noted, digested, and part of its key from then on
+- `mlops_kit.order`: The order of a loader's batches, so that it can be taken up again in the middle
 - `mlops_kit.page`: Pictures and a page that need nothing but a browser, the same bytes every time
 - `mlops_kit.parcel`: What a step needs and what it made, sent through a bucket
 - `mlops_kit.pipeline`: From the configuration to steps that know what they need from each other
@@ -42,10 +45,12 @@ Modules:
 - `mlops_kit.recall`: The configuration of the last time, when nothing that it was composed from has changed
 - `mlops_kit.records`: What a run was, written down while it happens
 - `mlops_kit.remote`: Send results elsewhere and fetch them, verified both ways
+- `mlops_kit.resumption`: A training that was interrupted goes on as if nothing had happened
 - `mlops_kit.runner`: Carry out a plan: in parallel, once per key, and with a true account of every end
 - `mlops_kit.search`: Let an optimiser choose what is tried next
 - `mlops_kit.sending`: Bring Weights & Biases what it lacks, in a process that may die at any moment
 - `mlops_kit.series`: The course of a training, point by point, in the ledger
+- `mlops_kit.snapshots`: The last good states of something that takes long, in a folder that survives it
 - `mlops_kit.sources`: What steps read from outside: looked at before a run, kept while it goes on
 - `mlops_kit.store`: Keep bytes, files and folders under the digest of their content
 - `mlops_kit.sweep`: Many runs of one pipeline that share what they share

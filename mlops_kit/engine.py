@@ -68,8 +68,8 @@ def start_child(
         notice(f"no warm parent ({error}): the step runs in a fresh process")
         return Child(call, told)
 
-# %% ../nbs/09_engine.ipynb #3280e188
-ASK = (0, signal.SIGINT), (5, signal.SIGTERM), (7, signal.SIGKILL)  # seconds after the time is over
+# %% ../nbs/09_engine.ipynb #d22f2f1b
+ASK = (0, signal.SIGINT), (6, signal.SIGTERM), (8, signal.SIGKILL)  # seconds after the time is over
 KILL = (0, signal.SIGKILL),
 
 # %% ../nbs/09_engine.ipynb #7f98c936

@@ -18,9 +18,9 @@ from .records import Run, seconds_text
 from .runner import Progress
 from .sweep import Sweep, SweepProgress, Trial
 
-# %% ../nbs/38_progress.ipynb #3a5cc6ad
-STYLES = {"ran": "green", "hit": "cyan", "done": "green", "failed": "bold red", "interrupted": "yellow", "pruned": "dim", "skipped": "dim", "running": "yellow", "run": "yellow", "wait": "dim"}
-SIGNS = {"ran": "✓", "done": "✓", "hit": "=", "failed": "✗", "interrupted": "!", "pruned": "/", "skipped": "-", "running": ">", "run": ">", "wait": "·"}
+# %% ../nbs/38_progress.ipynb #3423bbac
+STYLES = {"ran": "green", "hit": "cyan", "done": "green", "failed": "bold red", "interrupted": "yellow", "preempted": "yellow", "pruned": "dim", "skipped": "dim", "running": "yellow", "run": "yellow", "wait": "dim"}
+SIGNS = {"ran": "✓", "done": "✓", "hit": "=", "failed": "✗", "interrupted": "!", "preempted": "!", "pruned": "/", "skipped": "-", "running": ">", "run": ">", "wait": "·"}
 
 # %% ../nbs/38_progress.ipynb #8f45f599
 def plain(text: str) -> str:
@@ -84,7 +84,7 @@ class LogProgress(Progress):
     def end(self, run: Run) -> None:
         self.sum_up()
 
-# %% ../nbs/38_progress.ipynb #18ff7858
+# %% ../nbs/38_progress.ipynb #8ed93959
 class LiveProgress(Progress):
     "A table that changes in place, for people"
 
@@ -124,7 +124,7 @@ class LiveProgress(Progress):
             return list(self.rows)
         if len(self.ended) == len(self.rows):
             return []
-        ended = {status: [] for status in ("failed", "interrupted", "pruned", "ran", "hit", "skipped")}
+        ended = {status: [] for status in ("failed", "interrupted", "preempted", "pruned", "ran", "hit", "skipped")}
         for name in list(self.ended)[::-1]:  # a list, because steps end while this thread draws
             ended[self.rows[name][0]].append(name)
         failed, *others = ended.values()
@@ -137,7 +137,7 @@ class LiveProgress(Progress):
         from rich.text import Text
 
         counts, line = Counter(status for status, _ in self.rows.values()), Table.grid(padding=(0, 2, 0, 0))
-        words = [(f"{SIGNS[one]} {counts[one]} {one}", STYLES[one]) for one in ("ran", "failed", "interrupted", "pruned", "skipped", "running") if counts[one]]
+        words = [(f"{SIGNS[one]} {counts[one]} {one}", STYLES[one]) for one in ("ran", "failed", "interrupted", "preempted", "pruned", "skipped", "running") if counts[one]]
         hits = len([name for name in list(self.ended) if self.rows[name][0] == "hit"])
         words += [(f"= {hits} hit", STYLES["hit"])] if hits else []
         line.add_row(

@@ -274,8 +274,8 @@ def runs(
             write(store.files, "index.json", to_json(seal({"schema": _SCHEMA, "runs": index})), replace=True)
     return list(lines.values())
 
-# %% ../nbs/12_records.ipynb #1a071931
-_COLOURS = {"ran": "#2a7d4f", "hit": "#4a6fa5", "done": "#2a7d4f", "failed": "#b3261e", "interrupted": "#b26a00", "pruned": "#777", "skipped": "#777", "running": "#b26a00", "damaged": "#b3261e"}
+# %% ../nbs/12_records.ipynb #932b8b7c
+_COLOURS = {"ran": "#2a7d4f", "hit": "#4a6fa5", "done": "#2a7d4f", "failed": "#b3261e", "interrupted": "#b26a00", "preempted": "#b26a00", "pruned": "#777", "skipped": "#777", "running": "#b26a00", "damaged": "#b3261e"}
 
 # %% ../nbs/12_records.ipynb #181fcd75
 def seconds_text(seconds: float | None) -> str:

@@ -9,7 +9,7 @@ again continues."""
 __all__ = ['about', 'Progress', 'run_plan', 'lay_views', 'Interruption', 'interruptible', 'Crew', 'crew_for', 'Course', 'plan',
            'run', 'project_store', 'runs', 'show', 'resume', 'step_of', 'restore_step']
 
-# %% ../nbs/22_runner.ipynb #9208668d
+# %% ../nbs/22_runner.ipynb #129bebd5
 import json, os, signal, stat, threading, time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ from .config import Config, find_project
 from .engine import ASK, Running
 from .environment import describe, git_state, hardware
 from .errors import ConfigError, MlopsError, disk_words, unknown
-from .execution import INTERRUPTED, PRUNED, Job, ended, failed
+from .execution import INTERRUPTED, PREEMPTED, PRUNED, Job, ended, failed
 from .executors import Inline, gpus_of, make_executor, resources_of
 from .files import to_json, write
 from .masking import mask_for, masked_words, unresolved
@@ -112,7 +112,7 @@ def lay_views(
             if view.suffix in _VIEWS and not view.exists():
                 get(store, out["digest"], view)
 
-# %% ../nbs/22_runner.ipynb #f43cb7b7
+# %% ../nbs/22_runner.ipynb #e1fadfc5
 class Interruption:
     "What signals ask of a run"
     number, at_once = None, False  # the first signal; whether there was a second one
@@ -126,13 +126,18 @@ class Interruption:
         if number == signal.SIGHUP:
             _fall_silent()
         for child in list(self.children.values()):
-            child.stop(INTERRUPTED, self.at_once)
+            child.stop(self.why, self.at_once)
+
+    @property
+    def why(self) -> str:
+        "Why steps are stopped"
+        return PREEMPTED if self.number == signal.SIGTERM else INTERRUPTED
 
     def begun(self, name: tuple[str, str], child: Running) -> None:
         "A step's process was started; it may be too late for it"
         self.children[name] = child
         if self.number:
-            child.stop(INTERRUPTED, self.at_once)
+            child.stop(self.why, self.at_once)
 
 # %% ../nbs/22_runner.ipynb #13d63795
 def _fall_silent() -> None:
@@ -258,7 +263,7 @@ def crew_for(
     with working(plan.store, notice), place() as executor, interruptible(interruption):
         yield Crew(executor, resources_of(config, executor), gpus_of(config), interruption, notice)
 
-# %% ../nbs/22_runner.ipynb #56538504
+# %% ../nbs/22_runner.ipynb #b30b44a8
 class Course:
     "The course of one run: which of its steps have ended, and how"
 
@@ -286,10 +291,16 @@ class Course:
         self.go_on()
 
     @property
+    def signal(self) -> int | None:
+        "The signal that ended the run, also when only the process of a step got it"
+        preempted = any(one["status"] == PREEMPTED for one in self.outcomes.values())
+        return self.crew.interruption.number or (signal.SIGTERM if preempted else None)
+
+    @property
     def status(self) -> str:
         "How the run ends"
         ends = {one["status"] for one in self.outcomes.values()}
-        if self.crew.interruption.number:
+        if self.signal:
             return "interrupted"
         return "failed" if "failed" in ends else PRUNED if PRUNED in ends else "failed" if "skipped" in ends else "done"
 
@@ -303,7 +314,7 @@ class Course:
             self.guests.close()
             lay_views(self.plan.store, self.records)
             steps = {name: self.outcomes[name] for name in self.plan.prepared}
-            self.run = end_run(self.run, self.status, steps, round(time.monotonic() - self.begun, 3), signal=self.crew.interruption.number)
+            self.run = end_run(self.run, self.status, steps, round(time.monotonic() - self.begun, 3), signal=self.signal)
             self.progress.end(self.run)
 
     def consider(self, name: str) -> None:

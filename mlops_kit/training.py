@@ -9,8 +9,8 @@ somebody else's: `build` makes nothing from it but classes of Lightning, torch a
 # %% auto #0
 __all__ = ['LIBRARIES', 'KIT', 'DOTTED', 'LINES', 'NOISE', 'build', 'checkpoint', 'Fitted', 'fit', 'save_weights', 'load_weights']
 
-# %% ../nbs/30_training.ipynb #f006bd7f
-import logging, math, os, re, time, warnings
+# %% ../nbs/30_training.ipynb #03ec8a77
+import logging, math, os, re, warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import ranks, tracking
 from .errors import ConfigError, MlopsError, refuse
+from .resumption import Resumption
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningDataModule, LightningModule
@@ -134,20 +135,28 @@ def _line(row: dict, epochs: int | None) -> str:
     number = f"{row['epoch'] + 1:>{len(str(epochs))}}/{epochs}"
     return "  ".join([f"epoch {number}", *(f"{name} {value:<8.4g}" for name, value in row.items() if name != "epoch")]).rstrip()
 
-# %% ../nbs/30_training.ipynb #d6700bcc
+# %% ../nbs/30_training.ipynb #4c380a40
 def _epochs(
     history: list[dict], # gets a row for each epoch
 ) -> "Callback":
     "A callback that keeps and prints the metrics of every epoch"
     from lightning.pytorch.callbacks import Checkpoint
 
+    shown = set()
+
     class Epochs(Checkpoint):
+        def __init__(self):
+            self.history = history  # part of a moment
+
         def on_train_epoch_end(self, trainer, pl_module) -> None:
             metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items()) if not name.endswith("_step")}
             history.append({"epoch": trainer.current_epoch} | metrics)
             every = math.ceil((trainer.max_epochs or 1) / LINES)
-            if trainer.is_global_zero and (len(history) % every == 0 or len(history) == trainer.max_epochs or trainer.should_stop):
-                print(_line(history[-1], trainer.max_epochs))
+            for number, row in enumerate(history, 1):
+                last = number == trainer.max_epochs or trainer.should_stop and row is history[-1]
+                if trainer.is_global_zero and number not in shown and (number % every == 0 or last):
+                    print(_line(row, trainer.max_epochs))
+                    shown.add(number)
 
     return Epochs()
 
@@ -289,7 +298,13 @@ def _gpus() -> int:
     from torch import cuda
     return cuda.device_count()
 
-# %% ../nbs/30_training.ipynb #8f8e5c12
+# %% ../nbs/30_training.ipynb #705456af
+def _what(told: dict, model: "Module", callbacks: list) -> list:
+    "What makes a training this one: its configs, the forms of its weights, its callbacks"
+    config = re.sub(r" at 0x[0-9a-f]+", "", repr(told))
+    return [config, type(model).__name__, {name: list(getattr(value, "shape", ())) for name, value in model.state_dict().items()}, [type(one).__name__ for one in callbacks]]
+
+# %% ../nbs/30_training.ipynb #1d35ec96
 def fit(
     model: "LightningModule | dict",               # itself, or a config for `build`
     data: "LightningDataModule | tuple | dict",    # itself, a config, or (train, val) loaders
@@ -308,18 +323,17 @@ def fit(
         parts = {"model": model, "data": data, "trainer": trainer}
         told = {"seed": seed} | {name: part for name, part in parts.items() if isinstance(part, dict)}
         model, data, *extra = [build(one) if isinstance(one, dict) else one for one in (model, data, *(callbacks or {}).values())]
-        history, start = [], time.perf_counter()
+        history = []
         with tracking.logger(told) if os.environ.get("RANK", "0") == "0" else nullcontext() as logger:
             extra += [checkpoint(filename="last"), _epochs(history)]
             lightning = _trainer(trainer, [one for one in extra if one is not None], checkpoints, tracking.loggers(logger))
-            lightning = _trainer(trainer, [one for one in extra if one is not None], checkpoints, loggers)
             _compile(model, trainer)
             data = _few(data, trainer)
-            lightning.fit(model, *(data if isinstance(data, list | tuple) else [data]))
+            resumption = Resumption(lightning, _what(told, model, lightning.callbacks))
+            resumption.fit(model, *(data if isinstance(data, list | tuple) else [data]))
         if trainer.get("profiler"):
             print(lightning.profiler.summary())
-        seconds = time.perf_counter() - start
-    return _fitted(lightning, model, history, seconds, {"seed": str(seed), "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "random")})
+    return _fitted(lightning, model, history, resumption.seconds, {"seed": str(seed), "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "random")})
 
 # %% ../nbs/30_training.ipynb #636d1858
 def _fitted(trainer, model: "LightningModule", history: list[dict], seconds: float, seeds: dict) -> Fitted:

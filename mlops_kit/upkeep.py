@@ -142,6 +142,13 @@ def _outlived(
     folders, keys = ([one.stem for one in _entries(store.root / name)] for name in ("runs", "records"))
     return [one for one in folders if one not in kept], [one for one in keys if keep is not None and one not in named]
 
+# %% ../nbs/17_upkeep.ipynb #29533c38
+def _outlived_partials(store: Store, grace: float) -> list[Path]:
+    "What unfinished steps have left that nobody needs any more"
+    def idle(folder: Path) -> float:
+        return time.time() - max(one.lstat().st_ctime for one in (folder, *folder.rglob("*")))
+    return [one for one in _entries(store.root / "partial") if (store.root / f"records/{one.name}.json").exists() or idle(one) >= grace]
+
 # %% ../nbs/17_upkeep.ipynb #5d9cd07f
 @dataclass(frozen=True)
 class _Clearing:
@@ -193,7 +200,7 @@ def _unread(store: Store, gone: list[str]) -> list[Path]:
     runs = {one.name for one in _entries(store.root / "runs")} - set(gone)
     return [one for one in _entries(store.root / "mirror") if (unseal(one.read_bytes()) or {}).get("run") not in runs]
 
-# %% ../nbs/17_upkeep.ipynb #d4bdfd06
+# %% ../nbs/17_upkeep.ipynb #89169941
 def gc(
     store: Store,
     keep: int | None = None, # only the newest runs of each pipeline; all when None
@@ -206,7 +213,7 @@ def gc(
     aged = lambda *folders: [one for folder in folders for one in _entries(folder) if time.time() - one.lstat().st_ctime >= grace]
     with alone(store, wait):
         found = _look(store, keep)
-        moves, left, size = found.moves(store), leftovers(store) + aged(store.root / "composed", store.root / "seen") + _unread(store, found.runs), sum(path.stat().st_size for path in found.objects.values())
+        moves, left, size = found.moves(store), leftovers(store) + aged(store.root / "composed", store.root / "seen") + _unread(store, found.runs) + _outlived_partials(store, grace), sum(path.stat().st_size for path in found.objects.values())
         if not dry:
             for name in found.needed:
                 if not store.path(name).exists():
