@@ -55,22 +55,25 @@ def _jobqueue():
         signal.signal(one, handler)
     return dask_jobqueue
 
-# %% ../nbs/27_cluster.ipynb #d810bf1d
+# %% ../nbs/27_cluster.ipynb #dbd6bac5
 def queue_cluster(
     config: dict,  # the `executor` group
     folder: Path,  # for the logs of the workers
 ):
     "Workers that a batch system starts"
+    import dask
+
     dask_jobqueue = _jobqueue()
     each, options = {"cpu": 1, **(config["resources"] or {})}, dict(config["options"] or {})
     python = config["python"] or sys.executable
     own = ["export MLOPS_RUNTIME_DIR=$(mktemp -d /tmp/mlops-XXXXXX)", f"trap '{python} -m mlops_kit.cli engine stop >/dev/null; rm -rf $MLOPS_RUNTIME_DIR' EXIT"]
     directives = [*(config["directives"] or ())] + ([f"--gres=gpu:{each['gpu']}"] if each.get("gpu") and config["kind"] == "slurm" else [])
     named = {name: config[name] for name in ("queue", "account", "walltime", "interface") if config.get(name)}
+    dask.config.set({"distributed.scheduler.http.routes": []})
     cluster = getattr(dask_jobqueue, QUEUES[config["kind"]])(
         cores=each["cpu"], processes=1, memory=config["memory"], python=python, job_script_prologue=[*(config["prologue"] or ()), *own], job_extra_directives=directives,
         worker_extra_args=["--resources", ",".join(f"{name}={number}" for name, number in each.items()), "--no-dashboard", *options.pop("worker_extra_args", ())],
-        log_directory=str(folder), scheduler_options={"dashboard_address": None, **options.pop("scheduler_options", {})},
+        log_directory=str(folder), scheduler_options={"dashboard": False, "dashboard_address": ":0", **options.pop("scheduler_options", {})},
         death_timeout=seconds(config["patience"]), silence_logs=logging.CRITICAL, **named, **options,
     )
     cluster.scale(jobs=config["jobs"])
@@ -113,7 +116,7 @@ class Errand:
         "Bring it to its end; the cluster tells the workers"
         self.stopping, self.at_once = self.stopping or time.monotonic(), at_once or self.at_once
 
-# %% ../nbs/27_cluster.ipynb #278e893e
+# %% ../nbs/27_cluster.ipynb #55392eb9
 class Cluster(Executor):
     "Carries out steps in workers of Dask"
 
@@ -263,7 +266,7 @@ class Cluster(Executor):
                 return
             if about["kind"] == "begin":
                 if errand.worker:
-                    errand.job.notice(f"step {about['step']}: its worker {errand.worker} was lost; it runs again on {about['worker']}")
+                    errand.job.notice(f"step {errand.job.name}: its worker {errand.worker} was lost; it runs again on {about['worker']}")
                 errand.worker = about["worker"]
             elif about["worker"] == errand.worker:
                 errand.job.on_event(about["event"]) if about["kind"] == "cell" else errand.job.notice(about["text"])

@@ -149,7 +149,7 @@ def _attempt(job: Job, attempt: int) -> dict:
         with suppress(OSError):
             _end_partial(job)
 
-# %% ../nbs/21_execution.ipynb #7784d90f
+# %% ../nbs/21_execution.ipynb #548e3b26
 def partial_of(
     store: Store,
     key: str,     # of a step
@@ -158,9 +158,11 @@ def partial_of(
     return partial(store, key).parent
 
 def _begin_partial(job: Job) -> Path:
-    "Make the folder, or find the one of the last attempt"
+    "Make the folder, or find the one of the last attempt; its series begins anew"
     folder = partial_of(job.plan.store, job.decision.key)
     write(job.plan.store.files, f"{folder.relative_to(job.plan.store.root)}/{BEGAN}", job.run.id.encode())
+    if (old := partial(job.plan.store, job.decision.key)).exists():
+        remove(job.plan.store.files, old)
     return folder
 
 def _end_partial(job: Job) -> None:

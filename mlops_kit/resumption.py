@@ -10,7 +10,7 @@ Snapshots lie where `MLOPS_PARTIAL` says: a step gets a folder that survives its
 # %% auto #0
 __all__ = ['SECONDS', 'SHARE', 'Clock', 'Asked', 'say', 'Resumption', 'attend']
 
-# %% ../nbs/29_resumption.ipynb #4f026a50
+# %% ../nbs/29_resumption.ipynb #a2b53ba9
 import os, signal, sys, threading, time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import Preempted
 from .moment import canonical, checkpoint_files, moved, put_back, take
 from .order import forgetful, is_exact, ordered, place, take_up
-from .series import FILE, rewind
+from .series import FILE, go_on, rewind, tail
 from .snapshots import Snapshots, bring_files, forget_files, keep, keep_files, newest
 from .store import digest
 
@@ -53,7 +53,7 @@ def say(text: str) -> None:
     "Tell the user, not among the results"
     print(f"mlops: {text}", file=sys.stderr, flush=True)
 
-# %% ../nbs/29_resumption.ipynb #561373b8
+# %% ../nbs/29_resumption.ipynb #b5a78813
 _ended = Counter()  # how often this process has brought a training to its end: the same notebook trains in the same order
 
 class Resumption:
@@ -82,6 +82,7 @@ class Resumption:
 
     def fit(self, *given) -> None:
         "As the trainer does, from where the last attempt was"
+        self.first = rewind(self.partial / FILE) if self.snapshots else 0  # points of other trainings of this step
         path, self.found = self.snapshots and newest(self.snapshots) or (None, None)
         if path:
             self.bring(self.found)
@@ -153,7 +154,7 @@ class Resumption:
         "All that must be known to go on; `read` batches of this epoch were read, None before it begins"
         for logger in self.trainer.loggers:
             logger.save()
-        told = {"read": read, "place": place(self.order) if read else None, "seconds": self.seconds, "lines": rewind(self.partial / FILE), "folder": os.getcwd()}
+        told = {"read": read, "place": place(self.order) if read else None, "seconds": self.seconds, "points": tail(self.partial / FILE, self.first), "folder": os.getcwd()}
         return take(self.trainer) | {"resumption": told}
 
     def keep(self, state: dict) -> None:
@@ -198,7 +199,7 @@ class Resumption:
 
     def put_back(self) -> None:
         "Be where the last attempt was"
-        rewind(self.partial / FILE, self.found["resumption"]["lines"])  # points of what is done again
+        go_on(self.partial / FILE, self.first, self.found["resumption"]["points"])
         put_back(self.trainer, self.found)
         self.found = None
 

@@ -9,7 +9,7 @@ again, what is done counts. While a trial trains, what it logs is read along, an
 __all__ = ['distribution', 'values_of', 'read_sweep', 'words_of', 'plain_values', 'make_sampler', 'make_pruner', 'Study',
            'epochs', 'definition', 'sweep']
 
-# %% ../nbs/26_search.ipynb #ca619fad
+# %% ../nbs/26_search.ipynb #6b024f89
 import itertools, json, math, re, warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,12 +18,13 @@ from .config import compose
 from .errors import ConfigError, StepError, refuse, unknown
 from .execution import PRUNED
 from .executors import workers_of
-from .files import locked, read_lines
+from .files import locked
 from .notebook import fit
 from .planning import Plan, changes, make_plan
 from .recall import recall
-from .records import Run, step_record
+from .records import Run, partial, step_record
 from .runner import Course
+from .series import read as read_series
 from .store import Store, digest, ref
 from .sweep import Sweep, SweepProgress, Trial, carry_out, results, word
 
@@ -313,15 +314,15 @@ def _no_warnings() -> Iterator[None]:
         warnings.simplefilter("ignore")
         yield
 
-# %% ../nbs/26_search.ipynb #ae49ef98
+# %% ../nbs/26_search.ipynb #84174491
 def epochs(
     course: Course,
     step: str,    # that runs
     metric: str,
 ) -> Iterator[tuple[int, float]]:
     "The values of a metric so far, by epoch"
-    path, seen = course.plan.store.root / "partial" / course.working[step] / "series.jsonl", set()
-    for line in read_lines(path) if path.exists() else ():
+    seen, path = set(), partial(course.plan.store, course.working[step])
+    for line in read_series(path) if path.exists() else ():
         if metric in line["metrics"] and line["epoch"] not in seen:
             seen.add(line["epoch"])
             yield line["epoch"], float(line["metrics"][metric])

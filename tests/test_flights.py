@@ -51,9 +51,11 @@ def test_the_report_is_whole(flights):
         assert flights.run["steps"][key]["key"][:8] in page, f"the report does not say where {key} came from"
 
 
-def test_wandb_stays_inside_the_run(flights):
-    folder = flights.root / ".mlops/runs" / flights.run["run"] / "wandb"
-    assert len(list(folder.glob("offline-run-*"))) == 1
+def test_the_course_of_the_training_is_in_the_ledger(flights):
+    points = flights.json("show", flights.run["run"], "train", "--history")
+    points = points["train"] if isinstance(points, dict) else points
+    assert [one["epoch"] for one in points if "val_auc" in one["metrics"]] == [0, 1]
+    assert not (flights.root / ".mlops/runs" / flights.run["run"] / "wandb").exists(), "W&B is told by mlops sync"
 
 
 def test_one_literal_in_a_function(flights):

@@ -123,11 +123,12 @@ def parts(kind: dict):
     return Net(), (train, DataLoader(data, batch_size=14)), Counts()
 
 
-def train(folder: Path, kind: dict, partial: Path | None, die: int | None = None, how=None) -> None:
+def train(folder: Path, kind: dict, partial: Path, die: int | None = None, how=None) -> None:
     "Train in `folder`, and die after so many batches of this attempt"
     import lightning.pytorch as L
     import torch
 
+    from mlops_kit import series
     from mlops_kit.training import checkpoint, fit, save_weights
 
     class Dies(L.Callback):
@@ -140,7 +141,8 @@ def train(folder: Path, kind: dict, partial: Path | None, die: int | None = None
     torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
-    os.environ |= {"MLOPS_PARTIAL": str(partial)} if partial else {}
+    os.environ["MLOPS_PARTIAL"] = str(partial)
+    (partial / "series.jsonl").unlink(missing_ok=True)  # as a step begins
     L.seed_everything(7, verbose=False)
     net, loaders, counts = parts(kind)
     options = {name: kind[name] for name in ("precision", "val_check_interval") if name in kind} | ({"accumulate_grad_batches": kind["accumulate"]} if "accumulate" in kind else {})
@@ -148,6 +150,7 @@ def train(folder: Path, kind: dict, partial: Path | None, die: int | None = None
     fitted = fit(net, loaders, {"max_epochs": 3, "accelerator": "cpu", "log_every_n_steps": 1, **options}, callbacks, seed=3)
     save_weights(net, Path("model.safetensors"))
     Path("history.json").write_text(json.dumps([fitted.metrics, fitted.history, fitted.epochs]))
+    Path("series.json").write_text(json.dumps([{**point, "time": None} for point in series.read(partial / "series.jsonl")]))
 
 
 def forked(function, *args) -> int:
@@ -179,7 +182,7 @@ def undisturbed(tmp_path_factory):
     def of(kind: str) -> dict[str, str]:
         if kind not in made:
             folder = tmp_path_factory.mktemp("undisturbed") / kind
-            assert forked(train, folder, KINDS[kind], None) == 0, (folder.parent / f"{kind}.error").read_text()
+            assert forked(train, folder, KINDS[kind], folder.with_name(f"{kind}-partial")) == 0, (folder.parent / f"{kind}.error").read_text()
             made[kind] = digests(folder)
         return made[kind]
 
