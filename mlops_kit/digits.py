@@ -214,7 +214,7 @@ def draw_confusion(
     ax.spines[:].set_visible(False)
     return figure
 
-# %% ../nbs/53_digits.ipynb #3ba33c14
+# %% ../nbs/53_digits.ipynb #9e131ed6
 def draw_misread(
     images: Tensor,       # all that were judged
     judged: pl.DataFrame, # from `judge`
@@ -222,4 +222,4 @@ def draw_misread(
 ):
     "Misread digits: what was written -> what was read"
     wrong = judged.filter(pl.col("digit") != pl.col("read")).sort("chance", descending=True, maintain_order=True).head(most)
-    return draw_digits(images[wrong["row"].to_numpy()], [f"{digit} → {read}" for digit, read in wrong.select("digit", "read").iter_rows()])
+    return draw_digits(images[wrong["row"].to_list()], [f"{digit} → {read}" for digit, read in wrong.select("digit", "read").iter_rows()])

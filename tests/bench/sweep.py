@@ -103,9 +103,9 @@ def measure(folder: Path, quick: bool, pipeline: str | None, train: str) -> Iter
             shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     rates = RATES.partition(",0.03")[0] if quick else RATES
     lr, momentum = f"pipeline.steps.{train}.params.lr", f"pipeline.steps.{train}.params.momentum"
-    values = [f"{lr}={rates}"] + [f"{momentum}={MOMENTA}" if own else f"seed=range(0,{4})"]
+    values = [f"{lr}={rates}"] + [f"{momentum}={MOMENTA}" if own else f"pipeline.steps.{train}.params.seed=0,1,2,3"]
     name = pipeline or "bench"
-    yield sweep("mlops run -m, cold", project, train, "run", "-m", f"pipeline={name}", "threads=1", *values)
+    yield sweep("mlops run -m, cold", project, train, "run", "-m", f"pipeline={name}", "threads=1", *values, "--until", train)
     if own:
         (project / "conf/sweep").mkdir()
         space = {lr: {"low": 0.001, "high": 0.1, "log": True}, momentum: {"low": 0.0, "high": 0.9}}
