@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from test_interruption import in_order, wait_until
 
+from mlops_kit import files
+
 # every kind of state that a training may have; each is a set of features of the net and its data below
 KINDS = {
     "plain": {"mode": "max"},  # the first epoch is the best one
@@ -157,6 +159,7 @@ def forked(function, *args) -> int:
     "Call a function in a fork of this process; how it ended"
     if (pid := os.fork()) == 0:
         try:
+            files._changes = itertools.count(1)  # failpoints count from here
             sys.stdout = sys.stderr = open(args[0].parent / f"{args[0].name}.said", "w", buffering=1)
             function(*args)
             os._exit(0)
