@@ -223,8 +223,9 @@ def test_a_server_that_goes_away_costs_a_run_five_seconds(training: Project, ser
 
 @pytest.mark.long
 def test_an_interrupted_training_that_goes_on_elsewhere_is_one_wandb_run(training: Project, server: Backend):
-    training.edit("notebooks/train.ipynb", "with tracking.logger() as log:", "import os, signal\\nfrom mlops_kit import series\\ndone = len(series.read(series.here()))\\nwith tracking.logger() as log:")
-    training.edit("notebooks/train.ipynb", "for step in range(points):", "for step in range(done, points):\\n        if step == 12 and not done: raise ValueError('lost')")
+    goes_on = "from mlops_kit import series\\nkept = series.here().with_name('kept')\\ndone = len(series.read(kept)) if kept.exists() else 0\\nif done: series.go_on(series.here(), 0, kept.read_text())\\nwith tracking.logger() as log:"
+    training.edit("notebooks/train.ipynb", "with tracking.logger() as log:", goes_on)
+    training.edit("notebooks/train.ipynb", "for step in range(points):", "for step in range(done, points):\\n        if step == 12 and not done:\\n            kept.write_text(series.tail(series.here(), 0))\\n            raise ValueError('lost')")
     first = training.json("run", "pipeline=demo", code=1)
     assert training.json("show", first["run"], "train", "--history")[-1]["step"] == 11
     assert [(one["points"], one["status"]) for one in training.json("sync")["sent"]] == [(12, "sent")]
