@@ -135,7 +135,7 @@ def sweep(args) -> tuple[object, int]:
         store, name, done = search.sweep(args.overrides, progress.make_sweep_progress(), ["mlops", *sys.argv[1:]])
     board = leaderboard.read_board(store, *(named or [name]))
     if args.html:
-        Path(args.html).write_text(landscape.page(board), "utf8")
+        Path(args.html).write_text(landscape.sweep_page(board), "utf8")
     if not args.json:
         terminal.print_board(board)
     return {**board.as_json(), "ran": [one.id for one in done]}, max(map(exit_code, done), default=0)

@@ -8,13 +8,14 @@ out in a process that can be killed, and is recorded in the store by the worker.
 # %% auto #0
 __all__ = ['QUEUES', 'local_cluster', 'queue_cluster', 'Errand', 'Cluster']
 
-# %% ../nbs/27_cluster.ipynb #7a695c89
+# %% ../nbs/27_cluster.ipynb #e9c18c1f
 import json, logging, os, signal, sys, threading, time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 from uuid import uuid4
 
 from . import worker
@@ -55,7 +56,7 @@ def _jobqueue():
         signal.signal(one, handler)
     return dask_jobqueue
 
-# %% ../nbs/27_cluster.ipynb #dbd6bac5
+# %% ../nbs/27_cluster.ipynb #eb2b0403
 def queue_cluster(
     config: dict,  # the `executor` group
     folder: Path,  # for the logs of the workers
@@ -66,7 +67,8 @@ def queue_cluster(
     dask_jobqueue = _jobqueue()
     each, options = {"cpu": 1, **(config["resources"] or {})}, dict(config["options"] or {})
     python = config["python"] or sys.executable
-    own = ["export MLOPS_RUNTIME_DIR=$(mktemp -d /tmp/mlops-XXXXXX)", f"trap '{python} -m mlops_kit.cli engine stop >/dev/null; rm -rf $MLOPS_RUNTIME_DIR' EXIT"]
+    end = f'{quote(python)} -m mlops_kit.cli engine stop >/dev/null; rm -rf "$MLOPS_RUNTIME_DIR"'
+    own = ["export MLOPS_RUNTIME_DIR=$(mktemp -d -t mlops-XXXXXX)", f"trap {quote(end)} EXIT"]
     directives = [*(config["directives"] or ())] + ([f"--gres=gpu:{each['gpu']}"] if each.get("gpu") and config["kind"] == "slurm" else [])
     named = {name: config[name] for name in ("queue", "account", "walltime", "interface") if config.get(name)}
     dask.config.set({"distributed.scheduler.http.routes": []})

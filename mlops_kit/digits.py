@@ -9,7 +9,7 @@ convolutional network learns to read them from training images that are shifted,
 __all__ = ['read_digits', 'save_rows', 'load_rows', 'split_rows', 'pixels', 'jitter', 'draw_digits', 'DigitData', 'DigitNet',
            'read_chances', 'judge', 'confusion', 'scores_of', 'draw_confusion', 'draw_misread']
 
-# %% ../nbs/53_digits.ipynb #ddbb2574
+# %% ../nbs/53_digits.ipynb #e3c6dc3b
 from pathlib import Path
 
 import lightning as L
@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from .batches import batches
 from .page import BLUE, GREY, INK, ORANGE, draw
+from .training import one_cycle
 
 # %% ../nbs/53_digits.ipynb #33ed89df
 def read_digits(
@@ -122,7 +123,7 @@ class DigitData(L.LightningDataModule):
         images, labels = load_rows(self.valid)
         return batches(pixels(images), labels.long(), size=1000)
 
-# %% ../nbs/53_digits.ipynb #8c9330ec
+# %% ../nbs/53_digits.ipynb #3eebe889
 class DigitNet(L.LightningModule):
     "Which digit an image shows, as ten logits: two convolutions and a hidden layer"
     def __init__(self,
@@ -155,11 +156,7 @@ class DigitNet(L.LightningModule):
         found = {"val_loss": nn.functional.cross_entropy(logits, labels), "val_accuracy": (logits.argmax(1) == labels).float().mean()}
         self.log_dict(found, batch_size=len(labels))
 
-    def configure_optimizers(self) -> dict:
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=1e-2)
-        steps = self.trainer.estimated_stepping_batches
-        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=self.lr, total_steps=steps) # warm up, then anneal to 0
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+    def configure_optimizers(self) -> dict: return one_cycle(self)
 
 # %% ../nbs/53_digits.ipynb #36a44473
 @torch.inference_mode()

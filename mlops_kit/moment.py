@@ -109,10 +109,11 @@ def _loaders(trainer: "Trainer") -> list:
     loops = trainer.fit_loop, trainer.fit_loop.epoch_loop.val_loop
     return [loader for loop in loops if loop._combined_loader is not None for loader in loop._combined_loader.flattened]
 
-# %% ../nbs/28_moment.ipynb #b5db2175
+# %% ../nbs/28_moment.ipynb #39df382b
 def take(trainer: "Trainer") -> dict:
     "All that a training is now; weights and what optimizers hold are not copied"
-    loop, seen, checkpoint = trainer.fit_loop.epoch_loop, set(), trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+    loop, seen = trainer.fit_loop.epoch_loop, set()
+    checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
     gradients = loop._should_accumulate() or not trainer.lightning_module.automatic_optimization
     return checkpoint | {"callbacks": deepcopy(checkpoint["callbacks"]), "moment": {
         "model": _model_state(trainer.lightning_module, gradients, seen), "callbacks": [_callback_state(one, seen) for one in trainer.callbacks],

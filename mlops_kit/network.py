@@ -7,7 +7,7 @@ What is known about a flight before departure (see `flights`) goes into a small 
 # %% auto #0
 __all__ = ['tensors', 'FlightData', 'positions', 'FlightNet', 'probabilities', 'fit_baseline', 'predict']
 
-# %% ../nbs/51_network.ipynb #fcff153e
+# %% ../nbs/51_network.ipynb #0e6cb98a
 import json, math
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from torchmetrics.classification import BinaryAUROC
 
 from .batches import batches
 from .flights import CATEGORIES, NUMBERS
+from .training import one_cycle
 
 # %% ../nbs/51_network.ipynb #fe10f33e
 def tensors(
@@ -61,7 +62,7 @@ def positions(
     missing = numbers.isnan()[:, :, None]
     return torch.cat([passed.nan_to_num(0.0).clamp(0, 1), missing], dim=2).flatten(1)
 
-# %% ../nbs/51_network.ipynb #44b0f892
+# %% ../nbs/51_network.ipynb #7a4276e8
 class FlightNet(L.LightningModule):
     "The chance that a flight is late, as a logit: embeddings and positions into a small MLP"
     def __init__(self,
@@ -99,11 +100,7 @@ class FlightNet(L.LightningModule):
         self.log("val_loss", nn.functional.binary_cross_entropy_with_logits(logits, late), batch_size=len(late), sync_dist=True)
         self.log("val_auc", self.auc, on_step=False, on_epoch=True, prog_bar=True)
 
-    def configure_optimizers(self) -> dict:
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=1e-2)
-        steps = self.trainer.estimated_stepping_batches
-        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=self.lr, total_steps=steps) # warm up, then anneal to 0
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+    def configure_optimizers(self) -> dict: return one_cycle(self)
 
 # %% ../nbs/51_network.ipynb #f6435c1b
 @torch.inference_mode()

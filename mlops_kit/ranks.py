@@ -8,7 +8,7 @@ processes. They are told what to do in JSON, never in pickles. What rank 0 print
 # %% auto #0
 __all__ = ['STOPPED', 'PATIENCE', 'TICK', 'command', 'environment', 'serve', 'Trace', 'cause', 'together']
 
-# %% ../nbs/29_ranks.ipynb #0fd7ec60
+# %% ../nbs/29_ranks.ipynb #5ed843e2
 import codecs, json, os, re, signal, subprocess, sys, time, traceback
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 from . import errors, witness
 from .errors import MlopsError, death
+from .files import Files, write
 from .process import PR_SET_PDEATHSIG, kill_tree, prctl
 
 # %% ../nbs/29_ranks.ipynb #02d80096
@@ -50,7 +51,7 @@ def environment(
     paths = [os.path.abspath(one) for one in sys.path]
     return kept | alone | {name: str(max(1, int(number) // processes)) for name, number in threads.items()} | {"PYTHONPATH": os.pathsep.join(paths)}
 
-# %% ../nbs/29_ranks.ipynb #49bf00b1
+# %% ../nbs/29_ranks.ipynb #1d8befdc
 def serve(
     function: Callable, # called with the work; what it returns in rank 0 is the result
 ) -> None:
@@ -69,10 +70,10 @@ def serve(
         _join(folder, told["patience"])
         result = function(**told["work"])
         if rank == "0":
-            _publish(folder / "result.json", result)
+            _tell(folder / "result.json", result)
     except BaseException as error:
         said = {"time": time.monotonic(), "rank": int(rank), "name": type(error).__name__, "text": str(error), "trace": "".join(traceback.format_exception(error))}
-        _publish(folder / f"{rank}.error", said)
+        _tell(folder / f"{rank}.error", said)
         sys.exit(1)
 
 # %% ../nbs/29_ranks.ipynb #c52eb8a8
@@ -85,11 +86,10 @@ def _join(folder: Path, patience: float) -> None:
     backend = "cpu:gloo,cuda:nccl" if cuda.is_available() else "gloo"
     distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timedelta(seconds=patience))
 
-# %% ../nbs/29_ranks.ipynb #8aafe76d
-def _publish(path: Path, content) -> None:
-    "Write a file that nobody sees half written"
-    path.with_suffix(".part").write_text(json.dumps(content))
-    os.replace(path.with_suffix(".part"), path)
+# %% ../nbs/29_ranks.ipynb #998bcf42
+def _tell(path: Path, content) -> None:
+    "Write a message that nobody sees half written; NaN may be in it"
+    write(Files(path.parent), path.name, json.dumps(content).encode(), replace=True)
 
 # %% ../nbs/29_ranks.ipynb #fdc5d487
 STOPPED = 20  # seconds that a process may be stopped
@@ -180,7 +180,7 @@ def _last_words(log: Path, lines: int = 20) -> str:
     text = log.read_text("utf8", "replace").strip() if log.exists() else ""
     return "; its last words:\n" + "\n".join(text.splitlines()[-lines:]) if text else ""
 
-# %% ../nbs/29_ranks.ipynb #3f5b0bf0
+# %% ../nbs/29_ranks.ipynb #70f00fe7
 def together(
     module: str,    # ends with `serve(function)`
     work: dict,     # arguments of the function: plain values
@@ -191,7 +191,7 @@ def together(
     inside = ".kernel" if os.path.isdir(".kernel") else None  # of a step's folder: it is removed whatever happens
     with TemporaryDirectory(prefix="ranks-", dir=inside) as name:
         folder = Path(name).absolute()
-        _publish(folder / "told.json", {"work": work, "patience": patience, "watch": _watched()})
+        _tell(folder / "told.json", {"work": work, "patience": patience, "watch": _watched()})
         with open(folder / "torchrun.log", "wb") as log:
             started = [sys.executable, "-S", "-c", _AND_DIE_WITH_US, str(os.getpid()), *command(module, folder, processes)]
             process = subprocess.Popen(started, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(processes), start_new_session=True)

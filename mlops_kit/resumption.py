@@ -229,12 +229,10 @@ class Resumption:
         if ended and self.asked:
             signal.raise_signal(self.asked)
 
-# %% ../nbs/29_resumption.ipynb #ff556f08
-def attend(resumption: Resumption) -> None:
-    "Let the loops of a trainer tell where they are"
-    from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
+# %% ../nbs/29_resumption.ipynb #0833c656
+def _fit_loop(resumption: Resumption) -> type:
+    "The loop over epochs"
     from lightning.pytorch.loops.fit_loop import _FitLoop
-    from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 
     class Fit(_FitLoop):
         def load_state_dict(self, state_dict, prefix=""): pass  # `load_loops` does, when it is time
@@ -253,6 +251,13 @@ def attend(resumption: Resumption) -> None:
             resumption.epoch_begins()
             super().on_advance_start()
 
+    return Fit
+
+# %% ../nbs/29_resumption.ipynb #daa9bfc2
+def _epoch_loop(resumption: Resumption) -> type:
+    "The loop over the batches of an epoch"
+    from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+
     class Epoch(_TrainingEpochLoop):
         def on_run_start(self, data_fetcher):
             super().on_run_start(data_fetcher)
@@ -262,6 +267,13 @@ def attend(resumption: Resumption) -> None:
         def on_advance_end(self, data_fetcher):
             resumption.between(data_fetcher)
             super().on_advance_end(data_fetcher)
+
+    return Epoch
+
+# %% ../nbs/29_resumption.ipynb #78939ddc
+def _validation_loop(resumption: Resumption) -> type:
+    "The loop over the batches of a validation"
+    from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
 
     class Validation(_EvaluationLoop):
         def setup_data(self):
@@ -273,7 +285,11 @@ def attend(resumption: Resumption) -> None:
             super().on_iteration_done()
             resumption.validating()
 
-    files = resumption.trainer.strategy.checkpoint_io
+    return Validation
+
+# %% ../nbs/29_resumption.ipynb #5f7151ca
+def attend(resumption: Resumption) -> None:
+    "Let the loops of a trainer tell where they are"
+    fit, files = resumption.trainer.fit_loop, resumption.trainer.strategy.checkpoint_io
+    fit.__class__, fit.epoch_loop.__class__, fit.epoch_loop.val_loop.__class__ = _fit_loop(resumption), _epoch_loop(resumption), _validation_loop(resumption)
     save, files.save_checkpoint = files.save_checkpoint, lambda checkpoint, *args, **options: save(canonical(checkpoint), *args, **options)
-    fit = resumption.trainer.fit_loop
-    fit.__class__, fit.epoch_loop.__class__, fit.epoch_loop.val_loop.__class__ = Fit, Epoch, Validation

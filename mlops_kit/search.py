@@ -9,8 +9,8 @@ again, what is done counts. While a trial trains, what it logs is read along, an
 __all__ = ['distribution', 'values_of', 'read_sweep', 'words_of', 'plain_values', 'make_sampler', 'make_pruner', 'Study',
            'epochs', 'definition', 'sweep']
 
-# %% ../nbs/26_search.ipynb #6b024f89
-import itertools, json, math, re, warnings
+# %% ../nbs/26_search.ipynb #2632b0b1
+import itertools, json, re, warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -26,9 +26,9 @@ from .records import Run, partial, step_record
 from .runner import Course
 from .series import read as read_series
 from .store import Store, digest, ref
-from .sweep import Sweep, SweepProgress, Trial, carry_out, results, word
+from .sweep import Sweep, SweepProgress, Trial, carry_out, is_number, results, word
 
-# %% ../nbs/26_search.ipynb #eaf89365
+# %% ../nbs/26_search.ipynb #407ac450
 _RANGE = ("low", "high", "log", "step", "choice")
 
 def distribution(
@@ -48,7 +48,7 @@ def distribution(
             raise ValueError("choice wants a list of values, and nothing beside it")
         return CategoricalDistribution([one if not isinstance(one, (list, dict)) else json.dumps(one) for one in spec["choice"]])
     ends = [spec.get("low"), spec.get("high")]
-    if any(not isinstance(one, (int, float)) or isinstance(one, bool) or not math.isfinite(one) for one in ends):
+    if not all(map(is_number, ends)):
         raise ValueError(f"wants two numbers as low and high, not {ends[0]!r} and {ends[1]!r}")
     whole, log, step = not real and all(isinstance(one, int) for one in [*ends, spec.get("step") or 1]), bool(spec.get("log")), spec.get("step")
     return IntDistribution(*ends, log=log, step=step or 1) if whole else FloatDistribution(*map(float, ends), log=log, step=step)
@@ -120,11 +120,11 @@ def _is_real(base: Plan, key: str) -> bool:
         value = value.get(one) if isinstance(value, dict) else None
     return isinstance(value, float)
 
-# %% ../nbs/26_search.ipynb #cbb7350b
+# %% ../nbs/26_search.ipynb #88affef5
 def _metrics(base: Plan, wanted: dict, problems: list[str]) -> dict[str, str]:
     "What is wanted, as far as it can be checked"
     if not wanted:
-        problems.append("sweep.metrics: it says not what is wanted: metrics: {<step>.<metric>: minimize}")
+        problems.append("sweep.metrics: it does not say what is wanted. Write metrics: {<step>.<metric>: minimize}")
     for name, direction in wanted.items():
         step = next((one for one in base.prepared if str(name).startswith(f"{one}.")), None)
         if step is None:
@@ -224,7 +224,7 @@ def make_pruner(sweep: Sweep):
     except TypeError as error:
         raise ValueError(f"pruner {kind}: {error}") from None
 
-# %% ../nbs/26_search.ipynb #b17976c3
+# %% ../nbs/26_search.ipynb #19e1a328
 class Study:
     "Asks Optuna for trials and tells it what came of them"
 
@@ -279,7 +279,7 @@ class Study:
         if status == "done" and None in values:
             there = [f"{step}.{name}" for step, ones in run.metrics.items() for name in ones]
             self.broken = next(f"trial {trial.number} (run {run.id}): {unknown('metric', name, there)}" for name, value in zip(self.sweep.metrics, values) if value is None)
-        good = bool(values) and all(isinstance(one, (int, float)) and not isinstance(one, bool) and math.isfinite(one) for one in values)
+        good = bool(values) and all(map(is_number, values))
         if status != "interrupted":
             with _no_warnings():
                 self.study.tell(trial.guide, values if good else None, state=TrialState.COMPLETE if good else TrialState.PRUNED if status == PRUNED else TrialState.FAIL)

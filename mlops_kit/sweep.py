@@ -7,10 +7,10 @@ all of them out, so what they have in common runs once, and what fails is one tr
 
 # %% auto #0
 __all__ = ['Trial', 'brief', 'short_names', 'Sweep', 'word', 'listed', 'Listed', 'SweepProgress', 'carry_out', 'result_text',
-           'results', 'run_grid']
+           'results', 'is_number', 'run_grid']
 
-# %% ../nbs/25_sweep.ipynb #d96841b4
-import json, re
+# %% ../nbs/25_sweep.ipynb #72feb78a
+import json, math, re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -123,7 +123,7 @@ class _Inside(Progress):
             self.told.add(text)
             self.progress.notice(text)
 
-# %% ../nbs/25_sweep.ipynb #1801e79e
+# %% ../nbs/25_sweep.ipynb #30f964e6
 def carry_out(
     sweep: Sweep,
     first: Plan,                 # of any trial: all have its store and its executor
@@ -133,39 +133,51 @@ def carry_out(
     command: list[str],          # what the user typed
 ) -> list[Run]:
     "Carry out trials until there is none left, or somebody interrupts; their runs"
-    active, done, inside = {}, [], _Inside(progress)
+    session = _Session(sweep, guide, plan_of, progress, command)
     progress.sweep(sweep)
     try:
         with crew_for(first, progress.notice) as crew:
-            while True:
-                while not crew.interrupted and len(active) < sweep.parallel + guide.foresees and (trial := guide.ask()):
-                    if course := _begin(sweep, trial, guide, plan_of, crew, progress, inside, command):
-                        active[course] = trial
-                if not active:
-                    break
+            while session.fill(crew):
                 crew.turn(0.2)
-                for course, trial in list(active.items()):
-                    if course.over:
-                        done.append(course.run)
-                        guide.tell(active.pop(course), course.run)
-                        progress.trial(trial, course.run, result_text(sweep, course.run))
-                    elif step := guide.watch(trial, course):
-                        crew.stop(course, step, PRUNED)
+                session.look(crew)
     finally:
         progress.over(sweep)
-    return sorted(done, key=lambda run: run.data["sweep"]["trial"])
+    return sorted(session.done, key=lambda run: run.data["sweep"]["trial"])
 
-# %% ../nbs/25_sweep.ipynb #d98e1bce
-def _begin(sweep: Sweep, trial: Trial, guide, plan_of, crew: Crew, progress: SweepProgress, inside: Progress, command: list[str]) -> Course | None:
-    "The course of a trial; None when its values do not go together, which is its end"
-    try:
-        plan = plan_of(trial)
-    except ConfigError as error:
-        guide.tell(trial, None)
-        progress.trial(trial, None, str(error))
-        return None
-    mark = {"name": sweep.name, "trial": trial.number, "values": plan.mask.deep(trial.values), "metrics": sweep.metrics}
-    return Course(crew, plan, inside, command, {"sweep": mark})
+# %% ../nbs/25_sweep.ipynb #00248f69
+class _Session:
+    "The trials of a sweep that run, and the runs of those that have ended"
+
+    def __init__(self, sweep: Sweep, guide, plan_of: Callable[[Trial], Plan], progress: SweepProgress, command: list[str]):
+        self.sweep, self.guide, self.plan_of, self.progress, self.command = sweep, guide, plan_of, progress, command
+        self.active, self.done, self.inside = {}, [], _Inside(progress)
+
+    def fill(self, crew: Crew) -> bool:
+        "Begin as many trials as may run; whether any does"
+        while not crew.interrupted and len(self.active) < self.sweep.parallel + self.guide.foresees and (trial := self.guide.ask()):
+            self.begin(crew, trial)
+        return bool(self.active)
+
+    def begin(self, crew: Crew, trial: Trial) -> None:
+        "Begin one trial"
+        try:
+            plan = self.plan_of(trial)
+        except ConfigError as error:
+            self.guide.tell(trial, None)
+            self.progress.trial(trial, None, str(error))
+            return
+        mark = {"name": self.sweep.name, "trial": trial.number, "values": plan.mask.deep(trial.values), "metrics": self.sweep.metrics}
+        self.active[Course(crew, plan, self.inside, self.command, {"sweep": mark})] = trial
+
+    def look(self, crew: Crew) -> None:
+        "Tell what has ended, and stop what promises nothing"
+        for course, trial in list(self.active.items()):
+            if course.over:
+                self.done.append(course.run)
+                self.guide.tell(self.active.pop(course), course.run)
+                self.progress.trial(trial, course.run, result_text(self.sweep, course.run))
+            elif step := self.guide.watch(trial, course):
+                crew.stop(course, step, PRUNED)
 
 # %% ../nbs/25_sweep.ipynb #2de5c11e
 def result_text(sweep: Sweep, run: Run) -> str:
@@ -182,6 +194,11 @@ def results(
     "The values of these metrics; None where there is none"
     flat = {f"{step}.{name}": value for step, values in found.items() for name, value in values.items()}
     return [flat.get(name) for name in metrics]
+
+# %% ../nbs/25_sweep.ipynb #539f3bb0
+def is_number(value) -> bool:
+    "Can it be compared?"
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 # %% ../nbs/25_sweep.ipynb #d92f9102
 def run_grid(
