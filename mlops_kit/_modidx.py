@@ -1243,6 +1243,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'mlops_kit.sweep._Session.begin': ('sweep.html#_session.begin', 'mlops_kit/sweep.py'),
                                  'mlops_kit.sweep._Session.fill': ('sweep.html#_session.fill', 'mlops_kit/sweep.py'),
                                  'mlops_kit.sweep._Session.look': ('sweep.html#_session.look', 'mlops_kit/sweep.py'),
+                                 'mlops_kit.sweep._Session.next': ('sweep.html#_session.next', 'mlops_kit/sweep.py'),
                                  'mlops_kit.sweep.brief': ('sweep.html#brief', 'mlops_kit/sweep.py'),
                                  'mlops_kit.sweep.carry_out': ('sweep.html#carry_out', 'mlops_kit/sweep.py'),
                                  'mlops_kit.sweep.is_number': ('sweep.html#is_number', 'mlops_kit/sweep.py'),

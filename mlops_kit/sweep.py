@@ -144,28 +144,34 @@ def carry_out(
         progress.over(sweep)
     return sorted(session.done, key=lambda run: run.data["sweep"]["trial"])
 
-# %% ../nbs/25_sweep.ipynb #00248f69
+# %% ../nbs/25_sweep.ipynb #19ae59e1
 class _Session:
     "The trials of a sweep that run, and the runs of those that have ended"
 
     def __init__(self, sweep: Sweep, guide, plan_of: Callable[[Trial], Plan], progress: SweepProgress, command: list[str]):
         self.sweep, self.guide, self.plan_of, self.progress, self.command = sweep, guide, plan_of, progress, command
-        self.active, self.done, self.inside = {}, [], _Inside(progress)
+        self.active, self.done, self.inside, self.ahead = {}, [], _Inside(progress), None  # ahead: the next trial and its plan
 
     def fill(self, crew: Crew) -> bool:
-        "Begin as many trials as may run; whether any does"
-        while not crew.interrupted and len(self.active) < self.sweep.parallel + self.guide.foresees and (trial := self.guide.ask()):
-            self.begin(crew, trial)
+        "Begin as many trials as may run, and plan one more; whether any runs"
+        while not crew.interrupted and len(self.active) < self.sweep.parallel and (found := self.ahead or self.next()):
+            self.begin(crew, *found)
+            self.ahead = None
+        if self.guide.foresees and self.ahead is None and not crew.interrupted:
+            self.ahead = self.next()
         return bool(self.active)
 
-    def begin(self, crew: Crew, trial: Trial) -> None:
+    def next(self) -> tuple[Trial, Plan] | None:
+        "The next trial whose values go together, and its plan"
+        while trial := self.guide.ask():
+            try:
+                return trial, self.plan_of(trial)
+            except ConfigError as error:
+                self.guide.tell(trial, None)
+                self.progress.trial(trial, None, str(error))
+
+    def begin(self, crew: Crew, trial: Trial, plan: Plan) -> None:
         "Begin one trial"
-        try:
-            plan = self.plan_of(trial)
-        except ConfigError as error:
-            self.guide.tell(trial, None)
-            self.progress.trial(trial, None, str(error))
-            return
         mark = {"name": self.sweep.name, "trial": trial.number, "values": plan.mask.deep(trial.values), "metrics": self.sweep.metrics}
         self.active[Course(crew, plan, self.inside, self.command, {"sweep": mark})] = trial
 
