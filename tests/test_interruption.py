@@ -187,7 +187,7 @@ def test_resume_needs_secrets_from_today(project):
 
 def test_a_grid_ends_with_the_run_that_is_interrupted(waiting):
     process = waiting.start("run", "-m", "pipeline=demo", "seed=range(0,9)", "executor.workers=2", "--json")
-    begun(waiting)
+    wait_until(lambda: waiting.journal.exists() and "START" in waiting.journal.read_text() and waiting.records())  # of several runs
     process.send_signal(signal.SIGINT)
     answer = json.loads(process.communicate(timeout=20)[0])
     assert process.returncode == 130 and {run["status"] for run in answer["runs"]} == {"interrupted"}

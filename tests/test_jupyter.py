@@ -105,7 +105,7 @@ def test_it_is_like_a_fresh_kernel(start):
 
 def test_interrupt(start):
     kernel = start()
-    kernel.client.execute("import time\nwhile True: time.sleep(0.01)")
+    kernel.client.execute("import time\nwhile True: time.sleep(0.01)", stop_on_error=False)
     time.sleep(0.5)
     kernel.manager.interrupt_kernel()
     assert kernel.client.get_shell_msg(timeout=10)["content"]["ename"] == "KeyboardInterrupt"
