@@ -22,10 +22,10 @@ Not part of it, and made equal before comparing:
 
 * neighbouring stream outputs of the same name are one text: an ipykernel sends what has gathered within 0.2 s, nbclient appends each
   such message as an output of its own, so where a text is cut depends on the clock. Order and names of streams are compared;
-* times, durations and rates; addresses (`0x7f...`); the folder of the execution; the names, with a process id, that IPython gives to
-  the file of a cell (`/tmp/ipykernel_123/456.py`, `<ipython-input-...>`); ids of widgets, which are named after their content; ids of
-  the cells that papermill adds on an error; how often a frame of a deep recursion is repeated in a traceback, as that depends on how
-  many frames the engine has below the cell.
+* times, durations and rates, and what `%timeit` and `%time` say of slow runs only; addresses (`0x7f...`); the folder of the execution;
+  the names, with a process id, that IPython gives to the file of a cell (`/tmp/ipykernel_123/456.py`, `<ipython-input-...>`); ids of
+  widgets, which are named after their content; ids of the cells that papermill adds on an error; how often a frame of a deep recursion
+  is repeated in a traceback, as that depends on how many frames the engine has below the cell.
 """
 
 import json
@@ -50,6 +50,7 @@ AT_ONCE = 4
 OPTIONAL = "ipywidgets matplotlib numpy pandas polars sklearn sympy torch".split()
 
 NORMAL = [
+    (r"The slowest run took \d+(\.\d+)? times longer than the fastest\..*\n|(Compiler|Parser)( time)? *: .*\n", ""),  # only when it was slow
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d([.,]\d+)?(\+\d\d:\d\d)?", "<moment>"),
     (r"\b\d+:\d\d(:\d\d)?\b", "<clock>"),
     (r"(\d+(\.\d+)?|\?) ?(it/s|s/it)", "<rate>"),
