@@ -25,7 +25,7 @@ from .compare import compare, first_cell
 from .difference import Difference
 from .config import find_project
 from .disturbance import DISTURBANCES, disturb, faketime, surroundings
-from .environment import call_code, describe, hardware
+from .environment import call_code, describe, hardware, packages_of
 from .errors import ConfigError, StoreError, refuse, unknown
 from .files import remove, to_json, write
 from .fingerprint import parted, watch, wrote
@@ -72,7 +72,8 @@ def changed_since(
     record: dict, # of a step
 ) -> list[tuple[str | None, str]]: # id of the cause that it may be, and a sentence
     "What is another here than when the step was recorded"
-    env, then, here = record["parts"]["env"], record["hardware"], describe()["packages"]
+    env, then = record["parts"]["env"], record["hardware"]
+    here = describe()["packages"] | {name: None for name, was in env["packages"].items() if was is None and packages_of(frozenset({name})) == {name: None}}  # as editable ones
     differs = [("R14", f"package {name}: {was} -> {here.get(name)}") for name, was in env["packages"].items() if here.get(name) != was]
     differs += [("R29", f"python: {env['python']} -> {platform.python_version()}")] if env["python"] != platform.python_version() else []
     differs += [("R8", f"{name}: {then.get(name)} -> {value}") for name, value in hardware().items() if name in ("machine", "cpu", "features", "gpus") and then.get(name) != value]

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -177,6 +178,14 @@ def test_another_version_of_a_package(project, tmp_path):
     found = json.loads(done.stdout)["steps"]["uses"]
     assert done.returncode == 3 and found["cause"]["id"] == "R14" and "# here" in found["place"]["source"], found
     assert "package tiny: 1.0 -> 1.1" in done.stderr, "said before anything is executed"
+
+
+def test_a_package_that_is_installed_as_editable_is_no_other_one(project):
+    project.notebook("uses", HEAD, "import mlops_kit", WRITE.format("1"))
+    project.pipeline("uses: {notebook: notebooks/uses.ipynb, outs: {result: result.json}}")
+    project.mlops("run", "pipeline=demo")
+    done = mlops_of(Path(sys.executable), project)("verify")
+    assert "proved" in done.stdout and "another here" not in done.stderr
 
 
 NOISY = (HEAD, "number = 1 + 1e-9 * np.random.default_rng().random()", WRITE.format("number"))
