@@ -87,7 +87,7 @@ def print_run(
         out.print(rows_table([("  " + plain(name), number_text(value)) for name, value in values.items() if isinstance(value, (int, float, str))]))
     more = {"errors": len(errors) - FEW, "steps with metrics": len(run.metrics) - FEW}
     out.print(*(f"... and {number} more {what}: mlops show {run.id}" for what, number in more.items() if number > 0), "", sep="\n")
-    out.print(rows_table(places(run)))
+    out.print(rows_table([*places(run), *[("go on", f"mlops resume {run.id}")] * (run.status == "interrupted")]))
 
 # %% ../nbs/39_terminal.ipynb #3360ee27
 def print_runs(

@@ -78,13 +78,14 @@ def test_asked_once_notebooks_may_clean_up(waiting, number, engine):
     begun(waiting)
     asked = time.monotonic()
     process.send_signal(number)
-    error = process.communicate(timeout=20)[1]
+    said, error = process.communicate(timeout=20)
     assert process.returncode == 128 + number, error
     assert time.monotonic() - asked < 5, "who listens is not waited for"
     assert error.count("nothing new starts") == 1 and ("Ctrl-C: nothing" if number == signal.SIGINT else f"{number.name}: nothing") in error
     assert waiting.journal.read_text().split() == ["START", "CLEAN"]
     run = in_order(waiting)
     assert {name: step["status"] for name, step in run["steps"].items()} == {"good": "ran", "waits": "interrupted", "after": "skipped"} and run["signal"] == number
+    assert f"mlops resume {run['run']}" in said or number == signal.SIGHUP
     book = json.loads((waiting.root / ".mlops/runs" / run["run"] / "waits.ipynb").read_text())
     assert any(output.get("ename") == "KeyboardInterrupt" for cell in book["cells"] for output in cell.get("outputs", []))
 
