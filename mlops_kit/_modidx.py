@@ -1070,7 +1070,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'mlops_kit.runner.Crew.__init__': ('runner.html#crew.__init__', 'mlops_kit/runner.py'),
                                   'mlops_kit.runner.Crew.ended': ('runner.html#crew.ended', 'mlops_kit/runner.py'),
                                   'mlops_kit.runner.Crew.finish': ('runner.html#crew.finish', 'mlops_kit/runner.py'),
-                                  'mlops_kit.runner.Crew.idle': ('runner.html#crew.idle', 'mlops_kit/runner.py'),
                                   'mlops_kit.runner.Crew.interrupted': ('runner.html#crew.interrupted', 'mlops_kit/runner.py'),
                                   'mlops_kit.runner.Crew.line_up': ('runner.html#crew.line_up', 'mlops_kit/runner.py'),
                                   'mlops_kit.runner.Crew.start_some': ('runner.html#crew.start_some', 'mlops_kit/runner.py'),

@@ -183,11 +183,6 @@ class Crew:
             self.notice(f"{name}: nothing new starts, and what runs is given {ASK[-1][0]} s to end; once more ends it at once")
         return self.told
 
-    @property
-    def idle(self) -> bool:
-        "Could one more step run now?"
-        return self.taken["cpu"] < self.total["cpu"] and not any(self.lines.values())
-
     def turn(self, patience: float = 0.5) -> None:
         "Start what finds room, and wait a little for something to end"
         self.start_some()

@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from .config import compose
 from .errors import ConfigError, StepError, refuse, unknown
 from .execution import PRUNED
-from .executors import workers_of
 from .files import locked
 from .notebook import fit
 from .planning import Plan, changes, make_plan
@@ -83,10 +82,9 @@ def read_sweep(
     sampler, pruner = tree.get("sampler") or {}, tree.get("pruner") or {}
     space = _space(base, tree.get("space") or {}, problems)
     metrics = _metrics(base, tree.get("metrics") or {}, problems)
-    workers = workers_of(base.pipeline.config["executor"])
     sweep = Sweep(
         str(tree.get("name") or f"{base.pipeline.name}-{sampler.get('kind')}"), common, metrics, space, sampler, pruner, tree.get("trials"),
-        workers if tree.get("parallel", "auto") == "auto" else tree["parallel"], config["seed"], tree.get("storage") or f"sqlite:///{base.store.root}/sweeps.db",
+        None if tree.get("parallel", "auto") == "auto" else tree["parallel"], config["seed"], tree.get("storage") or f"sqlite:///{base.store.root}/sweeps.db",
     )
     _check_numbers(sweep, base, problems)
     corner = _corners(sweep, tree.get("space") or {}, base, problems)
@@ -150,7 +148,7 @@ def _check_numbers(sweep: Sweep, base: Plan, problems: list[str]) -> None:
     "What is wrong with the rest of a sweep"
     if not re.fullmatch(r"[\w.-]+", sweep.name):
         problems.append(f"sweep.name: '{sweep.name}' must be a word (letters, digits, _, - and .)")
-    if not isinstance(sweep.parallel, int) or sweep.parallel < 1:
+    if sweep.parallel is not None and (not isinstance(sweep.parallel, int) or sweep.parallel < 1):
         problems.append(f"sweep.parallel wants a number of trials or auto, not {sweep.parallel!r}")
     if sweep.sampler.get("kind") == "grid":
         problems += [f"sweep.space.{key}: a grid wants a choice, or a range with a step" for key, one in sweep.space.items() if values_of(one) is None]
@@ -200,7 +198,7 @@ def make_sampler(sweep: Sweep, number: int = 0):
     kinds = {"tpe": samplers.TPESampler, "random": samplers.RandomSampler, "grid": samplers.RandomSampler, "cmaes": samplers.CmaEsSampler}
     if kind not in kinds:
         raise ValueError(unknown("sampler", kind, kinds))
-    if kind == "tpe" and sweep.parallel > 1:
+    if kind == "tpe" and sweep.parallel != 1:
         options = {"constant_liar": True, **options}  # what runs already is not proposed again
     with _no_warnings():
         try:

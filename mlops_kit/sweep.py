@@ -12,12 +12,11 @@ __all__ = ['Trial', 'brief', 'short_names', 'Sweep', 'word', 'listed', 'Listed',
 # %% ../nbs/25_sweep.ipynb #72feb78a
 import json, math, re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .config import compose, grid
 from .errors import ConfigError, refuse
 from .execution import PRUNED
-from .executors import workers_of
 from .planning import Plan, make_plan
 from .records import Run, number_text
 from .runner import Course, Crew, Progress, crew_for
@@ -62,7 +61,7 @@ class Sweep:
     sampler: dict = field(default_factory=dict)           # `kind`, and Optuna's options for it
     pruner: dict = field(default_factory=dict)            # likewise; off when empty
     trials: int | None = None     # in all, those of earlier sessions included
-    parallel: int = 1             # at the same time
+    parallel: int | None = None   # at the same time; None: as many as the executor has room for
     seed: int = 0
     storage: str = ""             # an Optuna url
 
@@ -134,14 +133,14 @@ def carry_out(
 ) -> list[Run]:
     "Carry out trials until there is none left, or somebody interrupts; their runs"
     session = _Session(sweep, guide, plan_of, progress, command)
-    progress.sweep(sweep)
-    try:
-        with crew_for(first, progress.notice) as crew:
+    with crew_for(first, progress.notice) as crew:
+        progress.sweep(replace(sweep, parallel=sweep.parallel or crew.total["cpu"]))
+        try:
             while session.fill(crew):
                 crew.turn(0.2)
                 session.look(crew)
-    finally:
-        progress.over(sweep)
+        finally:
+            progress.over(sweep)
     return sorted(session.done, key=lambda run: run.data["sweep"]["trial"])
 
 # %% ../nbs/25_sweep.ipynb #19ae59e1
@@ -154,7 +153,7 @@ class _Session:
 
     def fill(self, crew: Crew) -> bool:
         "Begin as many trials as may run, and plan one more; whether any runs"
-        while not crew.interrupted and len(self.active) < self.sweep.parallel and (found := self.ahead or self.next()):
+        while not crew.interrupted and len(self.active) < (self.sweep.parallel or crew.total["cpu"]) and (found := self.ahead or self.next()):
             self.begin(crew, *found)
             self.ahead = None
         if self.guide.foresees and self.ahead is None and not crew.interrupted:
@@ -224,5 +223,5 @@ def run_grid(
     first = plans[0].pipeline
     if len({(one.store.root, json.dumps(one.pipeline.config["executor"])) for one in plans.values()}) > 1:
         raise ConfigError("the runs of one sweep share a store and an executor: give `store` and `executor` one value")
-    sweep = Sweep(f"{first.name}-{digest(list(overrides))[:6]}", list(overrides), parallel=workers_of(first.config["executor"]), trials=len(trials))
+    sweep = Sweep(f"{first.name}-{digest(list(overrides))[:6]}", list(overrides), trials=len(trials))
     return carry_out(sweep, plans[0], Listed(trials), lambda trial: plans[trial.number], progress, list(command))

@@ -62,6 +62,13 @@ def test_what_trials_share_runs_once(near):
     assert len(near.rated()) == 8 + 1, "once in its run, once to verify it"
 
 
+def test_trials_fill_the_workers_of_a_cluster(near):
+    meet = "while not (Path(f'{journal}.{x:g}').touch() or Path(f'{journal}.{3 - x:g}').exists()): time.sleep(0.1)"
+    near.notebook("rate", meet, 'result.write_text(json.dumps({"loss": x}))', parameters=HEAD + 'journal: str = ""\nx: float = 0.0\nclean: Path = Path("in/clean.json")\nresult: Path = Path("out/result.json")')
+    done = near.json("run", "-m", "pipeline=demo", "pipeline.steps.rate.params.x=1,2", "executor=dask", "executor.workers=2", "+pipeline.steps.rate.timeout=60s")
+    assert [run["metrics"]["rate"]["loss"] for run in done["runs"]] == [1, 2]
+
+
 def test_a_group_may_be_swept_by_glob(near):
     (near.root / "conf/size").mkdir()
     for number in (1, 2):
