@@ -209,6 +209,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'mlops_kit.cluster._need': ('cluster.html#_need', 'mlops_kit/cluster.py'),
                                    'mlops_kit.cluster._remote': ('cluster.html#_remote', 'mlops_kit/cluster.py'),
                                    'mlops_kit.cluster._silence': ('cluster.html#_silence', 'mlops_kit/cluster.py'),
+                                   'mlops_kit.cluster.confide': ('cluster.html#confide', 'mlops_kit/cluster.py'),
+                                   'mlops_kit.cluster.in_the_open': ('cluster.html#in_the_open', 'mlops_kit/cluster.py'),
                                    'mlops_kit.cluster.local_cluster': ('cluster.html#local_cluster', 'mlops_kit/cluster.py'),
                                    'mlops_kit.cluster.queue_cluster': ('cluster.html#queue_cluster', 'mlops_kit/cluster.py')},
             'mlops_kit.compare': { 'mlops_kit.compare.CellDifference': ('compare.html#celldifference', 'mlops_kit/compare.py'),
@@ -1469,7 +1471,10 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'mlops_kit.worker._record': ('worker.html#_record', 'mlops_kit/worker.py'),
                                   'mlops_kit.worker.at_home': ('worker.html#at_home', 'mlops_kit/worker.py'),
                                   'mlops_kit.worker.dask_setup': ('worker.html#dask_setup', 'mlops_kit/worker.py'),
+                                  'mlops_kit.worker.filled': ('worker.html#filled', 'mlops_kit/worker.py'),
                                   'mlops_kit.worker.job_of': ('worker.html#job_of', 'mlops_kit/worker.py'),
                                   'mlops_kit.worker.message_of': ('worker.html#message_of', 'mlops_kit/worker.py'),
+                                  'mlops_kit.worker.secrets_in': ('worker.html#secrets_in', 'mlops_kit/worker.py'),
                                   'mlops_kit.worker.serve': ('worker.html#serve', 'mlops_kit/worker.py'),
-                                  'mlops_kit.worker.stop': ('worker.html#stop', 'mlops_kit/worker.py')}}}
+                                  'mlops_kit.worker.stop': ('worker.html#stop', 'mlops_kit/worker.py'),
+                                  'mlops_kit.worker.told': ('worker.html#told', 'mlops_kit/worker.py')}}}

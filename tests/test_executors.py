@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from conftest import Project
@@ -27,15 +28,15 @@ from test_runner import left_over, started
 class Cluster:
     "A scheduler of Dask and workers, each a process"
 
-    def __init__(self, folder: Path, workers: int = 2, **resources: int):
-        self.folder, self.file, self.processes = folder, folder / "scheduler.json", []
+    def __init__(self, folder: Path, workers: int = 2, host: str = "127.0.0.1", **resources: int):
+        self.folder, self.file, self.host, self.processes = folder, folder / "scheduler.json", host, []
         folder.mkdir(parents=True)
         self.scheduler = self.start("scheduler", "--port", "0", "--scheduler-file", self.file, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="6s")
         self.workers = [self.worker(**resources) for _ in range(workers)]
 
     def start(self, kind: str, *words, **environment: str) -> subprocess.Popen:
         with open(self.folder / f"{kind}.log", "ab") as log:
-            command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--host", "127.0.0.1", "--no-dashboard", *map(str, words)]
+            command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--host", self.host, "--no-dashboard", *map(str, words)]
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env=os.environ | environment)
         self.processes.append(process)
         return process
@@ -381,7 +382,7 @@ class Proxy:
     "Passes connections on, as badly as it is told to"
 
     def __init__(self, target: tuple[str, int]):
-        self.target, self.mode, self.pairs = target, "pass", []
+        self.target, self.mode, self.pairs, self.seen = target, "pass", [], []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -398,6 +399,7 @@ class Proxy:
     def pump(self, one: socket.socket, other: socket.socket) -> None:
         with suppress(OSError):
             while data := one.recv(1 << 16):
+                self.seen.append(data)
                 while self.mode == "silent":
                     time.sleep(0.05)
                 time.sleep(0.2 if self.mode == "slow" else 0)
@@ -455,5 +457,58 @@ def test_the_network_to_the_scheduler(slow, tmp_path, between, fault):
         proxy.mode = "pass"
         assert set(slow.statuses().values()) <= {"ran", "hit"} and len(slow.records()) == 3
         assert not left_over(slow)
+    finally:
+        cluster.end()
+
+
+SAYS = "import hashlib\nresult.write_text(hashlib.blake2b(word.encode()).hexdigest())"
+TOKEN = "canary-k7Q9"
+
+
+def test_a_secret_of_the_environment_is_not_sent(project, tmp_path, monkeypatch):
+    project.notebook("says", SAYS, parameters="from pathlib import Path\nresult: Path = Path('out/result.json')\nword: str = ''")
+    project.pipeline("says: {notebook: notebooks/says.ipynb, params: {word: '${oc.env:MY_TOKEN}'}, outs: {result: result.json}}\nalso: {notebook: notebooks/says.ipynb, params: {word: 'x-${oc.env:MY_TOKEN}'}, outs: {result: result.json}}")
+    cluster = Cluster(tmp_path / "dask", workers=0)
+    try:
+        assert becomes(cluster.file.exists)
+        address = json.loads(cluster.file.read_text())["address"]
+        proxy = Proxy((address[6:].split(":")[0], int(address.rpartition(":")[2])))
+        on = "run", "pipeline=demo", "executor=dask", f"executor.address=tcp://127.0.0.1:{proxy.port}"
+        unaware = cluster.worker()
+        failed = project.json(*on, code=1, MY_TOKEN=TOKEN)["steps"]["says"]["error"]
+        assert "does not know the secret pipeline.steps.says.params.word, which is never sent: Environment variable 'MY_TOKEN' not found" in failed
+        unaware.kill()
+        unaware.wait()
+        monkeypatch.setenv("MY_TOKEN", "another-k7Q9")
+        other = cluster.worker()
+        assert "a secret has another value there" in project.json(*on, code=1, MY_TOKEN=TOKEN)["steps"]["says"]["error"]
+        other.kill()
+        other.wait()
+        monkeypatch.setenv("MY_TOKEN", TOKEN)
+        cluster.worker()
+        there = project.json(*on)
+        assert {step["status"] for step in there["steps"].values()} == {"ran"} and there["steps"] != {} and project.json("run", "pipeline=demo", "store=.other")["steps"]["says"]["outs"] == there["steps"]["says"]["outs"]
+        passed = b"".join(proxy.seen)
+        assert b"notebooks/says.ipynb" in passed, "messages can be read on the wire"
+        assert TOKEN.encode() not in passed and b"another-k7Q9" not in passed
+    finally:
+        cluster.end()
+
+
+def test_a_secret_that_stands_in_the_configuration_stays_on_this_machine(project, tmp_path):
+    host = next((one.address for addresses in psutil.net_if_addrs().values() for one in addresses if one.family == socket.AF_INET and not one.address.startswith("127.")), None)
+    if host is None:
+        pytest.skip("this machine has no address but the loopback's")
+    project.notebook("says", SAYS, parameters="from pathlib import Path\nresult: Path = Path('out/result.json')\nword: str = ''\napi_key: str = ''")
+    project.pipeline(f"says: {{notebook: notebooks/says.ipynb, params: {{api_key: {TOKEN}}}, outs: {{result: result.json}}}}")
+    cluster = Cluster(tmp_path / "dask", workers=0, host=host)
+    try:
+        begun = time.monotonic()
+        said = project.mlops("run", "pipeline=demo", *on(cluster), code=2)
+        assert "pipeline.steps.says.params.api_key: a secret stands there, and a step's message would carry it unencrypted" in said and TOKEN not in said
+        assert time.monotonic() - begun < 40, "no worker was waited for"
+        assert not (project.root / ".mlops/runs").exists()
+        cluster.worker()
+        assert project.statuses(*on(cluster), "unmask=[api_key]") == {"says": "ran"}
     finally:
         cluster.end()
