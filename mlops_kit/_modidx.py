@@ -796,6 +796,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'mlops_kit.parcel': { 'mlops_kit.parcel.fetch_back': ('parcel.html#fetch_back', 'mlops_kit/parcel.py'),
                                   'mlops_kit.parcel.own_store': ('parcel.html#own_store', 'mlops_kit/parcel.py'),
                                   'mlops_kit.parcel.pack': ('parcel.html#pack', 'mlops_kit/parcel.py'),
+                                  'mlops_kit.parcel.persist': ('parcel.html#persist', 'mlops_kit/parcel.py'),
                                   'mlops_kit.parcel.send_back': ('parcel.html#send_back', 'mlops_kit/parcel.py'),
                                   'mlops_kit.parcel.unpack': ('parcel.html#unpack', 'mlops_kit/parcel.py')},
             'mlops_kit.pipeline': { 'mlops_kit.pipeline.Pipeline': ('pipeline.html#pipeline', 'mlops_kit/pipeline.py'),

@@ -8,7 +8,7 @@ out in a process that can be killed, and is recorded in the store by the worker.
 # %% auto #0
 __all__ = ['QUEUES', 'local_cluster', 'queue_cluster', 'in_the_open', 'confide', 'Errand', 'Cluster']
 
-# %% ../nbs/27_cluster.ipynb #32a4f21a
+# %% ../nbs/27_cluster.ipynb #07506527
 import json, logging, os, signal, sys, threading, time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -25,7 +25,7 @@ from .environment import threads_of
 from .errors import ConfigError, MlopsError, StepError, refuse
 from .execution import INTERRUPTED, Job, failed
 from .files import remove
-from .parcel import fetch_back, pack
+from .parcel import fetch_back, pack, persist
 from .planning import Plan
 from .remote import Remote, listing, open_remote
 
@@ -90,12 +90,12 @@ def _need(config: dict) -> None:
     if missing:
         raise ConfigError(f"executor={config['kind']} needs packages that are not here ({', '.join(missing)}): pip install 'mlops_kit[dist]'")
 
-# %% ../nbs/27_cluster.ipynb #5eae6c50
+# %% ../nbs/27_cluster.ipynb #166953b0
 def _remote(config: dict) -> Remote | None:
     "The bucket between caller and workers, if there is one"
     if not config.get("store"):
         return None
-    remote = open_remote(config["store"])
+    remote = open_remote(config["store"], seconds(config["deadline"]))
     listing(remote, "tmp")
     return remote
 
@@ -139,7 +139,7 @@ class Errand:
         "Bring it to its end; the cluster tells the workers"
         self.stopping, self.at_once = self.stopping or time.monotonic(), at_once or self.at_once
 
-# %% ../nbs/27_cluster.ipynb #487d6003
+# %% ../nbs/27_cluster.ipynb #60595926
 class Cluster(Executor):
     "Carries out steps in workers of Dask"
 
@@ -237,7 +237,7 @@ class Cluster(Executor):
         wants = {name: number for name, number in {"cpu": 1, **step.resources}.items() if number and name in self.declared}
         try:
             confide(config, self.addresses)
-            parcel = self.remote and pack(errand.job, self.remote, self.known)
+            parcel = self.remote and persist(self.remote, pack, errand.job, self.remote, self.known, stopped=self.closed.is_set)
             told = self.client.submit(worker.serve, worker.message_of(errand.job, self.topic, parcel), key=f"{step.name}-{uuid4().hex}", pure=False, resources=wants)
             errand.told = told
             told.add_done_callback(lambda one: self.pool.submit(self.ended, errand, one))
@@ -266,7 +266,7 @@ class Cluster(Executor):
     def arrived(self, errand: Errand, outcome: dict) -> dict:
         "An outcome whose record is there, which may take a moment where the store is a network's"
         if self.remote and "objects" in outcome:
-            return fetch_back(errand.job, self.remote, outcome)
+            return persist(self.remote, fetch_back, errand.job, self.remote, outcome, stopped=self.closed.is_set)
         if outcome["status"] not in ("ran", "hit"):
             return outcome
         records, end = errand.job.plan.store.root / "records", time.monotonic() + self.deadline

@@ -9,20 +9,20 @@ from the environment are in no message: every worker takes them from its own."""
 # %% auto #0
 __all__ = ['secrets_in', 'told', 'filled', 'message_of', 'job_of', 'at_home', 'Errand', 'stop', 'serve', 'dask_setup']
 
-# %% ../nbs/26_worker.ipynb #8cb972e1
+# %% ../nbs/26_worker.ipynb #0beb6083
 import json, os, threading, time
 from collections.abc import Callable, Iterator
 from functools import lru_cache, reduce
 from operator import getitem
 from pathlib import Path
 
-from .config import Config
+from .config import Config, seconds
 from .environment import describe, hardware
 from .errors import MlopsError, StepError, StoreError, disk_words, refuse
 from .execution import INTERRUPTED, Job, carry_out, failed
 from .files import locked, to_json
 from .masking import Mask, findable, is_secret, mask_for
-from .parcel import own_store, send_back, unpack
+from .parcel import own_store, persist, send_back, unpack
 from .pipeline import Pipeline, read_pipeline
 from .planning import Decision, Plan, differences, key_of, parts_of, prepare, store_of
 from .records import Run, step_record
@@ -204,7 +204,7 @@ def stop(
     for one in [one for one in list(_errands) if one.topic == topic]:
         one.stop(at_once)
 
-# %% ../nbs/26_worker.ipynb #0e4fd958
+# %% ../nbs/26_worker.ipynb #27c8b6c3
 def serve(
     text: str, # from `message_of`
 ) -> str:
@@ -219,12 +219,13 @@ def serve(
     try:
         tell("begin")
         message["config"] = filled(message["config"])
-        remote = open_remote(json.loads(message["config"])[0]["executor"]["store"]) if message["parcel"] else None
-        job = job_of(at_home(message, remote) if remote else message, lambda event: tell("cell", event=event), errand.begun, lambda words: tell("notice", text=words), lambda: errand.stopped)
+        where = json.loads(message["config"])[0]["executor"]
+        remote = open_remote(where["store"], seconds(where["deadline"])) if message["parcel"] else None
+        job = job_of(persist(remote, at_home, message, remote) if remote else message, lambda event: tell("cell", event=event), errand.begun, lambda words: tell("notice", text=words), lambda: errand.stopped)
         store = job.plan.store
         with locked(store.root / "working.lock", shared=True):
             outcome = carry_out(job)
-            return json.dumps(send_back(remote, store, message["run"], message["step"], outcome) if remote else outcome)
+            return json.dumps(persist(remote, send_back, remote, store, message["run"], message["step"], outcome) if remote else outcome)
     except Exception as error:
         words = disk_words(error) or (str(error) if isinstance(error, MlopsError) else f"{type(error).__name__}: {error}")
         return json.dumps({**failed("failed", f"{words} (worker {worker.address})", None, time.monotonic() - begun), "key": message["key"]})

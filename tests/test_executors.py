@@ -41,9 +41,10 @@ class Cluster:
         self.processes.append(process)
         return process
 
-    def worker(self, nanny: bool = False, **resources: int) -> subprocess.Popen:
-        named = ",".join(f"{name}={number}" for name, number in ({"cpu": 1} | resources).items())
-        return self.start("worker", "--scheduler-file", self.file, "--nthreads", "1", "--resources", named, *(["--no-nanny"] if not nanny else []), "--local-directory", self.folder)
+    def worker(self, nanny: bool = False, **more: int | str) -> subprocess.Popen:
+        environment = {name: value for name, value in more.items() if name.isupper()}
+        named = ",".join(f"{name}={number}" for name, number in ({"cpu": 1} | more).items() if name not in environment)
+        return self.start("worker", "--scheduler-file", self.file, "--nthreads", "1", "--resources", named, *(["--no-nanny"] if not nanny else []), "--local-directory", self.folder, **environment)
 
     def end(self) -> None:
         for one in self.processes:
@@ -382,7 +383,7 @@ class Proxy:
     "Passes connections on, as badly as it is told to"
 
     def __init__(self, target: tuple[str, int]):
-        self.target, self.mode, self.pairs, self.seen = target, "pass", [], []
+        self.target, self.mode, self.pairs, self.seen, self.stalled = target, "pass", [], [], set()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -391,8 +392,13 @@ class Proxy:
         with suppress(OSError):
             while True:
                 here = self.listener.accept()[0]
+                if self.mode == "refuse":
+                    abort(here)
+                    continue
                 there = socket.create_connection(self.target)
                 self.pairs.append((here, there))
+                if self.mode == "half-open":
+                    self.stalled |= {here, there}
                 for one, other in ((here, there), (there, here)):
                     threading.Thread(target=self.pump, args=(one, other), daemon=True).start()
 
@@ -400,7 +406,7 @@ class Proxy:
         with suppress(OSError):
             while data := one.recv(1 << 16):
                 self.seen.append(data)
-                while self.mode == "silent":
+                while self.mode == "silent" or one in self.stalled:
                     time.sleep(0.05)
                 time.sleep(0.2 if self.mode == "slow" else 0)
                 other.sendall(data)
@@ -412,10 +418,16 @@ class Proxy:
         "Break all connections as a crashed router does"
         for pair in self.pairs:
             for one in pair:
-                with suppress(OSError):
-                    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    one.shutdown(socket.SHUT_RDWR)
+                abort(one)
         self.pairs = []
+
+
+def abort(one: socket.socket) -> None:
+    "End a connection at once"
+    with suppress(OSError):
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        one.shutdown(socket.SHUT_RDWR)
+        one.close()
 
 
 @pytest.mark.long
@@ -510,5 +522,43 @@ def test_a_secret_that_stands_in_the_configuration_stays_on_this_machine(project
         assert not (project.root / ".mlops/runs").exists()
         cluster.worker()
         assert project.statuses(*on(cluster), "unmask=[api_key]") == {"says": "ran"}
+    finally:
+        cluster.end()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fault", ["slow", "reset", "half-open for 4 s", "refused for 4 s", "silent for 4 s", "silent for ever", "refused for ever"])
+def test_the_network_to_the_bucket(slow, bucket, s3, tmp_path, fault):  # noqa: F811
+    proxy = Proxy(("127.0.0.1", bucket.server.port))
+    cluster = Cluster(tmp_path / "dask", workers=0)
+    try:
+        for _ in range(2):
+            cluster.worker(AWS_ENDPOINT_URL=f"http://127.0.0.1:{proxy.port}")
+        words = on(cluster, f"executor.store={s3}", f"executor.cache={tmp_path}/cache", "executor.deadline=8s")
+        process = slow.start("run", "pipeline=demo", *words, "--json")
+        started(slow, 2)
+        begun = time.monotonic()
+        kind, _, long = fault.partition(" ")
+        if kind == "reset":
+            for _ in range(100):
+                proxy.reset()
+                time.sleep(0.05)
+        else:
+            proxy.mode = {"refused": "refuse"}.get(kind, kind)
+            if kind == "refused":
+                proxy.reset()
+            if long == "for 4 s":
+                threading.Timer(6, setattr, (proxy, "mode", "pass")).start()  # the first two steps end after two of them
+        out, err = process.communicate(timeout=100)
+        steps = json.loads(out)["steps"]
+        if long == "for ever":
+            assert process.returncode == 1 and time.monotonic() - begun < 45, (out, err)
+            assert all("s3://" in step["error"] and "continues" in step["error"] for step in steps.values()), steps
+        else:
+            assert process.returncode == 0, (out, err)
+            assert {step["status"] for step in steps.values()} == {"ran"} and marks(slow) == ["one", "three", "two"]
+        proxy.mode = "pass"
+        assert set(slow.statuses(*words).values()) <= {"ran", "hit"} and len(slow.records()) == 3 and marks(slow) == ["one", "three", "two"]
+        assert not slow.json("fsck")["damaged"]
     finally:
         cluster.end()
