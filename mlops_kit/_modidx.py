@@ -196,6 +196,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'mlops_kit.cluster.Cluster.give_up': ('cluster.html#cluster.give_up', 'mlops_kit/cluster.py'),
                                    'mlops_kit.cluster.Cluster.heard': ('cluster.html#cluster.heard', 'mlops_kit/cluster.py'),
                                    'mlops_kit.cluster.Cluster.look': ('cluster.html#cluster.look', 'mlops_kit/cluster.py'),
+                                   'mlops_kit.cluster.Cluster.part_with': ('cluster.html#cluster.part_with', 'mlops_kit/cluster.py'),
                                    'mlops_kit.cluster.Cluster.script': ('cluster.html#cluster.script', 'mlops_kit/cluster.py'),
                                    'mlops_kit.cluster.Cluster.send': ('cluster.html#cluster.send', 'mlops_kit/cluster.py'),
                                    'mlops_kit.cluster.Cluster.settle': ('cluster.html#cluster.settle', 'mlops_kit/cluster.py'),

@@ -28,23 +28,23 @@ from test_runner import left_over, started
 class Cluster:
     "A scheduler of Dask and workers, each a process"
 
-    def __init__(self, folder: Path, workers: int = 2, host: str = "127.0.0.1", **resources: int):
+    def __init__(self, folder: Path, workers: int = 2, host: str = "127.0.0.1", ttl: str = "6s", **resources: int):
         self.folder, self.file, self.host, self.processes = folder, folder / "scheduler.json", host, []
         folder.mkdir(parents=True)
-        self.scheduler = self.start("scheduler", "--port", "0", "--scheduler-file", self.file, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="6s")
+        self.scheduler = self.start("scheduler", "--port", "0", "--scheduler-file", self.file, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=ttl)
         self.workers = [self.worker(**resources) for _ in range(workers)]
 
-    def start(self, kind: str, *words, **environment: str) -> subprocess.Popen:
+    def start(self, kind: str, *words, before: list[str] = (), **environment: str) -> subprocess.Popen:
         with open(self.folder / f"{kind}.log", "ab") as log:
-            command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--host", self.host, "--no-dashboard", *map(str, words)]
+            command = [*before, sys.executable, "-m", f"distributed.cli.dask_{kind}", "--host", self.host, "--no-dashboard", *map(str, words)]
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env=os.environ | environment)
         self.processes.append(process)
         return process
 
-    def worker(self, nanny: bool = False, **more: int | str) -> subprocess.Popen:
+    def worker(self, nanny: bool = False, before: list[str] = (), **more: int | str) -> subprocess.Popen:
         environment = {name: value for name, value in more.items() if name.isupper()}
         named = ",".join(f"{name}={number}" for name, number in ({"cpu": 1} | more).items() if name not in environment)
-        return self.start("worker", "--scheduler-file", self.file, "--nthreads", "1", "--resources", named, *(["--no-nanny"] if not nanny else []), "--local-directory", self.folder, **environment)
+        return self.start("worker", "--scheduler-file", self.file, "--nthreads", "1", "--resources", named, *(["--no-nanny"] if not nanny else []), "--local-directory", self.folder, before=before, **environment)
 
     def end(self) -> None:
         for one in self.processes:
@@ -560,5 +560,37 @@ def test_the_network_to_the_bucket(slow, bucket, s3, tmp_path, fault):  # noqa: 
         proxy.mode = "pass"
         assert set(slow.statuses(*words).values()) <= {"ran", "hit"} and len(slow.records()) == 3 and marks(slow) == ["one", "three", "two"]
         assert not slow.json("fsck")["damaged"]
+    finally:
+        cluster.end()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("with_nanny", [True, False])
+def test_a_silent_worker_of_a_patient_scheduler(slow, tmp_path, with_nanny):
+    elsewhere = [] if with_nanny else ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]  # the lease of a process there counts as long as it is renewed
+    if elsewhere and subprocess.run([*elsewhere, "true"], capture_output=True).returncode:
+        pytest.skip("wants to make a namespace of process ids: root")
+    cluster = Cluster(tmp_path / "dask", workers=0, ttl="300s")
+    try:
+        slow.slow(6)
+        stopped = cluster.worker(nanny=with_nanny, before=elsewhere)
+        cluster.worker()
+        process = slow.start("run", "pipeline=demo", *on(cluster, "executor.deadline=5s"), "--json")
+        started(slow, 2)
+        children = psutil.Process(stopped.pid).children()
+        (worker,) = [one for one in children if "spawn_main" in " ".join(one.cmdline()) or not with_nanny]
+        worker.suspend()
+        begun = time.monotonic()
+        out, err = process.communicate(timeout=120)
+        answer = json.loads(out)
+        assert process.returncode == 0 and {step["status"] for step in answer["steps"].values()} == {"ran"}, (out, err)
+        assert time.monotonic() - begun < 90 and "was lost; it runs again on" in err
+        assert len(slow.records()) == 3 and len(marks(slow)) == 4
+        records = {path: path.read_bytes() for path in slow.records()}
+        with suppress(psutil.NoSuchProcess):
+            worker.resume()
+        assert becomes(lambda: not left_over(slow)), "what came back to life has ended"
+        assert {path: path.read_bytes() for path in slow.records()} == records and not slow.json("fsck")["damaged"]
+        assert set(slow.statuses().values()) == {"hit"}
     finally:
         cluster.end()
