@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-long bench lab lock export readme clean
+.PHONY: help run test test-long test-slurm bench lab lock export readme clean
 
 help: ## this list
 	@echo "mlops_kit: write it in a notebook, run it anywhere, and prove it"; echo
@@ -33,6 +33,9 @@ test: $(READY) ## every check of a change, the cheap ones first
 
 test-long: $(READY) ## the tests that take minutes
 	@pytest -q tests -m long
+
+test-slurm: $(READY) ## the tests on a real Slurm of one node; as root on Debian, installs what it takes
+	@if tests/slurm_node.sh install; then timeout -k 30 600 pytest -q -m slurm tests/test_executors.py; fi
 
 bench: $(READY) ## measure; prints tables, asserts nothing
 	@for one in tests/bench/*.py; do echo "== $$one"; python "$$one"; done

@@ -59,11 +59,11 @@ def resources_of(
 _HERE = "inline", "pool"
 _ELSEWHERE = "dask", "slurm", "pbs", "sge", "lsf", "oar", "moab", "htcondor"
 
-# %% ../nbs/18_executors.ipynb #0281ddb1
+# %% ../nbs/18_executors.ipynb #72cea45f
 def make_executor(
     config: dict, # the `executor` group: `kind`, and what that kind wants
     wanted: dict[str, dict] | None = None, # steps, and the resources that they take
-    files=None,   # the files of the store, for what a cluster writes
+    plan=None,    # the first that it carries out
 ) -> Executor:
     "The executor that the configuration names; ConfigError when it can't be had, or a step can't run there"
     if config["kind"] == "inline":
@@ -71,7 +71,7 @@ def make_executor(
     if config["kind"] == "pool":
         return ThreadPoolExecutor(workers_of(config), thread_name_prefix="step")
     if config["kind"] in _ELSEWHERE:
-        return import_module(CLUSTER).Cluster(config, wanted or {}, files)
+        return import_module(CLUSTER).Cluster(config, wanted or {}, plan)
     raise ConfigError(f"executor: {unknown('kind', config['kind'], _HERE + _ELSEWHERE)}")
 
 # %% ../nbs/18_executors.ipynb #55f7a2ea

@@ -39,6 +39,7 @@ class Remote:
     fs: object  # of fsspec
     root: str   # there
     url: str    # for people: without secrets
+    patience: float | None = None  # seconds that it may be silent; PATIENCE when None
 
     def path(self, name: str) -> str:
         "Where a file of the store is there"
@@ -53,6 +54,7 @@ class Remote:
 # %% ../nbs/24_remote.ipynb #f12a3821
 def open_remote(
     where: str | dict, # a folder or fsspec url; or {"url": ..., and options of its file system}
+    patience: float | None = None, # seconds that it may be silent
 ) -> Remote:
     "The remote of that name; ConfigError where there can't be one"
     from fsspec.core import url_to_fs
@@ -62,14 +64,14 @@ def open_remote(
     url = str(options.pop("url", ""))
     shown = without_secrets(url)
     if get_protocol(url) in ("s3", "s3a"):
-        options = {"config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 2}}} | options
+        options = {"config_kwargs": {"connect_timeout": 10, "read_timeout": min(60, (patience or PATIENCE) / 3), "retries": {"max_attempts": 2}}} | options
     try:
         fs, path = url_to_fs(url if "://" in url else str(Path(url).absolute()), use_listings_cache=False, skip_instance_cache=get_protocol(url) != "memory", **options)
     except ImportError as error:
         raise ConfigError(f"remote {shown}: {error}. `pip install 'mlops_kit[remote]'` brings what S3 needs.") from None
     except (ValueError, TypeError) as error:
         raise ConfigError(f"remote {shown}: {without_secrets(str(error))}. Name a folder, or a url such as s3://bucket/folder.") from None
-    return Remote(fs, path.rstrip("/"), shown)
+    return Remote(fs, path.rstrip("/"), shown, patience)
 
 # %% ../nbs/24_remote.ipynb #7da00c70
 def trouble(remote: Remote, error: Exception) -> MlopsError:
@@ -116,14 +118,15 @@ def move_all(
                     lost.append(error)
                 beat()
 
+    patience = remote.patience or PATIENCE
     threads = [threading.Thread(target=labour, daemon=True) for _ in range(min(THREADS, len(todo)))]
     for one in threads:
         one.start()
     for one in threads:
         while one.is_alive() and not lost:
             one.join(0.1)
-            if time.monotonic() - alive[0] > PATIENCE:
-                lost.append(TimeoutError(f"silent for {PATIENCE} s"))
+            if time.monotonic() - alive[0] > patience:
+                lost.append(TimeoutError(f"silent for {patience:g} s"))
     if lost:
         raise trouble(remote, lost[0]) from lost[0]
     return bad

@@ -254,7 +254,7 @@ def crew_for(
     "A crew that listens to signals and keeps `gc` away"
     config, interruption = plan.pipeline.config["executor"], Interruption()
     wanted = {name: one.step.resources for name, one in plan.prepared.items() if plan.decisions[name].action != "hit"}
-    place = lambda: Inline() if alone and not wanted else make_executor(config, wanted, plan.store.files)
+    place = lambda: Inline() if alone and not wanted else make_executor(config, wanted, plan)
     with working(plan.store, notice), place() as executor, interruptible(interruption):
         yield Crew(executor, resources_of(config, executor), gpus_of(config), interruption, notice)
 

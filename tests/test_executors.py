@@ -10,12 +10,14 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from conftest import Project
@@ -26,22 +28,23 @@ from test_runner import left_over, started
 class Cluster:
     "A scheduler of Dask and workers, each a process"
 
-    def __init__(self, folder: Path, workers: int = 2, **resources: int):
-        self.folder, self.file, self.processes = folder, folder / "scheduler.json", []
+    def __init__(self, folder: Path, workers: int = 2, host: str = "127.0.0.1", ttl: str = "6s", **resources: int):
+        self.folder, self.file, self.host, self.processes = folder, folder / "scheduler.json", host, []
         folder.mkdir(parents=True)
-        self.scheduler = self.start("scheduler", "--port", "0", "--scheduler-file", self.file, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="6s")
+        self.scheduler = self.start("scheduler", "--port", "0", "--scheduler-file", self.file, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=ttl)
         self.workers = [self.worker(**resources) for _ in range(workers)]
 
-    def start(self, kind: str, *words, **environment: str) -> subprocess.Popen:
+    def start(self, kind: str, *words, before: list[str] = (), **environment: str) -> subprocess.Popen:
         with open(self.folder / f"{kind}.log", "ab") as log:
-            command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--host", "127.0.0.1", "--no-dashboard", *map(str, words)]
+            command = [*before, sys.executable, "-m", f"distributed.cli.dask_{kind}", "--host", self.host, "--no-dashboard", *map(str, words)]
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env=os.environ | environment)
         self.processes.append(process)
         return process
 
-    def worker(self, nanny: bool = False, **resources: int) -> subprocess.Popen:
-        named = ",".join(f"{name}={number}" for name, number in ({"cpu": 1} | resources).items())
-        return self.start("worker", "--scheduler-file", self.file, "--nthreads", "1", "--resources", named, *(["--no-nanny"] if not nanny else []), "--local-directory", self.folder)
+    def worker(self, nanny: bool = False, before: list[str] = (), **more: int | str) -> subprocess.Popen:
+        environment = {name: value for name, value in more.items() if name.isupper()}
+        named = ",".join(f"{name}={number}" for name, number in ({"cpu": 1} | more).items() if name not in environment)
+        return self.start("worker", "--scheduler-file", self.file, "--nthreads", "1", "--resources", named, *(["--no-nanny"] if not nanny else []), "--local-directory", self.folder, before=before, **environment)
 
     def end(self) -> None:
         for one in self.processes:
@@ -317,25 +320,39 @@ def test_the_script_for_a_batch_system(project, kind, line):
 
 
 @pytest.fixture
-def node(tmp_path, monkeypatch) -> Iterator[Path]:
-    "A real Slurm of one node, where that can be had"
-    if os.getuid() or not all(map(shutil.which, ("slurmctld", "slurmd", "sbatch", "munged", "runuser"))):
-        pytest.skip("wants root and slurmctld, slurmd, slurm-client, munge: apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge")
-    script, folder = Path(__file__).with_name("slurm_node.sh"), tmp_path / "slurm"
-    folder.mkdir()
-    subprocess.run([script, "start", folder], check=True, timeout=60)
-    monkeypatch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
-    yield folder
-    subprocess.run(["scancel", "-u", "root"], timeout=30)
-    subprocess.run([script, "stop", folder], timeout=30)
+def node(monkeypatch) -> Iterator[Path]:
+    "A real Slurm of one node, where that can be had; it ends with these tests, however they end"
+    script, folder = Path(__file__).with_name("slurm_node.sh"), Path(tempfile.mkdtemp(prefix="slurm-"))  # a socket's path must be short
+    if subprocess.run([script, "there"], stdout=subprocess.DEVNULL).returncode:
+        pytest.skip("wants root and a Slurm: make test-slurm")
+    with subprocess.Popen([script, "run", folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n", "Slurm did not start: what it said stands above"
+        monkeypatch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
+        yield folder
+        process.stdin.close()
+        process.wait(timeout=120)
+    shutil.rmtree(folder)
 
 
 ON_SLURM = "executor=slurm", "executor.interface=lo", "executor.resources.cpu=1", "executor.memory=500MB", "executor.patience=60s"
 
 
+def becomes(found: Callable[[], bool]) -> bool:
+    "Does this become true within a minute?"
+    end = time.monotonic() + 60
+    while not (now := found()) and time.monotonic() < end:
+        time.sleep(0.2)
+    return now
+
+
+def no_jobs() -> bool:
+    return not subprocess.run(["squeue", "-h"], capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.long
+@pytest.mark.slurm
 def test_a_real_slurm(slow, node):
-    slow.slow(2)
+    slow.slow(5)
     process = slow.start("run", "pipeline=demo", *ON_SLURM, "--json")
     started(slow, 2)
     jobs = subprocess.run(["squeue", "-h", "-o", "%i"], capture_output=True, text=True).stdout.split()
@@ -349,27 +366,24 @@ def test_a_real_slurm(slow, node):
     process = slow.start("run", "pipeline=demo", *ON_SLURM, "--json")
     started(slow, 2)
     process.send_signal(signal.SIGINT)
-    assert json.loads(process.communicate(timeout=40)[0])["status"] == "interrupted"
-    end = time.monotonic() + 20
-    idle = lambda: not subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout and not left_over(slow)
-    while not idle() and time.monotonic() < end:
-        time.sleep(0.2)
-    assert idle(), "the jobs and what ran in them are gone"
+    assert json.loads(process.communicate(timeout=60)[0])["status"] == "interrupted"
+    assert becomes(lambda: no_jobs() and not left_over(slow)), "the jobs and what ran in them are gone"
 
 
 @pytest.mark.long
+@pytest.mark.slurm
 def test_a_queue_that_never_starts(project, node):
     project.pipeline("good: {notebook: notebooks/good.ipynb, outs: {result: result.json}}")
     said = project.mlops("run", "pipeline=demo", *ON_SLURM[:-1], "executor.patience=5s", "executor.directives=['--begin=now+1hour']", code=2)
     assert "no worker came up within 5 s" in said and "job.sh" in said
-    assert not subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout
+    assert becomes(no_jobs)
 
 
 class Proxy:
     "Passes connections on, as badly as it is told to"
 
     def __init__(self, target: tuple[str, int]):
-        self.target, self.mode, self.pairs = target, "pass", []
+        self.target, self.mode, self.pairs, self.seen, self.stalled = target, "pass", [], [], set()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -378,15 +392,21 @@ class Proxy:
         with suppress(OSError):
             while True:
                 here = self.listener.accept()[0]
+                if self.mode == "refuse":
+                    abort(here)
+                    continue
                 there = socket.create_connection(self.target)
                 self.pairs.append((here, there))
+                if self.mode == "half-open":
+                    self.stalled |= {here, there}
                 for one, other in ((here, there), (there, here)):
                     threading.Thread(target=self.pump, args=(one, other), daemon=True).start()
 
     def pump(self, one: socket.socket, other: socket.socket) -> None:
         with suppress(OSError):
             while data := one.recv(1 << 16):
-                while self.mode == "silent":
+                self.seen.append(data)
+                while self.mode == "silent" or one in self.stalled:
                     time.sleep(0.05)
                 time.sleep(0.2 if self.mode == "slow" else 0)
                 other.sendall(data)
@@ -398,10 +418,16 @@ class Proxy:
         "Break all connections as a crashed router does"
         for pair in self.pairs:
             for one in pair:
-                with suppress(OSError):
-                    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    one.shutdown(socket.SHUT_RDWR)
+                abort(one)
         self.pairs = []
+
+
+def abort(one: socket.socket) -> None:
+    "End a connection at once"
+    with suppress(OSError):
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        one.shutdown(socket.SHUT_RDWR)
+        one.close()
 
 
 @pytest.mark.long
@@ -443,5 +469,128 @@ def test_the_network_to_the_scheduler(slow, tmp_path, between, fault):
         proxy.mode = "pass"
         assert set(slow.statuses().values()) <= {"ran", "hit"} and len(slow.records()) == 3
         assert not left_over(slow)
+    finally:
+        cluster.end()
+
+
+SAYS = "import hashlib\nresult.write_text(hashlib.blake2b(word.encode()).hexdigest())"
+TOKEN = "canary-k7Q9"
+
+
+def test_a_secret_of_the_environment_is_not_sent(project, tmp_path, monkeypatch):
+    project.notebook("says", SAYS, parameters="from pathlib import Path\nresult: Path = Path('out/result.json')\nword: str = ''")
+    project.pipeline("says: {notebook: notebooks/says.ipynb, params: {word: '${oc.env:MY_TOKEN}'}, outs: {result: result.json}}\nalso: {notebook: notebooks/says.ipynb, params: {word: 'x-${oc.env:MY_TOKEN}'}, outs: {result: result.json}}")
+    cluster = Cluster(tmp_path / "dask", workers=0)
+    try:
+        assert becomes(cluster.file.exists)
+        address = json.loads(cluster.file.read_text())["address"]
+        proxy = Proxy((address[6:].split(":")[0], int(address.rpartition(":")[2])))
+        on = "run", "pipeline=demo", "executor=dask", f"executor.address=tcp://127.0.0.1:{proxy.port}"
+        unaware = cluster.worker()
+        failed = project.json(*on, code=1, MY_TOKEN=TOKEN)["steps"]["says"]["error"]
+        assert "does not know the secret pipeline.steps.says.params.word, which is never sent: Environment variable 'MY_TOKEN' not found" in failed
+        unaware.kill()
+        unaware.wait()
+        monkeypatch.setenv("MY_TOKEN", "another-k7Q9")
+        other = cluster.worker()
+        assert "a secret has another value there" in project.json(*on, code=1, MY_TOKEN=TOKEN)["steps"]["says"]["error"]
+        other.kill()
+        other.wait()
+        monkeypatch.setenv("MY_TOKEN", TOKEN)
+        cluster.worker()
+        there = project.json(*on)
+        assert {step["status"] for step in there["steps"].values()} == {"ran"} and there["steps"] != {} and project.json("run", "pipeline=demo", "store=.other")["steps"]["says"]["outs"] == there["steps"]["says"]["outs"]
+        passed = b"".join(proxy.seen)
+        assert b"notebooks/says.ipynb" in passed, "messages can be read on the wire"
+        assert TOKEN.encode() not in passed and b"another-k7Q9" not in passed
+    finally:
+        cluster.end()
+
+
+def test_a_secret_that_stands_in_the_configuration_stays_on_this_machine(project, tmp_path):
+    host = next((one.address for addresses in psutil.net_if_addrs().values() for one in addresses if one.family == socket.AF_INET and not one.address.startswith("127.")), None)
+    if host is None:
+        pytest.skip("this machine has no address but the loopback's")
+    project.notebook("says", SAYS, parameters="from pathlib import Path\nresult: Path = Path('out/result.json')\nword: str = ''\napi_key: str = ''")
+    project.pipeline(f"says: {{notebook: notebooks/says.ipynb, params: {{api_key: {TOKEN}}}, outs: {{result: result.json}}}}")
+    cluster = Cluster(tmp_path / "dask", workers=0, host=host)
+    try:
+        begun = time.monotonic()
+        said = project.mlops("run", "pipeline=demo", *on(cluster), code=2)
+        assert "pipeline.steps.says.params.api_key: a secret stands there, and a step's message would carry it unencrypted" in said and TOKEN not in said
+        assert time.monotonic() - begun < 40, "no worker was waited for"
+        assert not (project.root / ".mlops/runs").exists()
+        cluster.worker()
+        assert project.statuses(*on(cluster), "unmask=[api_key]") == {"says": "ran"}
+    finally:
+        cluster.end()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fault", ["slow", "reset", "half-open for 4 s", "refused for 4 s", "silent for 4 s", "silent for ever", "refused for ever"])
+def test_the_network_to_the_bucket(slow, bucket, s3, tmp_path, fault):  # noqa: F811
+    proxy = Proxy(("127.0.0.1", bucket.server.port))
+    cluster = Cluster(tmp_path / "dask", workers=0)
+    try:
+        for _ in range(2):
+            cluster.worker(AWS_ENDPOINT_URL=f"http://127.0.0.1:{proxy.port}")
+        words = on(cluster, f"executor.store={s3}", f"executor.cache={tmp_path}/cache", "executor.deadline=8s")
+        process = slow.start("run", "pipeline=demo", *words, "--json")
+        started(slow, 2)
+        begun = time.monotonic()
+        kind, _, long = fault.partition(" ")
+        if kind == "reset":
+            for _ in range(100):
+                proxy.reset()
+                time.sleep(0.05)
+        else:
+            proxy.mode = {"refused": "refuse"}.get(kind, kind)
+            if kind == "refused":
+                proxy.reset()
+            if long == "for 4 s":
+                threading.Timer(6, setattr, (proxy, "mode", "pass")).start()  # the first two steps end after two of them
+        out, err = process.communicate(timeout=100)
+        steps = json.loads(out)["steps"]
+        if long == "for ever":
+            assert process.returncode == 1 and time.monotonic() - begun < 45, (out, err)
+            assert all("s3://" in step["error"] and "continues" in step["error"] for step in steps.values()), steps
+        else:
+            assert process.returncode == 0, (out, err)
+            assert {step["status"] for step in steps.values()} == {"ran"} and marks(slow) == ["one", "three", "two"]
+        proxy.mode = "pass"
+        assert set(slow.statuses(*words).values()) <= {"ran", "hit"} and len(slow.records()) == 3 and marks(slow) == ["one", "three", "two"]
+        assert not slow.json("fsck")["damaged"]
+    finally:
+        cluster.end()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("with_nanny", [True, False])
+def test_a_silent_worker_of_a_patient_scheduler(slow, tmp_path, with_nanny):
+    elsewhere = [] if with_nanny else ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]  # the lease of a process there counts as long as it is renewed
+    if elsewhere and subprocess.run([*elsewhere, "true"], capture_output=True).returncode:
+        pytest.skip("wants to make a namespace of process ids: root")
+    cluster = Cluster(tmp_path / "dask", workers=0, ttl="300s")
+    try:
+        slow.slow(6)
+        stopped = cluster.worker(nanny=with_nanny, before=elsewhere)
+        cluster.worker()
+        process = slow.start("run", "pipeline=demo", *on(cluster, "executor.deadline=5s"), "--json")
+        started(slow, 2)
+        children = psutil.Process(stopped.pid).children()
+        (worker,) = [one for one in children if "spawn_main" in " ".join(one.cmdline()) or not with_nanny]
+        worker.suspend()
+        begun = time.monotonic()
+        out, err = process.communicate(timeout=120)
+        answer = json.loads(out)
+        assert process.returncode == 0 and {step["status"] for step in answer["steps"].values()} == {"ran"}, (out, err)
+        assert time.monotonic() - begun < 90 and "was lost; it runs again on" in err
+        assert len(slow.records()) == 3 and len(marks(slow)) == 4
+        records = {path: path.read_bytes() for path in slow.records()}
+        with suppress(psutil.NoSuchProcess):
+            worker.resume()
+        assert becomes(lambda: not left_over(slow)), "what came back to life has ended"
+        assert {path: path.read_bytes() for path in slow.records()} == records and not slow.json("fsck")["damaged"]
+        assert set(slow.statuses().values()) == {"hit"}
     finally:
         cluster.end()
