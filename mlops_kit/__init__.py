@@ -42,7 +42,7 @@ Modules:
 - `mlops_kit.progress`: How a run is watched while it goes on, in a terminal and in a log file
 - `mlops_kit.ranks`: Several processes that do one thing together: started by torchrun, watched from a notebook, and ended with it
 - `mlops_kit.reasons`: Why two results differ
-- `mlops_kit.recall`: The configuration of the last time, when nothing that it was composed from has changed
+- `mlops_kit.recall`: What was found the last time, when nothing that it was made from has changed
 - `mlops_kit.records`: What a run was, written down while it happens
 - `mlops_kit.remote`: Send results elsewhere and fetch them, verified both ways
 - `mlops_kit.resumption`: A training that was interrupted goes on as if nothing had happened

@@ -50,11 +50,12 @@ def _installed() -> dict[str, "Distribution"]:
                 found.setdefault(_same(name[1]), Distribution(name[1].strip(), version[1].strip(), info, needs, options))
     return found
 
-# %% ../nbs/11_environment.ipynb #160d0d89
+# %% ../nbs/11_environment.ipynb #0131a90d
+@lru_cache(maxsize=None)
 def _provides(info: Path) -> set[str]:
     "The top-level names that a distribution installs"
     record = info / "RECORD"
-    return set(re.findall(r"^(\w+)(?:/|\.py,|\.[\w.-]*so,)", record.read_text("utf8", "replace"), re.M)) if record.exists() else set()
+    return set(re.findall(r"^(\w+)(?:/(?:.*\n\1/)*|\.py,|\.[\w.-]*so,)", record.read_text("utf8", "replace"), re.M)) if record.exists() else set()
 
 # %% ../nbs/11_environment.ipynb #6dd00b7d
 @lru_cache(maxsize=1)

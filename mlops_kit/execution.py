@@ -7,9 +7,9 @@ nobody else computes it at the same time."""
 
 # %% auto #0
 __all__ = ['BEGAN', 'INTERRUPTED', 'PRUNED', 'PREEMPTED', 'Job', 'lay_down', 'tagged', 'carry_out', 'ended', 'failed',
-           'partial_of', 'read_metrics', 'raw_notebook', 'lay_inputs', 'restore']
+           'partial_of', 'warm_up', 'read_metrics', 'raw_notebook', 'lay_inputs', 'restore']
 
-# %% ../nbs/21_execution.ipynb #cc760439
+# %% ../nbs/21_execution.ipynb #c6b1f3d3
 import json, re, time
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,6 +31,7 @@ from .planning import Decision, Plan, find_record, group_bytes, key_of, record_b
 from .records import SCHEMA, Run, now, partial, publish_record
 from .sources import copy_source, keep_source
 from .store import Store, digest_of, get, get_bytes, put, put_bytes, set_ref, size_of, tree_bytes
+from .warm import preload
 
 # %% ../nbs/21_execution.ipynb #15894800
 @dataclass(frozen=True)
@@ -187,7 +188,21 @@ def _status(job: Job, outcome: Outcome) -> str:
         return PRUNED
     return PREEMPTED if re.match(r"In \[\d+\] raised Preempted:", outcome.error or "") else "failed"
 
-# %% ../nbs/21_execution.ipynb #51481d91
+# %% ../nbs/21_execution.ipynb #c6bad4f8
+def _preload(plan: Plan, name: str) -> tuple[str, ...]:
+    "What the warm parent imports before a step"
+    named = plan.pipeline.config.tree.get("warm", "auto")
+    return tuple(sorted(plan.prepared[name].code.modules)) if named == "auto" else tuple(named)
+
+# %% ../nbs/21_execution.ipynb #51226970
+def warm_up(plan: Plan) -> None:
+    "Let the warm parent import what the steps of a plan will need, while the caller does something else"
+    config = plan.pipeline.config
+    names = [name for name, one in plan.decisions.items() if one.action != "hit"]
+    if names and config["engine"] == "mlops" and config["executor"]["kind"] in ("inline", "pool"):
+        preload(plan.prepared[names[0]].env["threads"], dict.fromkeys(one for name in names for one in _preload(plan, name)))
+
+# %% ../nbs/21_execution.ipynb #6785b639
 def _work(job: Job, folder: Path) -> Work:
     "What the engine is told"
     prepared, config, run = job.prepared, job.plan.pipeline.config, job.run
@@ -204,11 +219,9 @@ def _work(job: Job, folder: Path) -> Work:
     watch = call_code(
         witness.watch, project=str(job.plan.pipeline.project), folder=str(folder), store=str(job.plan.store.root), known=known, variables=list(config["pass_env"]), journal=str(inside / "notes"),
     )
-    named = config.tree.get("warm", "auto")
-    preload = tuple(sorted(prepared.code.modules)) if named == "auto" else tuple(named)
     return Work(
         str(inside / "step.ipynb"), str(inside / "executed.ipynb"), str(run.folder / f"{job.name}.log"), str(folder), prepared.inject, environment,
-        watch + seed_code(prepared.seed, prepared.code.modules), config["engine"], prepared.step.timeout, prepared.env["threads"], preload,
+        watch + seed_code(prepared.seed, prepared.code.modules), config["engine"], prepared.step.timeout, prepared.env["threads"], _preload(job.plan, job.name),
         secrets=job.plan.mask.secrets | (secrets_of(environment) if job.mode == "online" else {}),
     )
 

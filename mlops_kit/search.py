@@ -9,14 +9,14 @@ again, what is done counts. While a trial trains, what it logs is read along, an
 __all__ = ['distribution', 'values_of', 'read_sweep', 'words_of', 'plain_values', 'make_sampler', 'make_pruner', 'Study',
            'epochs', 'definition', 'sweep']
 
-# %% ../nbs/26_search.ipynb #2632b0b1
+# %% ../nbs/26_search.ipynb #f42f0ba0
 import itertools, json, re, warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from .config import compose
+from .config import Variations
 from .errors import ConfigError, StepError, refuse, unknown
-from .execution import PRUNED
+from .execution import PRUNED, warm_up
 from .files import locked
 from .notebook import fit
 from .planning import Plan, changes, make_plan
@@ -63,11 +63,12 @@ def values_of(
         return None
     return [one.low + place * one.step for place in range(int((one.high - one.low) / one.step + 1e-9) + 1)]
 
-# %% ../nbs/26_search.ipynb #940c5c2d
+# %% ../nbs/26_search.ipynb #d1ad75c5
 _KEYS = ("name", "sampler", "pruner", "trials", "parallel", "threads", "metrics", "space", "storage")
 
 def read_sweep(
     overrides: list[str], # of the command line
+    composed: Variations, # composes the trials, too
 ) -> tuple[Sweep, Plan]:
     "The sweep that a configuration describes, and the plan of its first corner; ConfigError with all problems"
     config = recall(overrides)
@@ -78,7 +79,7 @@ def read_sweep(
     common = [one for one in overrides if not re.match(r"[+~]*sweep(@|=|\.|$)", one)]
     if tree.get("threads") and not any(re.match(r"\+*threads=", one) for one in common):
         common.append(f"threads={tree['threads']}")
-    base = make_plan(compose(common))
+    base = make_plan(composed(common))
     sampler, pruner = tree.get("sampler") or {}, tree.get("pruner") or {}
     space = _space(base, tree.get("space") or {}, problems)
     metrics = _metrics(base, tree.get("metrics") or {}, problems)
@@ -87,7 +88,7 @@ def read_sweep(
         None if tree.get("parallel", "auto") == "auto" else tree["parallel"], config["seed"], tree.get("storage") or f"sqlite:///{base.store.root}/sweeps.db",
     )
     _check_numbers(sweep, base, problems)
-    corner = _corners(sweep, tree.get("space") or {}, base, problems)
+    corner = _corners(sweep, composed, base, problems)
     refuse(problems)
     return sweep, corner
 
@@ -160,17 +161,17 @@ def _check_numbers(sweep: Sweep, base: Plan, problems: list[str]) -> None:
         except (ValueError, TypeError) as error:
             problems.append(f"sweep: {error}")
 
-# %% ../nbs/26_search.ipynb #1a1dc475
-def _corners(sweep: Sweep, specs: dict, base: Plan, problems: list[str]) -> Plan:
+# %% ../nbs/26_search.ipynb #51b3a71c
+def _corners(sweep: Sweep, composed: Variations, base: Plan, problems: list[str]) -> Plan:
     "A plan with each end and each choice of a space somewhere in it; the first one"
     ends = {key: getattr(one, "choices", None) or (one.low, one.high) for key, one in sweep.space.items()}
     corners = [{key: ones[min(place, len(ones) - 1)] for key, ones in ends.items()} for place in range(max(map(len, ends.values()), default=1))]
     try:
-        return [make_plan(compose(words_of(sweep, one))) for one in corners][0]
+        return [make_plan(composed(words_of(sweep, one))) for one in corners][0]
     except ConfigError:
         for key, value in {(key, value): None for one in corners for key, value in one.items()}:
             try:
-                make_plan(compose(words_of(sweep, {key: value})))
+                make_plan(composed(words_of(sweep, {key: value})))
             except ConfigError as error:
                 problems += [f"sweep.space.{key}: {problem}" for problem in error.problems]
         return base
@@ -331,20 +332,22 @@ def definition(sweep: Sweep, first: Plan) -> dict:
     steps = {name: digest([one.code.key, one.params, one.env, one.seed, {source: found.digest for source, found in first.sources[name].items()}]) for name, one in first.prepared.items()}
     return {"space": {key: str(one) for key, one in sweep.space.items()}, "metrics": sweep.metrics, "sampler": sweep.sampler, "pruner": sweep.pruner, "seed": sweep.seed, "steps": steps}
 
-# %% ../nbs/26_search.ipynb #6525bb21
+# %% ../nbs/26_search.ipynb #62a8e3a3
 def sweep(
     overrides: list[str] = (),    # as on the command line: "sweep=near", "sweep.trials=50", "pipeline=near"
     progress: SweepProgress = SweepProgress(),
     command: list[str] = (),      # what the user typed, for the record
 ) -> tuple[Store, str, list[Run]]:
     "Try what an optimiser proposes until there are as many trials as wanted; a sweep of the same name goes on. The store, the sweep's name, the runs"
-    made, first = read_sweep(list(overrides))
+    composed = Variations()
+    made, first = read_sweep(list(overrides), composed)
     lock = first.store.files.folder("leases") / f".sweep-{made.name}.lock"
     with locked(lock, wait=False) as free:
         if not free:
             raise ConfigError(f"sweep {made.name} is going on already: wait for its end, or give this one another name (sweep.name=...)")
+        warm_up(first)  # while Optuna is imported and asked
         study = Study(made, first)
-        done = carry_out(made, first, study, lambda trial: make_plan(compose(trial.overrides)), progress, list(command))
+        done = carry_out(made, first, study, lambda trial: make_plan(composed(trial.overrides)), progress, list(command))
     if study.broken or study.lost:
         raise StepError(f"sweep {made.name}: {study.broken or f'{study.lost} trials could not begin, because their values do not go together'}")
     return first.store, made.name, done

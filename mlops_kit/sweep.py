@@ -9,12 +9,12 @@ all of them out, so what they have in common runs once, and what fails is one tr
 __all__ = ['Trial', 'brief', 'short_names', 'Sweep', 'word', 'listed', 'Listed', 'SweepProgress', 'carry_out', 'result_text',
            'results', 'is_number', 'run_grid']
 
-# %% ../nbs/25_sweep.ipynb #72feb78a
+# %% ../nbs/25_sweep.ipynb #8b29fc93
 import json, math, re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from .config import compose, grid
+from .config import Variations, grid
 from .errors import ConfigError, refuse
 from .execution import PRUNED
 from .planning import Plan, make_plan
@@ -205,7 +205,7 @@ def is_number(value) -> bool:
     "Can it be compared?"
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
-# %% ../nbs/25_sweep.ipynb #d92f9102
+# %% ../nbs/25_sweep.ipynb #406f60be
 def run_grid(
     overrides: list[str],         # some with several values: "lr=1e-2,1e-3"
     until: list[str] = (),        # only these steps and what they need
@@ -213,10 +213,10 @@ def run_grid(
     command: list[str] = (),      # what the user typed, for the record
 ) -> list[Run]:
     "One run for each combination; every plan is checked before the first one starts"
-    trials, problems, plans = listed(overrides), [], {}
+    trials, problems, plans, composed = listed(overrides), [], {}, Variations()
     for trial in trials:
         try:
-            plans[trial.number] = make_plan(compose(trial.overrides), until)
+            plans[trial.number] = make_plan(composed(trial.overrides), until)
         except ConfigError as error:
             problems += error.problems
     refuse(problems)

@@ -200,7 +200,7 @@ def _unread(store: Store, gone: list[str]) -> list[Path]:
     runs = {one.name for one in _entries(store.root / "runs")} - set(gone)
     return [one for one in _entries(store.root / "mirror") if (unseal(one.read_bytes()) or {}).get("run") not in runs]
 
-# %% ../nbs/17_upkeep.ipynb #89169941
+# %% ../nbs/17_upkeep.ipynb #791dd45d
 def gc(
     store: Store,
     keep: int | None = None, # only the newest runs of each pipeline; all when None
@@ -213,7 +213,7 @@ def gc(
     aged = lambda *folders: [one for folder in folders for one in _entries(folder) if time.time() - one.lstat().st_ctime >= grace]
     with alone(store, wait):
         found = _look(store, keep)
-        moves, left, size = found.moves(store), leftovers(store) + aged(store.root / "composed", store.root / "seen") + _unread(store, found.runs) + _outlived_partials(store, grace), sum(path.stat().st_size for path in found.objects.values())
+        moves, left, size = found.moves(store), leftovers(store) + aged(store.root / "composed", store.root / "followed", store.root / "seen") + _unread(store, found.runs) + _outlived_partials(store, grace), sum(path.stat().st_size for path in found.objects.values())
         if not dry:
             for name in found.needed:
                 if not store.path(name).exists():

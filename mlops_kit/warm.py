@@ -7,10 +7,11 @@ another notebook did. The parent imports, and makes a kernel object that is conn
 
 # %% auto #0
 __all__ = ['HOME', 'IDLE', 'runtime_folder', 'identity', 'Preload', 'Parent', 'main', 'import_engine', 'rehearse', 'alone',
-           'connect', 'ask', 'Child']
+           'connect', 'preload', 'ask', 'Child']
 
-# %% ../nbs/08_warm.ipynb #2884a800
+# %% ../nbs/08_warm.ipynb #f72bd231
 import errno, fcntl, gc, os, select, signal, socket, struct, subprocess, sys, sysconfig, threading, time, warnings
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
@@ -56,7 +57,10 @@ def _packages(
     "What is installed, and since when"
     return sorted((one.name, one.stat().st_mtime_ns) for one in os.scandir(site) if one.name.endswith((".dist-info", ".pth")))
 
-# %% ../nbs/08_warm.ipynb #76eda672
+# %% ../nbs/08_warm.ipynb #83cd63ab
+_LATER = {"torch": "torch._dynamo"}  # what a package imports when it is used: the first optimiser imports this, which takes as long as torch itself
+
+# %% ../nbs/08_warm.ipynb #1e22efa5
 class Preload:
     "Third-party modules that are imported before they are needed"
 
@@ -69,7 +73,7 @@ class Preload:
 
         show, warnings.showwarning = warnings.showwarning, self.heard
         gc.disable()  # an import leaves little behind, and collecting takes a fifth of its time
-        for name in names:
+        for name in [*names, *(later for top, later in _LATER.items() if top in (one.partition(".")[0] for one in names))]:
             if name not in self.seen and self.is_installed(name.partition(".")[0]):
                 with suppress(BaseException), get_ipython().builtin_trap:  # also a module that wants to leave; it finds a kernel
                     import_module(name)
@@ -98,7 +102,7 @@ class Preload:
             if not hasattr(sys.modules.get(name), "__path__"):
                 sys.modules.pop(name, None)
 
-# %% ../nbs/08_warm.ipynb #c9dd479f
+# %% ../nbs/08_warm.ipynb #1d000199
 class Parent:
     "The warm parent: one loop that waits for callers and for children"
 
@@ -141,6 +145,9 @@ class Parent:
             self.used = time.monotonic()
             self.fork(request, lines)
             return "run"
+        if request and request["op"] == "preload":
+            self.used = time.monotonic()
+            self.preload(request["preload"])
         if request and request["op"] in ("status", "stop"):
             lines.send({"pid": os.getpid(), "seconds": round(time.monotonic() - self.begun), "served": self.served, "running": len(self.children), "memory": _memory()})
         connection.close()
@@ -289,6 +296,17 @@ def _spawn(name: str, connection: socket.socket, log: Path, folder: Path, enviro
     command = [sys.executable, "-P", "-Xfrozen_modules=off", "-c", code, str(HOME.parent)]
     with open(log, "ab") as output:
         return subprocess.Popen(command, stdin=connection, stdout=output, stderr=output, env=environment, cwd=folder, start_new_session=True)
+
+# %% ../nbs/08_warm.ipynb #77ff1f73
+def preload(
+    threads: int,            # of the steps to come
+    names: Iterable[str],    # modules that they import
+) -> None:
+    "Let the warm parent import these, without waiting for it"
+    with suppress(OSError):
+        lines = Lines(connect(threads))
+        lines.send({"op": "preload", "preload": list(names)})
+        lines.connection.close()
 
 # %% ../nbs/08_warm.ipynb #e8b9d771
 def ask(

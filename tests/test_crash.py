@@ -47,8 +47,8 @@ def test_killed_at_every_write(subjects, every, first):
     assert checked >= (changes - 12) // every, f"{checked} of {changes}: how many there are depends a little on which step comes first"
 
 
-def test_killed_while_the_configuration_is_kept(subjects):
-    assert sweep(subjects, range(1, 5), lambda subject, number: kill_at(subject, number, composed=False)) == 4
+def test_killed_while_the_configuration_and_the_code_are_kept(subjects):
+    assert sweep(subjects, range(1, 8), lambda subject, number: kill_at(subject, number, composed=False)) == 7
 
 
 REAL = """

@@ -109,6 +109,7 @@ def shop(tmp_path_factory):
     (project.root / "notebooks/shop.ipynb").write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
     project.pipeline("shop: {notebook: notebooks/shop.ipynb, params: {number: 1}, sources: {data: data.txt}, outs: {result: result.json}}")
     assert project.statuses() == {"shop": "ran"}
+    assert decision(project)["action"] == "hit"  # what was followed is kept from now on
     return project
 
 
@@ -120,17 +121,18 @@ def decision(project, *words: str) -> dict:
 @pytest.fixture
 def edited(shop):
     "Edit a file for the time of a test"
-    before = {}
+    before = {path: path.read_bytes() for path in (shop.root / ".mlops/followed").iterdir()}
+    assert before, "each edit meets a memory of the project as it was"
 
     def edit(name, old, new):
         path = shop.root / name
-        before[path] = path.read_text()
-        assert old in before[path], f"{name} does not hold {old!r}"
-        path.write_text(before[path].replace(old, new, 1) if old else new)
+        before[path], text = path.read_bytes(), path.read_text()
+        assert old in text, f"{name} does not hold {old!r}"
+        path.write_text(text.replace(old, new, 1) if old else new)
 
     yield edit
-    for path, text in before.items():
-        path.write_text(text)
+    for path, content in before.items():
+        path.write_bytes(content)
 
 
 @pytest.mark.parametrize("kind", CHANGES)
