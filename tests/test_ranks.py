@@ -41,6 +41,20 @@ WORK = """
 import os, signal, time
 from pathlib import Path
 from torch import distributed, ones
+from torch.utils.data import DataLoader, Dataset
+
+class Numbers(Dataset):
+    def __len__(self): return 10
+    def __getitem__(self, index):
+        if index == 5:
+            time.sleep(10_000)
+        return index
+
+def work(seconds):
+    "Use the processor that long"
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
 
 def wait(how, marks):
     "Add up for ever; rank 1 does something to itself in between"
@@ -50,8 +64,18 @@ def wait(how, marks):
         distributed.all_reduce(ones(1))
         if number == 20 and rank == 1 and how == "raise":
             raise ValueError("a bad batch")
-        if number == 20 and rank == 1:
-            {"kill": lambda: os.kill(os.getpid(), signal.SIGKILL), "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP), "sleep": lambda: time.sleep(1000), "": lambda: None}[how]()
+        if number == 20 and rank == 1 and how == "spin":
+            work(8)
+        if number == 25 and rank == 0 and how == "spin":
+            going = distributed.all_reduce(ones(1), async_op=True)
+            while not going.is_completed():
+                pass
+        if number == 25 and rank == 1 and how == "spin":
+            time.sleep(10_000)
+        if number == 20 and rank == 1 and how == "loader":
+            list(DataLoader(Numbers(), num_workers=2))
+        if number == 20 and rank == 1 and how in ("kill", "stop", "sleep"):
+            {"kill": lambda: os.kill(os.getpid(), signal.SIGKILL), "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP), "sleep": lambda: time.sleep(10_000)}[how]()
         if rank == 0:
             print("round", number, flush=True)
         time.sleep(0.05)
@@ -83,10 +107,10 @@ train:
 """)
 
 
-def waiting(project, how: str, patience: float = 60) -> None:
+def waiting(project, how: str, **more: float) -> None:
     """A pipeline of one step whose two ranks wait for each other for ever."""
     (project.root / "work.py").write_text(WORK)
-    cell = f'from mlops_kit import ranks\nranks.together("work", {{"how": {how!r}, "marks": {str(project.root)!r}}}, 2, patience={patience})'
+    cell = f'from mlops_kit import ranks\nranks.together("work", {{"how": {how!r}, "marks": {str(project.root)!r}}}, 2, **{ {"patience": 60} | more})'
     project.notebook("wait", cell, parameters=PATHS)
     project.pipeline("wait: {notebook: notebooks/wait.ipynb, outs: {metrics: metrics.json}}")
 
@@ -189,6 +213,26 @@ def test_a_stopped_rank_ends_the_step(project):
     done = project.json("run", "pipeline=demo", code=1)
     assert "rank 1 of 2 was stopped (SIGSTOP) for 20 s" in done["steps"]["wait"]["error"]
     assert time.monotonic() - begun < 60 and family(project) == []
+
+
+def test_a_rank_that_stands_still_ends_the_step_but_not_one_that_works_alone(project):
+    waiting(project, "spin", idle=4)
+    done = project.json("run", "pipeline=demo", code=1)
+    error, shown = done["steps"]["wait"]["error"], outputs(project, done["run"], "wait")
+    assert "rank 1 of 2 has done nothing for 4 s" in error and "in wait: time.sleep(10_000)." in error, "before that it worked for 8 s while rank 0 stood still; now rank 0 is busy with waiting"
+    assert "round 24" in shown and "work.py" in shown and "in <module>" in shown, "the whole stack is in the cell"
+    assert family(project) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how, where", [("sleep", "time.sleep(10_000)"), ("loader", "in __getitem__: time.sleep(10_000)")])
+def test_it_takes_less_than_a_minute(project, how: str, where: str):
+    waiting(project, how)
+    command = project.start("run", "pipeline=demo", "--json")
+    until(lambda: (project.root / "1.pid").exists())
+    assert until(lambda: not family(project), 90) < 60
+    error = json.loads(command.communicate(timeout=60)[0])["steps"]["wait"]["error"]
+    assert "rank 1 of 2 has done nothing for 45 s" in error and where in error
 
 
 @pytest.mark.long
