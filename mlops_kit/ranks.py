@@ -8,10 +8,10 @@ processes. They are told what to do in JSON, never in pickles. What rank 0 print
 # %% auto #0
 __all__ = ['STOPPED', 'IDLE', 'PATIENCE', 'TICK', 'LOOK', 'command', 'environment', 'serve', 'Trace', 'cause', 'together']
 
-# %% ../nbs/29_ranks.ipynb #386b7df5
-import codecs, faulthandler, json, math, os, re, signal, subprocess, sys, threading, time, traceback
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+# %% ../nbs/29_ranks.ipynb #441185b8
+import codecs, json, math, os, re, signal, subprocess, sys, threading, time, traceback
+from collections import defaultdict
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from . import errors, witness
 from .errors import MlopsError, death
 from .files import Files, write
 from .process import PR_SET_PDEATHSIG, kill_tree, prctl
+from .stillness import Still, answer, ask, hears, innermost, stacks
 
 # %% ../nbs/29_ranks.ipynb #02d80096
 _AND_DIE_WITH_US = f"""import ctypes, os, sys
@@ -52,7 +53,7 @@ def environment(
     paths = [os.path.abspath(one) for one in sys.path]
     return kept | alone | {name: str(max(1, int(number) // processes)) for name, number in threads.items()} | {"PYTHONPATH": os.pathsep.join(paths)}
 
-# %% ../nbs/29_ranks.ipynb #b80988f5
+# %% ../nbs/29_ranks.ipynb #a30d6494
 def serve(
     function: Callable, # called with the work; what it returns in rank 0 is the result
 ) -> None:
@@ -65,7 +66,7 @@ def serve(
     log = os.open(folder / f"{rank}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for number in (1, 2):
         os.dup2(log, number)
-    faulthandler.register(_WHERE, os.open(folder / f"{rank}.stack", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
+    answer(folder / f"{rank}.stack")
     try:
         if told["watch"]:
             witness.watch(**told["watch"])
@@ -121,58 +122,14 @@ def _family(
                 found[one.pid] = one.environ().get("RANK", "torchrun"), one.status()
     return found
 
-# %% ../nbs/29_ranks.ipynb #54de9547
-_HELPERS = re.compile("gloo|nccl|pt_|cuda|wandb", re.IGNORECASE)  # names of threads and processes that look around
-_NOISE = {"own": 0.0002, "helpers": 0.01}  # of a core, in each process
-
-def _used(pids: Iterable[int]) -> dict[str, dict[tuple[int, int], float]]:
-    "What each thread of some processes has used of the processor, in seconds"
-    found = {"own": {}, "helpers": {}}
-    for pid in pids:
-        with suppress(OSError):
-            whose = Path(f"/proc/{pid}/comm").read_text()
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                at = Path(f"/proc/{pid}/task/{thread}")
-                kind = "helpers" if _HELPERS.match(whose) or _HELPERS.match((at / "comm").read_text()) else "own"
-                found[kind][pid, int(thread)] = int((at / "schedstat").read_text().split()[0]) / 1e9
-    return found
-
-# %% ../nbs/29_ranks.ipynb #b07e8872
-def _at_disk(pids: Iterable[int]) -> bool:
-    "Does a thread wait for a disk?"
-    states = []
-    for pid in pids:
-        with suppress(OSError):
-            states += [Path(f"/proc/{pid}/task/{one}/stat").read_text().rpartition(")")[2].split()[0] for one in os.listdir(f"/proc/{pid}/task")]
-    return "D" in states
-
-# %% ../nbs/29_ranks.ipynb #3934e9ce
-class _Still:
-    "For how long a rank has done nothing"
-
-    def __init__(self):
-        self.seconds, self.before = 0.0, {"own": {}, "helpers": {}}
-
-    def look(self, pids: list[int], passed: float) -> None:
-        "Look again, some seconds later"
-        now, self.seconds = _used(pids), self.seconds + passed
-        grown = Counter()
-        for kind, threads in now.items():
-            for one, used in threads.items():
-                grown[kind, one[0]] += used - self.before[kind].get(one, used)
-        busy = any(used > 0.002 + _NOISE[kind] * self.seconds for (kind, _), used in grown.items())
-        if not now["own"] or now["own"].keys() != self.before["own"].keys() or busy or _at_disk(pids):
-            self.seconds, self.before = 0.0, now
-
-# %% ../nbs/29_ranks.ipynb #773f5bd1
+# %% ../nbs/29_ranks.ipynb #5b732f35
 IDLE = 45  # seconds that a rank may do nothing while others wait for it
-_WHERE = signal.SIGRTMIN + 10  # asks a rank and its loaders where they stand
 
 class _Idle:
     "Notices that ranks do nothing, of those that all others wait for"
 
     def __init__(self, folder: Path, processes: int, seconds: float):
-        self.folder, self.processes, self.seconds, self.still = folder, processes, seconds, defaultdict(_Still)
+        self.folder, self.processes, self.seconds, self.still = folder, processes, seconds, defaultdict(Still)
 
     def place(self, rank: str) -> int:
         "How far a rank is"
@@ -194,54 +151,16 @@ class _Idle:
 
     def error(self, late: list[str], ranks: dict[str, list[int]]) -> MlopsError:
         "What is said in the end"
-        stacks = {}
+        stood = {}
         for rank in late:
-            for pid in filter(_hears, ranks[rank]):
-                _ask(pid, self.folder / f"{rank}.stack")
-            stacks[rank] = _stacks(self.folder / f"{rank}.stack")
+            for pid in filter(hears, ranks[rank]):
+                ask(pid, self.folder / f"{rank}.stack")
+            stood[rank] = stacks(self.folder / f"{rank}.stack")
         who = f"rank {late[0]} of {self.processes} has" if len(late) == 1 else f"ranks {', '.join(late)} of {self.processes} have"
-        where = "".join(f" Rank {rank} stood in {_ours(found)}." for rank, found in stacks.items() if found)
+        where = "".join(f" Rank {rank} stood in {innermost(found)}." for rank, found in stood.items() if found)
         error = MlopsError(f"{who} done nothing for {self.seconds:g} s, so all ranks were ended.{where} Who waits for something that takes so long, such as a server, needs a larger `idle` in the trainer's config (null: for ever).")
-        error.__cause__ = Trace("\n".join(f"rank {rank}{', in a process that it started' if number else ''}:\n{''.join(stack.format())}" for rank, found in stacks.items() for number, stack in enumerate(found)))
+        error.__cause__ = Trace("\n".join(f"rank {rank}{', in a process that it started' if number else ''}:\n{''.join(stack.format())}" for rank, found in stood.items() for number, stack in enumerate(found)))
         return error
-
-# %% ../nbs/29_ranks.ipynb #67cea60a
-def _hears(pid: int) -> bool:
-    "Would a process answer the signal, and not die of it?"
-    with suppress(OSError):
-        return bool(int(re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())[1], 16) >> (_WHERE - 1) & 1)
-    return False
-
-# %% ../nbs/29_ranks.ipynb #cfa1d68d
-def _ask(pid: int, path: Path) -> None:
-    "Let a process write down where it stands; one after the other, as they share a file"
-    size = lambda: path.stat().st_size if path.exists() else 0
-    before, sizes = size(), []
-    os.kill(pid, _WHERE)
-    while len(sizes) < 20 and not (sizes[-1:] > [before] and sizes[-1:] == sizes[-2:-1]):
-        time.sleep(0.05)
-        sizes.append(size())
-
-# %% ../nbs/29_ranks.ipynb #ba6a4338
-def _stacks(path: Path) -> list[traceback.StackSummary]:
-    "Where the main threads of a rank and of its loaders stood, from what `faulthandler` wrote"
-    threads = re.split(r"^(?=\w+ thread |Thread )", path.read_text("utf8", "replace") if path.exists() else "", flags=re.MULTILINE)
-    frames = [re.findall(r'File "(.*)", line (\d+) in (.*)', one) for one in threads if one.startswith("Current thread")]
-    stacks = [traceback.StackSummary.from_list([(file, int(line), name, None) for file, line, name in reversed(one)]) for one in frames if one]
-    return [_after_fork(one) for one in stacks if not any("index_queue.get" in (frame.line or "") for frame in one)]  # there a loader waits for work
-
-def _after_fork(stack: traceback.StackSummary) -> traceback.StackSummary:
-    "Without what the process that it was forked from was about to do"
-    forks = [number for number, frame in enumerate(stack, 1) if frame.name == "_bootstrap" and "multiprocessing" in frame.filename]
-    return traceback.StackSummary(stack[forks[-1] if forks else 0:])
-
-# %% ../nbs/29_ranks.ipynb #56879e2b
-def _ours(stacks: list[traceback.StackSummary]) -> str:
-    "The innermost place that is of no library, in a loader if there is one"
-    libraries = "<", os.path.dirname(os.__file__), os.path.dirname(__file__) + os.sep
-    own = [one for stack in reversed(stacks) for one in reversed(stack) if not one.filename.startswith(libraries) and "site-packages" not in one.filename]
-    place = own[0] if own else stacks[0][-1]
-    return f"{os.path.basename(place.filename)}, line {place.lineno}, in {place.name}: {place.line}"
 
 # %% ../nbs/29_ranks.ipynb #139820f4
 PATIENCE = 1800  # seconds that ranks wait for each other
