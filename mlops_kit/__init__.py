@@ -52,6 +52,7 @@ Modules:
 - `mlops_kit.series`: The course of a training, point by point, in the ledger
 - `mlops_kit.snapshots`: The last good states of something that takes long, in a folder that survives it
 - `mlops_kit.sources`: What steps read from outside: looked at before a run, kept while it goes on
+- `mlops_kit.stillness`: When processes do nothing, and where they stand
 - `mlops_kit.store`: Keep bytes, files and folders under the digest of their content
 - `mlops_kit.sweep`: Many runs of one pipeline that share what they share
 - `mlops_kit.tracking`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way

@@ -233,7 +233,7 @@ def lab_command(
     path = os.pathsep.join(filter(None, [str(SPECS), os.environ.get("JUPYTER_PATH")]))
     said = {one.partition("=")[0].rpartition(".")[2].lstrip("-") for one in options}
     fixed = [f"--{name}={value}" for name, value in {**SETTINGS, "ServerApp.root_dir": project}.items() if name.rpartition(".")[2] not in said]
-    return [sys.executable, "-P", "-m", "jupyterlab", *fixed, *options], os.environ | {"JUPYTER_PATH": path, "MLOPS_WARM": " ".join(modules_of(project))}
+    return [sys.executable, "-P", "-m", "jupyterlab", *fixed, *options], os.environ | {"JUPYTER_PATH": path, "MLOPS_PROJECT": str(project), "MLOPS_WARM": " ".join(modules_of(project))}
 
 # %% ../nbs/40_jupyter.ipynb #50fd4306
 def warm_up(modules: list[str]) -> None:

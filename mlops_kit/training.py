@@ -227,7 +227,7 @@ def _curves(
     return figure
 
 # %% ../nbs/30_training.ipynb #41adb35d
-_OURS = "compile", "overfit_batches", "patience"
+_OURS = "compile", "overfit_batches", "patience", "idle"
 
 def _compile(model: "LightningModule", config: dict) -> None:
     "Compile the model if its trainer's config asks for that"
@@ -353,7 +353,7 @@ def _fit_in_ranks(number: int, work: dict) -> Fitted:
     parts = {"model": work["model"], "data": work["data"]} | (work["callbacks"] or {})
     refuse([f"{name}: a training in several processes needs a config here, {{'_target_': '<module>.{type(one).__name__}', ...}}, because each of them makes its own. Classes must stand in a module, not in a notebook." for name, one in parts.items() if not isinstance(one, dict | None)])
     try:
-        found = ranks.together("mlops_kit.training", work, number, work["trainer"].get("patience") or ranks.PATIENCE)
+        found = ranks.together("mlops_kit.training", work, number, work["trainer"].get("patience") or ranks.PATIENCE, work["trainer"].get("idle", ranks.IDLE))
     except TypeError as error:
         raise ConfigError(f"a training in several processes needs plain values in its configs, such as texts and numbers. {error}") from error
     model = build(work["model"])

@@ -1,15 +1,19 @@
 """Many processes from a notebook: what comes back from them, and that nothing is left of them."""
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from urllib.request import Request, urlopen
+from uuid import uuid4
 
 import psutil
 import pytest
 
 PATHS = 'from pathlib import Path\nmetrics: Path = Path("out/metrics.json")\n'
+TRAIN = PATHS + 'weights: Path = Path("out/model.safetensors")\nhistory: Path = Path("out/history.json")\nkept: Path = Path("out/checkpoints")\n' + "model: dict = {}\ntrainer: dict = {}\ncallbacks: dict = {}"
 NETS = """
 from pathlib import Path
 import torch
@@ -41,6 +45,20 @@ WORK = """
 import os, signal, time
 from pathlib import Path
 from torch import distributed, ones
+from torch.utils.data import DataLoader, Dataset
+
+class Numbers(Dataset):
+    def __len__(self): return 10
+    def __getitem__(self, index):
+        if index == 5:
+            time.sleep(10_000)
+        return index
+
+def work(seconds):
+    "Use the processor that long"
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
 
 def wait(how, marks):
     "Add up for ever; rank 1 does something to itself in between"
@@ -50,8 +68,18 @@ def wait(how, marks):
         distributed.all_reduce(ones(1))
         if number == 20 and rank == 1 and how == "raise":
             raise ValueError("a bad batch")
-        if number == 20 and rank == 1:
-            {"kill": lambda: os.kill(os.getpid(), signal.SIGKILL), "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP), "sleep": lambda: time.sleep(1000), "": lambda: None}[how]()
+        if number == 20 and rank == 1 and how == "spin":
+            work(8)
+        if number == 25 and rank == 0 and how == "spin":
+            going = distributed.all_reduce(ones(1), async_op=True)
+            while not going.is_completed():
+                pass
+        if number == 25 and rank == 1 and how == "spin":
+            time.sleep(10_000)
+        if number == 20 and rank == 1 and how == "loader":
+            list(DataLoader(Numbers(), num_workers=2))
+        if number == 20 and rank == 1 and how in ("kill", "stop", "sleep"):
+            {"kill": lambda: os.kill(os.getpid(), signal.SIGKILL), "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP), "sleep": lambda: time.sleep(10_000)}[how]()
         if rank == 0:
             print("round", number, flush=True)
         time.sleep(0.05)
@@ -72,7 +100,7 @@ def training(project, **params) -> None:
     """A pipeline of one step that trains in two processes."""
     (project.root / "nets.py").write_text(NETS)
     (project.root / "rows.txt").write_text("200")
-    project.notebook("train", FIT, KEEP, parameters=PATHS + 'weights: Path = Path("out/model.safetensors")\nhistory: Path = Path("out/history.json")\nkept: Path = Path("out/checkpoints")\n' + "model: dict = {}\ntrainer: dict = {}\ncallbacks: dict = {}")
+    project.notebook("train", FIT, KEEP, parameters=TRAIN)
     told = {"trainer": "${trainer}", "callbacks": "${callbacks}"} | params
     project.pipeline(f"""
 train:
@@ -83,10 +111,10 @@ train:
 """)
 
 
-def waiting(project, how: str, patience: float = 60) -> None:
+def waiting(project, how: str, **more: float) -> None:
     """A pipeline of one step whose two ranks wait for each other for ever."""
     (project.root / "work.py").write_text(WORK)
-    cell = f'from mlops_kit import ranks\nranks.together("work", {{"how": {how!r}, "marks": {str(project.root)!r}}}, 2, patience={patience})'
+    cell = f'from mlops_kit import ranks\nranks.together("work", {{"how": {how!r}, "marks": {str(project.root)!r}}}, 2, **{ {"patience": 60} | more})'
     project.notebook("wait", cell, parameters=PATHS)
     project.pipeline("wait: {notebook: notebooks/wait.ipynb, outs: {metrics: metrics.json}}")
 
@@ -191,6 +219,26 @@ def test_a_stopped_rank_ends_the_step(project):
     assert time.monotonic() - begun < 60 and family(project) == []
 
 
+def test_a_rank_that_stands_still_ends_the_step_but_not_one_that_works_alone(project):
+    waiting(project, "spin", idle=4)
+    done = project.json("run", "pipeline=demo", code=1)
+    error, shown = done["steps"]["wait"]["error"], outputs(project, done["run"], "wait")
+    assert "rank 1 of 2 has done nothing for 4 s" in error and "in wait: time.sleep(10_000)." in error, "before that it worked for 8 s while rank 0 stood still; now rank 0 is busy with waiting"
+    assert "round 24" in shown and "work.py" in shown and "in <module>" in shown, "the whole stack is in the cell"
+    assert family(project) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how, where", [("sleep", "time.sleep(10_000)"), ("loader", "in __getitem__: time.sleep(10_000)")])
+def test_it_takes_less_than_a_minute(project, how: str, where: str):
+    waiting(project, how)
+    command = project.start("run", "pipeline=demo", "--json")
+    until(lambda: (project.root / "1.pid").exists())
+    assert until(lambda: not family(project), 90) < 60
+    error = json.loads(command.communicate(timeout=60)[0])["steps"]["wait"]["error"]
+    assert "rank 1 of 2 has done nothing for 45 s" in error and where in error
+
+
 @pytest.mark.long
 def test_who_waits_longer_than_the_patience_gives_up(project):
     waiting(project, "sleep", patience=5)
@@ -233,3 +281,89 @@ def test_what_a_trainer_can_be_told(project, words: tuple[str, ...]):
     assert done["status"] == "done" and done["steps"]["train"]["key"] != plain
     if "debug=profiler" in words:
         assert "run_training_epoch" in outputs(project, done["run"], "train")
+
+
+class Lab:
+    """JupyterLab as `mlops lab` starts it, and a kernel of it, reached as a browser does."""
+
+    def __init__(self, project, home):
+        home.mkdir()
+        self.server = project.start("lab", "--no-browser", "--allow-root", "--port=0", HOME=str(home), TMPDIR=str(project.root), JUPYTER_RUNTIME_DIR=str(home))
+        until(lambda: any(home.glob("jpserver-*.json")))
+        time.sleep(0.2)
+        told = json.loads(next(home.glob("jpserver-*.json")).read_text())
+        self.url, self.token = told["url"] + "api/", {"Authorization": f"token {told['token']}"}
+
+    def ask(self, path: str, body: dict | None = None, method: str | None = None) -> dict:
+        request = Request(self.url + path, data=None if body is None else json.dumps(body).encode(), headers=self.token, method=method)
+        return json.loads(urlopen(request, timeout=60).read() or "{}")
+
+    def open(self, kernel: str) -> None:
+        """Open a notebook with a kernel."""
+        import websocket
+
+        self.session = self.ask("sessions", {"path": "notebooks/explore.ipynb", "name": "explore.ipynb", "type": "notebook", "kernel": {"name": kernel}})
+        self.kernel = self.session["kernel"]["id"]
+        self.socket = websocket.create_connection(f"{self.url.replace('http', 'ws', 1)}kernels/{self.kernel}/channels?session_id=test", header=self.token, timeout=120)
+
+    def execute(self, code: str) -> str:
+        """Send a cell; its id."""
+        header = {"msg_id": uuid4().hex, "msg_type": "execute_request", "username": "", "session": "test", "date": "", "version": "5.3"}
+        self.socket.send(json.dumps({"header": header, "parent_header": {}, "metadata": {}, "content": {"code": code, "silent": False}, "channel": "shell"}))
+        return header["msg_id"]
+
+    def read(self, cell: str, up_to: str = "") -> str:
+        """What a cell shows until its end, or until a text comes."""
+        shown, ends = "", set()
+        while ends != {"execute_reply", "idle"}:
+            message = json.loads(self.socket.recv())
+            content, kind = message["content"], message["msg_type"]
+            if message["parent_header"].get("msg_id") != cell:
+                continue
+            shown += content.get("text", "") if kind == "stream" else "\n".join(content["traceback"]) if kind == "error" else content.get("data", {}).get("text/plain", "")
+            ends |= {"idle"} if content.get("execution_state") == "idle" else {kind} & {"execute_reply"}
+            if up_to and up_to in shown:
+                break
+        return re.sub(r"\x1b\[[\d;]*m", "", shown)
+
+    def __call__(self, code: str) -> str:
+        return self.read(self.execute(code))
+
+
+@pytest.fixture
+def lab(project, tmp_path):
+    opened = Lab(project, tmp_path / "home")
+    yield opened
+    opened.server.kill()
+    opened.server.communicate()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kernel", ["mlops", "python3"])
+def test_jupyterlab_trains_in_two_processes(project, lab, kernel: str):
+    training(project)
+    (project.root / "work.py").write_text(WORK)
+    lab.open(kernel)
+    ours = f"import sys; sys.path.insert(0, {str(project.root)!r}); "
+    assert lab(ours + "from mlops_kit.training import build; type(build({'_target_': 'nets.Net'})).__name__") == "'Net'", "what the project defines may be built"
+    said = lab("%load_ext mlops_kit\n%mlops step train pipeline=demo trainer=ddp_sim")
+    assert said.startswith("step train: ") and "injected: trainer" in lab(TRAIN), said
+    shown = lab(FIT + "print(sorted(fitted.metrics), fitted.best.exists(), sum(one.numel() for one in fitted.model.parameters()))")
+    assert shown.startswith("epoch 1/2") and "['epoch', 'train_loss', 'val_loss'] True 33" in shown, shown
+    shown = lab(FIT.replace("| model", "| {'broken': True}"))
+    assert "rank 1 of 2: ValueError: a bad batch" in shown and "in training_step" in shown, shown
+    assert family(project) == []
+
+    go_on = ours + "from mlops_kit import ranks; ranks.together('work', {'how': '', 'marks': '.'}, 2)"
+    cell = lab.execute(go_on)
+    lab.read(cell, up_to="round 3\n")
+    assert len(family(project)) == 3, "it is shown while it goes on"
+    lab.ask(f"kernels/{lab.kernel}/interrupt", {})
+    assert "KeyboardInterrupt" in lab.read(cell) and family(project) == []
+    assert lab("1 + 1") == "2"
+
+    for end in (lambda: lab.ask(f"kernels/{lab.kernel}/restart", {}), lambda: lab.ask(f"sessions/{lab.session['id']}", method="DELETE")):
+        lab.read(lab.execute(go_on), up_to="round 3\n")
+        assert len(family(project)) == 3
+        end()
+        until(lambda: not family(project), 20)
