@@ -110,3 +110,4 @@ def test_a_sweep_interrupted_in_a_training_goes_on_with_the_same_bytes(trained):
     assert trained.mlops("sweep", "demo-grid").count("interrupted") and os.listdir(trained.root / ".mlops/tmp") == []
     board = trained.json(*WORDS)
     assert outs_of(trained, board) == whole and {row["status"] for row in board["trials"]} == {"done"}
+    assert trained.seen(GOOD[0]).count(0) == 1, "the training went on where it was"
