@@ -195,6 +195,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'mlops_kit.cluster.Cluster.check': ('cluster.html#cluster.check', 'mlops_kit/cluster.py'),
                                    'mlops_kit.cluster.Cluster.ended': ('cluster.html#cluster.ended', 'mlops_kit/cluster.py'),
                                    'mlops_kit.cluster.Cluster.give_up': ('cluster.html#cluster.give_up', 'mlops_kit/cluster.py'),
+                                   'mlops_kit.cluster.Cluster.hand_in': ('cluster.html#cluster.hand_in', 'mlops_kit/cluster.py'),
                                    'mlops_kit.cluster.Cluster.heard': ('cluster.html#cluster.heard', 'mlops_kit/cluster.py'),
                                    'mlops_kit.cluster.Cluster.look': ('cluster.html#cluster.look', 'mlops_kit/cluster.py'),
                                    'mlops_kit.cluster.Cluster.part_with': ('cluster.html#cluster.part_with', 'mlops_kit/cluster.py'),

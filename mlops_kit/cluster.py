@@ -32,18 +32,20 @@ from .remote import Remote, listing, open_remote
 # %% ../nbs/27_cluster.ipynb #5622a1c2
 QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster", "oar": "OARCluster", "moab": "MoabCluster", "htcondor": "HTCondorCluster"}  # of dask-jobqueue
 
-# %% ../nbs/27_cluster.ipynb #5d21c002
+# %% ../nbs/27_cluster.ipynb #e2ff6b75
 def local_cluster(
     config: dict,  # the `executor` group
     folder: Path,  # for the workers
 ):
     "Workers on this machine, which end with this process"
+    import dask.config
     from distributed import LocalCluster
 
+    dask.config.set({"distributed.scheduler.http.routes": []})
     each = {"cpu": 1, **(config["resources"] or {})}
     return LocalCluster(
         n_workers=threads_of(config["workers"]), threads_per_worker=each["cpu"], resources=each, processes=True, host="127.0.0.1",
-        dashboard_address=None, worker_dashboard_address=None, memory_limit=0, local_directory=str(folder), silence_logs=logging.CRITICAL, preload=[worker.__name__],
+        dashboard_address=None, worker_dashboard_address=None, scheduler_kwargs={"dashboard_address": "127.0.0.1:0"}, memory_limit=0, local_directory=str(folder), silence_logs=logging.CRITICAL, preload=[worker.__name__],
     )
 
 # %% ../nbs/27_cluster.ipynb #a259c601
@@ -58,12 +60,12 @@ def _jobqueue():
         signal.signal(one, handler)
     return dask_jobqueue
 
-# %% ../nbs/27_cluster.ipynb #eb2b0403
+# %% ../nbs/27_cluster.ipynb #44080bc4
 def queue_cluster(
     config: dict,  # the `executor` group
     folder: Path,  # for the logs of the workers
 ):
-    "Workers that a batch system starts"
+    "A cluster whose workers a batch system starts; it has none yet"
     import dask
 
     dask_jobqueue = _jobqueue()
@@ -74,14 +76,12 @@ def queue_cluster(
     directives = [*(config["directives"] or ())] + ([f"--gres=gpu:{each['gpu']}"] if each.get("gpu") and config["kind"] == "slurm" else [])
     named = {name: config[name] for name in ("queue", "account", "walltime", "interface") if config.get(name)}
     dask.config.set({"distributed.scheduler.http.routes": []})
-    cluster = getattr(dask_jobqueue, QUEUES[config["kind"]])(
+    return getattr(dask_jobqueue, QUEUES[config["kind"]])(
         cores=each["cpu"], processes=1, memory=config["memory"], python=python, job_script_prologue=[*(config["prologue"] or ()), *own], job_extra_directives=directives,
         worker_extra_args=["--resources", ",".join(f"{name}={number}" for name, number in each.items()), "--no-dashboard", *options.pop("worker_extra_args", ())],
         log_directory=str(folder), scheduler_options={"dashboard": False, "dashboard_address": ":0", **options.pop("scheduler_options", {})},
         death_timeout=seconds(config["patience"]), silence_logs=logging.CRITICAL, **named, **options,
     )
-    cluster.scale(jobs=config["jobs"])
-    return cluster
 
 # %% ../nbs/27_cluster.ipynb #a9a3cbf3
 def _need(config: dict) -> None:
@@ -142,7 +142,7 @@ class Errand:
 # %% ../nbs/27_cluster.ipynb #25207bac
 LOOK = 0.5  # seconds between two looks at the scheduler
 
-# %% ../nbs/27_cluster.ipynb #368efaa4
+# %% ../nbs/27_cluster.ipynb #dc0ef21e
 class Cluster(Executor):
     "Carries out steps in workers of Dask"
 
@@ -176,6 +176,8 @@ class Cluster(Executor):
                 raise ConfigError(f"executor: no scheduler of Dask answers at {where} within {self.patience:g} s ({error or type(error).__name__}). Is it running, and reachable from here?") from None
             self.addresses = [self.client.scheduler.address, self.client.scheduler_info()["address"]]
             confide(plan.pipeline.config, self.addresses)
+            if self.cluster and config["kind"] in QUEUES:
+                self.hand_in()
             self.await_workers()
             self.check(wanted)
         except BaseException:
@@ -184,6 +186,20 @@ class Cluster(Executor):
         self.client.subscribe_topic(self.topic, self.heard)
         self.watcher = threading.Thread(target=self.watch, daemon=True)
         self.watcher.start()
+
+    def hand_in(self) -> None:
+        "Hand in the jobs of the workers; ConfigError when the batch system does not take them"
+        from distributed.core import Status
+
+        while len(self.cluster.worker_spec) < self.config["jobs"]:
+            self.cluster.worker_spec.update(self.cluster.new_worker_spec())
+        try:
+            self.cluster.sync(self.cluster._correct_state)  # `scale` would do this too, and tell nobody how it ended
+        except (OSError, RuntimeError) as error:
+            for one in self.cluster.workers.values():
+                one.status = Status.failed  # or `close` waits for them
+            said = str(error).rpartition("stderr:")[2]
+            raise ConfigError(f"executor: {self.config['kind']} did not take the job of a worker: {' '.join(said.split())}. {self.advice}") from None
 
     def await_workers(self) -> None:
         "Until the first worker is there"

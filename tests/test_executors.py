@@ -319,6 +319,14 @@ def test_the_script_for_a_batch_system(project, kind, line):
         cluster.close()
 
 
+def test_a_batch_system_that_refuses(project, tmp_path):
+    project.pipeline(STEPS)
+    (tmp_path / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: long' >&2; exit 1\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    said = project.mlops("run", "pipeline=demo", "executor=slurm", "executor.interface=lo", code=2, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert "slurm did not take the job of a worker: sbatch: error: invalid partition specified: long. " in said and "never retrieved" not in said
+
+
 @pytest.fixture
 def node(monkeypatch) -> Iterator[Path]:
     "A real Slurm of one node, where that can be had; it ends with these tests, however they end"
