@@ -131,7 +131,7 @@ def family(project) -> list[int]:
     found = []
     for one in psutil.process_iter():
         try:
-            if any(str(project.root) in word and "/ranks-" in word for word in one.cmdline()) and one.status() != psutil.STATUS_ZOMBIE:
+            if any("/ranks-" in word for word in one.cmdline()) and any(str(project.root) in value for value in one.environ().values()) and one.status() != psutil.STATUS_ZOMBIE:
                 found.append(one.pid)
         except psutil.Error:
             pass
