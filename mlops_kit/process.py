@@ -9,7 +9,7 @@ __all__ = ['PR_SET_PDEATHSIG', 'PR_SET_CHILD_SUBREAPER', 'PATIENCE', 'Lines', 'p
            'carry_out', 'kill_tree']
 
 # %% ../nbs/04_process.ipynb #8a104cf2
-import _thread, gc, json, os, random, select, signal, socket, sys, threading, time
+import _thread, gc, json, os, random, select, signal, socket, sys, tempfile, threading, time
 from base64 import b64decode, b64encode
 from contextlib import suppress
 from datetime import datetime
@@ -89,6 +89,7 @@ def become(
     os.environ.clear()
     os.environ.update({"MPLBACKEND": "module://matplotlib_inline.backend_inline", **work["environment"]})
     time.tzset()
+    tempfile.tempdir = None  # or TMPDIR would count for nothing
     if "MLOPS_STEP" not in work["environment"]:
         sys.path.insert(0, "")  # plain papermill, where modules beside the notebook are found
     sys.path[:0] = [one for one in work["environment"].get("PYTHONPATH", "").split(os.pathsep) if one and one not in sys.path]

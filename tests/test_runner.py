@@ -63,6 +63,15 @@ def test_every_end_is_told_truly(project, engine):
     assert not list((project.root / ".mlops/tmp").iterdir()) and not list((project.root / ".mlops/leases").glob("*.json"))
 
 
+def test_temporary_files_are_where_the_user_wants_them(project, tmp_path):
+    project.notebook("temporary", "import tempfile, wandb  # which looks where they are while it is imported", "result.write_text(json.dumps({'folder': tempfile.gettempdir()}))", parameters="import json\nfrom pathlib import Path\nnumber: int = 0\nresult: Path = Path('out/result.json')")
+    project.pipeline("one: {notebook: notebooks/temporary.ipynb, outs: {result: result.json}, metrics: result}")
+    for number, name in enumerate(("here", "there")):
+        (tmp_path / name).mkdir()
+        done = project.json("run", "pipeline=demo", f"pipeline.steps.one.params.number={number}", TMPDIR=str(tmp_path / name))
+        assert done["metrics"]["one"]["folder"] == str(tmp_path / name)
+
+
 def test_files_left_open_are_written_to_their_end(project):
     project.pipeline("open: {notebook: notebooks/leaves_files_open.ipynb, outs: {text: text.txt, archive: archive.zip, last: last.txt}}")
     warm = project.json("run", "pipeline=demo")["steps"]["open"]["outs"]
