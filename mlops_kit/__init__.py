@@ -2,72 +2,72 @@
 
 Modules:
 
-- `mlops_kit.again`: Execute a recorded step once more, out of nothing but its record
-- `mlops_kit.batches`: Rows that fit into memory, a whole batch at a time
-- `mlops_kit.bisect`: Which of several changes did it, and how much each of them
-- `mlops_kit.causes`: Why a result comes out differently: the usual suspects in a piece of code
-- `mlops_kit.cells`: The cells of one notebook in this very process, with the outputs that a Jupyter kernel would give
-- `mlops_kit.cli`: `mlops`: the command table
-- `mlops_kit.closure`: All the code that the result of a step may depend on
-- `mlops_kit.cluster`: Steps on other machines: each is told to a worker of Dask, and what becomes of it comes back
-- `mlops_kit.compare`: Where two results differ
+- `mlops_kit.capture.audit_hooks`: Sits in the process of a step and notes what the step looks at besides its inputs
+- `mlops_kit.capture.environment`: Everything besides code and data that may influence a result: how it is fixed, and how it is told
+- `mlops_kit.capture.undeclared_inputs`: What a step looked at without having declared it: noted, digested, and part of its key from then on
+- `mlops_kit.cli.commands`: `mlops`: the command table
+- `mlops_kit.cli.progress`: How a run is watched while it goes on, in a terminal and in a log file
+- `mlops_kit.cluster.bundle`: What a step needs and what it made, sent through a bucket
+- `mlops_kit.cluster.dask_cluster`: Steps on other machines: each is told to a worker of Dask, and what becomes of it comes back
+- `mlops_kit.cluster.worker`: A step that is carried out on another machine
+- `mlops_kit.compare.files`: Where two results differ
 - `mlops_kit.config`: Find the project and compose its configuration: the same for the command line, a notebook and the library
-- `mlops_kit.digits`: The digits example: handwritten digits, and a small network that reads them
-- `mlops_kit.disturbance`: Change what must not matter: time zone, home, user, order of folders, number of processors, clock, memory
-- `mlops_kit.edge`: A trained network as a file that runs without Python: ONNX, and ONNX with eight bits
-- `mlops_kit.engine`: Execute one notebook in a process of its own, watch it, and say truly how it ended
-- `mlops_kit.environment`: Everything besides code and data that may influence a result: how it is fixed, and how it is told
+- `mlops_kit.display`: Pictures and a page that need nothing but a browser, the same bytes every time
+- `mlops_kit.engine.execute`: Execute one notebook in a process of its own, watch it, and say truly how it ended
+- `mlops_kit.engine.forkserver`: A parent process with the heavy packages imported, that forks a child for each notebook
+- `mlops_kit.engine.inprocess`: The cells of one notebook in this very process, with the outputs that a Jupyter kernel would give
+- `mlops_kit.engine.kernel`: The cells of one notebook in a real Jupyter kernel, through papermill: the reference engine
 - `mlops_kit.errors`: What can go wrong, said so that a person can act on it
-- `mlops_kit.execution`: One step: its folder, its process, its result
-- `mlops_kit.executors`: Where steps are carried out
-- `mlops_kit.federated`: Learning from rows that stay where they are: each client trains, only weights and counts travel
-- `mlops_kit.files`: Every write, rename, lock and sync that the kit makes on disk, in one place
-- `mlops_kit.fingerprint`: What every variable of a notebook is worth after each cell, as digests
-- `mlops_kit.flights`: The flights example: what is known about a flight before departure
-- `mlops_kit.frozen`: What Python objects hold, as plain values and tensors that can be put back
-- `mlops_kit.jupyter`: JupyterLab with a kernel that starts at once, because torch and lightning are already there
-- `mlops_kit.kernel`: The cells of one notebook in a real Jupyter kernel, through papermill: the reference engine
-- `mlops_kit.lab`: The same steps, plans and runs in JupyterLab
-- `mlops_kit.lineage`: From any file back to what made it, and forward to what used it
-- `mlops_kit.masking`: What is secret stays out of everything that is kept or shown
-- `mlops_kit.mirror`: What Weights & Biases is to show of a run: all of it from the ledger
-- `mlops_kit.moment`: All that a training is between two batches
-- `mlops_kit.notebook`: A notebook as a step: its cells, and what it can be given
-- `mlops_kit.observation`: What a step looked at without having declared it: noted, digested, and part of its key from then on
-- `mlops_kit.order`: The order of a loader's batches, so that it can be taken up again in the middle
-- `mlops_kit.page`: Pictures and a page that need nothing but a browser, the same bytes every time
-- `mlops_kit.parcel`: What a step needs and what it made, sent through a bucket
-- `mlops_kit.pipeline`: From the configuration to steps that know what they need from each other
-- `mlops_kit.planning`: What would run, what is reused, and why
-- `mlops_kit.progress`: How a run is watched while it goes on, in a terminal and in a log file
-- `mlops_kit.ranks`: Several processes that do one thing together: started by torchrun, watched from a notebook, and ended with it
-- `mlops_kit.reasons`: Why two results differ
-- `mlops_kit.recall`: What was found the last time, when nothing that it was made from has changed
-- `mlops_kit.records`: What a run was, written down while it happens
-- `mlops_kit.remote`: Send results elsewhere and fetch them, verified both ways
-- `mlops_kit.resumption`: A training that was interrupted goes on as if nothing had happened
-- `mlops_kit.runner`: Carry out a plan: in parallel, once per key, and with a true account of every end
-- `mlops_kit.search`: Let an optimiser choose what is tried next
-- `mlops_kit.sending`: Bring Weights & Biases what it lacks, in a process that may die at any moment
-- `mlops_kit.series`: The course of a training, point by point, in the ledger
-- `mlops_kit.snapshots`: The last good states of something that takes long, in a folder that survives it
-- `mlops_kit.sources`: What steps read from outside: looked at before a run, kept while it goes on
-- `mlops_kit.stillness`: When processes do nothing, and where they stand
-- `mlops_kit.store`: Keep bytes, files and folders under the digest of their content
-- `mlops_kit.sweep`: Many runs of one pipeline that share what they share
-- `mlops_kit.tracking`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way
-- `mlops_kit.training`: Lightning from config: seeded, quiet, with the best weights and a history at the end
-- `mlops_kit.upkeep`: Check a store, clear it, and never get in the way of work
-- `mlops_kit.verification`: Execute recorded steps again and compare every byte: a proof, or the place where they differ and why
-- `mlops_kit.warm`: A parent process with the heavy packages imported, that forks a child for each notebook
-- `mlops_kit.witness`: Sits in the process of a step and notes what the step looks at besides its inputs
-- `mlops_kit.worker`: A step that is carried out on another machine"""
+- `mlops_kit.examples.digits`: The digits example: handwritten digits, and a small network that reads them
+- `mlops_kit.examples.federated`: Learning from rows that stay where they are: each client trains, only weights and counts travel
+- `mlops_kit.examples.flights.data`: The flights example: what is known about a flight before departure
+- `mlops_kit.explanation.bisect`: Which of several changes did it, and how much each of them
+- `mlops_kit.explanation.why`: Why two results differ
+- `mlops_kit.jupyter.kernelspec`: JupyterLab with a kernel that starts at once, because torch and lightning are already there
+- `mlops_kit.jupyter.magics`: The same steps, plans and runs in JupyterLab
+- `mlops_kit.ledger.history`: The course of a training, point by point, in the ledger
+- `mlops_kit.ledger.lineage`: From any file back to what made it, and forward to what used it
+- `mlops_kit.ledger.maintenance`: Check a store, clear it, and never get in the way of work
+- `mlops_kit.ledger.records`: What a run was, written down while it happens
+- `mlops_kit.ledger.remote`: Send results elsewhere and fetch them, verified both ways
+- `mlops_kit.notebook.dependencies`: All the code that the result of a step may depend on
+- `mlops_kit.notebook.nondeterminism`: Why a result comes out differently: the usual suspects in a piece of code
+- `mlops_kit.notebook.parameters`: A notebook as a step: its cells, and what it can be given
+- `mlops_kit.pipeline.compose_cache`: What was found the last time, when nothing that it was made from has changed
+- `mlops_kit.pipeline.executors`: Where steps are carried out
+- `mlops_kit.pipeline.graph`: From the configuration to steps that know what they need from each other
+- `mlops_kit.pipeline.plan`: What would run, what is reused, and why
+- `mlops_kit.pipeline.replay`: Execute a recorded step once more, out of nothing but its record
+- `mlops_kit.pipeline.scheduler`: Carry out a plan: in parallel, once per key, and with a true account of every end
+- `mlops_kit.pipeline.step`: One step: its folder, its process, its result
+- `mlops_kit.redaction`: What is secret stays out of everything that is kept or shown
+- `mlops_kit.store.files`: Every write, rename, lock and sync that the kit makes on disk, in one place
+- `mlops_kit.store.objects`: Keep bytes, files and folders under the digest of their content
+- `mlops_kit.store.sources`: What steps read from outside: looked at before a run, kept while it goes on
+- `mlops_kit.sweep.search`: Let an optimiser choose what is tried next
+- `mlops_kit.sweep.trials`: Many runs of one pipeline that share what they share
+- `mlops_kit.tracking.mirror`: What Weights & Biases is to show of a run: all of it from the ledger
+- `mlops_kit.tracking.sync`: Bring Weights & Biases what it lacks, in a process that may die at any moment
+- `mlops_kit.tracking.wandb_client`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way
+- `mlops_kit.training.batches`: Rows that fit into memory, a whole batch at a time
+- `mlops_kit.training.loader_state`: The order of a loader's batches, so that it can be taken up again in the middle
+- `mlops_kit.training.object_state`: What Python objects hold, as plain values and tensors that can be put back
+- `mlops_kit.training.onnx_export`: A trained network as a file that runs without Python: ONNX, and ONNX with eight bits
+- `mlops_kit.training.resume`: A training that was interrupted goes on as if nothing had happened
+- `mlops_kit.training.snapshots`: The last good states of something that takes long, in a folder that survives it
+- `mlops_kit.training.torchrun`: Several processes that do one thing together: started by torchrun, watched from a notebook, and ended with it
+- `mlops_kit.training.trainer`: Lightning from config: seeded, quiet, with the best weights and a history at the end
+- `mlops_kit.training.trainer_state`: All that a training is between two batches
+- `mlops_kit.training.watchdog`: When processes do nothing, and where they stand
+- `mlops_kit.verification.fingerprint`: What every variable of a notebook is worth after each cell, as digests
+- `mlops_kit.verification.perturb`: Change what must not matter: time zone, home, user, order of folders, number of processors, clock, memory
+- `mlops_kit.verification.verify`: Execute recorded steps again and compare every byte: a proof, or the place where they differ and why"""
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "run": "runner", "plan": "runner", "runs": "runner", "show": "runner", "verify": "verification", "why": "reasons",
-    "Run": "records", "Plan": "planning", "Store": "store", "digest": "store", "compose": "config", "MlopsError": "errors",
+    "run": "pipeline", "plan": "pipeline", "runs": "pipeline", "show": "pipeline", "verify": "verification", "why": "explanation",
+    "Run": "ledger", "Plan": "pipeline", "Store": "store", "digest": "store", "compose": "config", "MlopsError": "errors",
 }
 __all__ = list(_HOME)
 
@@ -82,5 +82,5 @@ def __getattr__(name):
 
 def load_ipython_extension(shell):
     "`%load_ext mlops_kit` in a notebook"
-    from mlops_kit.lab import load_ipython_extension
+    from mlops_kit.jupyter import load_ipython_extension
     load_ipython_extension(shell)

@@ -44,7 +44,8 @@ class Prepared:
 
 def become_mlops(words: list[str], environment: dict[str, str], folder: str) -> None:
     "In the child: what `mlops` does, with its output in files"
-    from mlops_kit import cli, files
+    from mlops_kit.cli import commands
+    from mlops_kit.store import files
 
     os.setsid()
     os.environ.update(environment)
@@ -54,8 +55,8 @@ def become_mlops(words: list[str], environment: dict[str, str], folder: str) -> 
     sys.argv = ["mlops", *words]
     code = 70
     try:
-        code = cli.main(words)
-        Path(folder, "changes").write_text(str(next(files._changes) - 1))
+        code = commands.main(words)
+        Path(folder, "changes").write_text(str(next(files._failpoint_numbers) - 1))
     finally:
         sys.stdout.flush(), sys.stderr.flush()
         os._exit(code)

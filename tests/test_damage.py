@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mlops_kit.errors import StoreError
-from mlops_kit.records import read_run, run_names, runs, step_record
-from mlops_kit.store import Store, get_bytes
-from mlops_kit.upkeep import fsck
+from mlops_kit.ledger.maintenance import fsck
+from mlops_kit.ledger.records import read_run, run_ids, runs, read_record
+from mlops_kit.store.objects import Store, get_bytes
 from prepared import outs
 
 
@@ -61,7 +61,7 @@ def check_readers(store: Store, kind: str, name: str, listed: list[dict]) -> Non
         with pytest.raises(StoreError):
             get_bytes(store, name)
     elif kind == "record":
-        assert step_record(store, name) is None
+        assert read_record(store, name) is None
     elif kind == "run":
         with pytest.raises(StoreError):
             read_run(store, name)
@@ -142,7 +142,7 @@ def test_a_damaged_run_is_listed_and_put_aside(subject):
     assert subject.mlops("show")["code"] == 4 and subject.mlops("show", first)["code"] == 0
     told = subject.mlops("fsck")
     assert told["code"] == 4 and second in told["output"]
-    assert [one["run"] for one in json.loads(subject.mlops("runs", "--json")["output"])] == [first] and run_names(Store(subject.store)) == [first]
+    assert [one["run"] for one in json.loads(subject.mlops("runs", "--json")["output"])] == [first] and run_ids(Store(subject.store)) == [first]
     assert subject.mlops("fsck")["code"] == 0
 
 

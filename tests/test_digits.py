@@ -5,7 +5,7 @@ from collections import defaultdict
 import pytest
 
 from conftest import Project
-from mlops_kit.store import Store, tree_entries
+from mlops_kit.store.objects import Store, tree_entries
 
 STEPS = ["ingest", "split", "train", "evaluate", "export", "report"]
 

@@ -121,7 +121,7 @@ good: {notebook: notebooks/good.ipynb, outs: {result: result.json}}
 
 def test_cells_are_seen_while_they_run(project, shared, monkeypatch):
     from mlops_kit import run
-    from mlops_kit.runner import Progress
+    from mlops_kit.pipeline.scheduler import Progress
 
     class Heard(Progress):
         lines = []
@@ -305,12 +305,12 @@ def test_through_a_bucket(project, apart, s3, tmp_path):  # noqa: F811
 
 @pytest.mark.parametrize("kind, line", [("slurm", "#SBATCH --gres=gpu:1"), ("pbs", "#PBS -q long"), ("sge", "#$ -q long"), ("lsf", "#BSUB -q long")])
 def test_the_script_for_a_batch_system(project, kind, line):
-    from mlops_kit.cluster import queue_cluster
+    from mlops_kit.cluster.dask_cluster import make_batch_cluster
     from mlops_kit.config import compose
 
     before = signal.getsignal(signal.SIGINT)
     knobs = compose([f"executor={kind}", "executor.jobs=0", "executor.queue=long", "executor.resources.gpu=1", "executor.interface=lo", "executor.python=python"], project.root)["executor"]
-    cluster = queue_cluster(knobs, project.root)
+    cluster = make_batch_cluster(knobs, project.root)
     try:
         script = cluster.job_script()
         assert line in script and "--resources cpu=2,gpu=1" in script and "export MLOPS_RUNTIME_DIR=" in script

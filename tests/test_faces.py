@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from test_fidelity import CORPUS, NAMES, compare, normal
 
-from mlops_kit.engine import Work, execute
+from mlops_kit.engine.execute import Execution, execute_notebook
 
 EVERY = 6  # of so many notebooks one is executed in each test run, the others in the long one
 COLD = ("stream_interleaving", "pandas_table", "matplotlib_inline", "traceback_kinds", "subprocess_output", "display_update")
@@ -20,8 +20,8 @@ def as_step(name: str, folder: Path) -> tuple[str, dict]:
     "Execute a notebook as `mlops run` does; how it ended, and the executed notebook"
     folder.mkdir()
     environment = {**os.environ, "MLOPS_STEP": "corpus", "PYTHONUTF8": "1"}
-    work = Work(str(CORPUS / f"{name}.ipynb"), str(folder / "executed.ipynb"), str(folder / "log"), str(folder), environment=environment)
-    execute(work)
+    work = Execution(str(CORPUS / f"{name}.ipynb"), str(folder / "executed.ipynb"), str(folder / "log"), str(folder), environment=environment)
+    execute_notebook(work)
     return told(folder)
 
 

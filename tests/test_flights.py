@@ -10,7 +10,7 @@ import pytest
 from nbclient import NotebookClient
 
 from conftest import Project
-from mlops_kit.store import digest_of
+from mlops_kit.store.objects import digest_path
 
 ROOT = Path(__file__).parents[1]
 STEPS = ["ingest", "features", "train", "evaluate", "report"]
@@ -59,7 +59,7 @@ def test_the_course_of_the_training_is_in_the_ledger(flights):
 
 def test_one_literal_in_a_function(flights):
     "A function of features only: ingest stays, features runs. A function that no step uses: nothing runs."
-    module = flights.root / "mlops_kit/flights.py"
+    module = flights.root / "mlops_kit/examples/flights/data.py"
     before = module.read_text()
     try:
         module.write_text(before + "\n\ndef nobody_uses_this():\n    return 1\n")
@@ -69,7 +69,7 @@ def test_one_literal_in_a_function(flights):
         module.write_text(before.replace(old, new))
         plan = flights.json("plan", "experiment=smoke")
         assert (plan["ingest"]["action"], plan["features"]["action"], plan["train"]["action"]) == ("hit", "run", "wait")
-        assert f"mlops_kit.flights.{function} changed" in plan["features"]["reason"]
+        assert f"mlops_kit.examples.flights.data.{function} changed" in plan["features"]["reason"]
     finally:
         module.write_text(before)
 
@@ -90,15 +90,15 @@ def test_plain_papermill_gives_the_same(flights, tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLOPS", "WANDB"))} | {"PYTHONPATH": str(flights.root), "OMP_NUM_THREADS": "1"}  # as in conf/config.yaml
     command = [Path(sys.executable).with_name("papermill"), "notebook.ipynb", "executed.ipynb", "-f", "parameters.yaml"]
     subprocess.run(command, cwd=tmp_path / "train", env=environment, check=True, capture_output=True)
-    assert {name: digest_of(tmp_path / "train/out" / file) for name, file in OUTS.items()} == train_outs(flights)
+    assert {name: digest_path(tmp_path / "train/out" / file) for name, file in OUTS.items()} == train_outs(flights)
 
 
 def test_jupyter_gives_the_same(flights):
-    notebook = nbformat.read(flights.root / "nbs/steps/train.ipynb", 4)
+    notebook = nbformat.read(flights.root / "nbs/steps/flights/train.ipynb", 4)
     notebook.cells.insert(0, nbformat.v4.new_code_cell("%load_ext mlops_kit\n%mlops step train experiment=smoke"))
     NotebookClient(notebook, kernel_name="python3", timeout=300, resources={"metadata": {"path": str(flights.root / "nbs/steps")}}).execute()
     folder = flights.root / ".mlops/tmp/lab/flights.train/out"
-    assert {name: digest_of(folder / file) for name, file in OUTS.items()} == train_outs(flights)
+    assert {name: digest_path(folder / file) for name, file in OUTS.items()} == train_outs(flights)
 
 
 def test_the_library_gives_the_same(flights, tmp_path):

@@ -18,8 +18,8 @@ from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 from test_fidelity import CORPUS, compare, normal
 
-from mlops_kit import jupyter
 from mlops_kit.errors import ConfigError
+from mlops_kit.jupyter import kernelspec
 
 # PYDEVD_USE_FRAME_EVAL is set when debugpy is imported, for debugpy
 FACTS = """
@@ -39,7 +39,7 @@ def folders(tmp_path, monkeypatch):
     "What Jupyter and IPython keep goes where it ends with the test"
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    monkeypatch.setenv("JUPYTER_PATH", str(jupyter.SPECS))
+    monkeypatch.setenv("JUPYTER_PATH", str(kernelspec.JUPYTER_DATA_DIR))
     monkeypatch.setenv("ASKED", "1")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "beside"))
     (tmp_path / "runtime").mkdir()
@@ -82,7 +82,7 @@ def start(tmp_path):
 
 
 def is_warm(kernel: Kernel) -> bool:
-    return isinstance(kernel.manager.provisioner.process, jupyter.ForkedKernel)
+    return isinstance(kernel.manager.provisioner.process, kernelspec.ForkedKernel)
 
 
 def gone(pid: int, patience: float = 5) -> bool:
@@ -206,14 +206,14 @@ def test_what_the_opened_notebook_imports_is_there_but_nothing_of_the_project(st
 
 def test_the_configuration_names_modules(project):
     (project.root / "conf/config.yaml").write_text("defaults: [mlops_kit, _self_]\nwarm: [torch, lightning]")
-    jupyter.modules_of.cache_clear()
-    assert jupyter.modules_of(project.root) == ("torch", "lightning")
+    kernelspec.project_modules.cache_clear()
+    assert kernelspec.project_modules(project.root) == ("torch", "lightning")
 
 
 def test_a_broken_configuration_or_notebook_is_no_obstacle(project, start):
     (project.root / "conf/config.yaml").write_text("warm: [")
     (project.root / "explore.ipynb").write_text("{")
-    assert "json" in jupyter.modules_of(project.root)
+    assert "json" in kernelspec.project_modules(project.root)
     assert start(JPY_SESSION_NAME=str(project.root / "explore.ipynb"))("print(1)") == "1"
 
 
@@ -239,8 +239,8 @@ def test_a_parent_that_does_not_answer_is_not_waited_for(start, monkeypatch, cap
         connection.connect("\0mlops-test-deaf")
         return connection
 
-    monkeypatch.setattr(jupyter, "connect", deaf)
-    monkeypatch.setattr(jupyter, "PATIENCE", 0.5)
+    monkeypatch.setattr(kernelspec, "connect", deaf)
+    monkeypatch.setattr(kernelspec, "PATIENCE", 0.5)
     kernel = start()
     assert not is_warm(kernel) and kernel("print(1)") == "1" and "no warm parent (TimeoutError" in caplog.text
 
@@ -306,16 +306,16 @@ def test_a_kernel_does_not_outlive_its_server(tmp_path):
 
 
 def test_lab_names_its_extra(project, monkeypatch):
-    monkeypatch.setattr(jupyter, "find_spec", lambda name: None)
+    monkeypatch.setattr(kernelspec, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'mlops_kit\[lab\]'"):
-        jupyter.lab_command(project.root, [])
+        kernelspec.lab_command(project.root, [])
 
 
 def test_options_of_a_person_win(project):
     pytest.importorskip("jupyterlab")
-    command, environment = jupyter.lab_command(project.root, ["--ip=::1", "--no-browser", "notebooks/adds.ipynb"])
+    command, environment = kernelspec.lab_command(project.root, ["--ip=::1", "--no-browser", "notebooks/adds.ipynb"])
     assert [one for one in command if "ip=" in one] == ["--ip=::1"] and command[-2:] == ["--no-browser", "notebooks/adds.ipynb"]
-    assert environment["JUPYTER_PATH"].split(":")[0] == str(jupyter.SPECS)
+    assert environment["JUPYTER_PATH"].split(":")[0] == str(kernelspec.JUPYTER_DATA_DIR)
 
 
 def test_lab_has_the_kernel_and_serves_this_machine_only(project, tmp_path):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mlops_kit.files import to_json
-from mlops_kit.lineage import lineage, read_ledger
-from mlops_kit.records import seal
-from mlops_kit.store import Store, digest, put_bytes, tree_bytes
+from mlops_kit.ledger.lineage import trace_lineage, read_ledger
+from mlops_kit.ledger.records import seal
+from mlops_kit.store.files import canonical_json
+from mlops_kit.store.objects import Store, digest, put_bytes, encode_tree
 
 from conftest import PARAMETERS, Project
 
@@ -125,7 +125,7 @@ def test_a_graph_that_mermaid_can_read(done: Project):
     for line in graph[1:]:
         assert re.fullmatch(rf'  (s\d+\[{box}\]|d\w+\[\({box}\)\]|target\{{\{{{box}\}}\}}|\w+ [-=]{{2}}>\|{box}\| \w+)', line), line
         assert "<" not in line.replace("<br>", "")
-    book = json.dumps({"shown": lineage(Store(done.root / ".mlops"), "last/report.result")._repr_markdown_()})
+    book = json.dumps({"shown": trace_lineage(Store(done.root / ".mlops"), "last/report.result")._repr_markdown_()})
     assert "```mermaid" in book
 
 
@@ -134,18 +134,18 @@ def test_five_thousand_records(tmp_path: Path):
     packages = {f"package-{one}": f"{one}.0.{one}" for one in range(60)}
     units = {f"module.function{one}": digest(b"%d" % one) for one in range(40)}
     for one in range(5000):
-        folder = put_bytes(store, tree_bytes([(f"a{part}", digest(b"%d %d" % (one, part)), 3) for part in range(3)]), ".tree") if one % 5 == 0 else None
+        folder = put_bytes(store, encode_tree([(f"a{part}", digest(b"%d %d" % (one, part)), 3) for part in range(3)]), ".tree") if one % 5 == 0 else None
         outs = {"a": {"file": "a", "digest": digest(b"out%d" % one), "size": 1}} | ({"many": {"file": "many", "digest": folder, "size": 9}} if folder else {})
         path = store.root / "records" / f"{digest(b'k%d' % one)}.json"
         path.parent.mkdir(exist_ok=True)
         parts = {"params": {"lr": 0.1}, "seed": 0, "env": {"packages": packages}, "code": {"units": units, "cells": list(units.values())}, "ins": {"a": ["in/a", last]} if one % 10 else {}, "sources": {}, "observed": {}}
-        path.write_bytes(to_json(seal({"schema": 2, "key": path.stem, "pipeline": "p", "step": f"s{one % 10}", "run": f"r{one // 10}", "started": f"{one:05}", "ended": f"{one:05}", "notebook": {"name": "n", "digest": None}, "git": {}, "parts": parts, "outs": outs, "sources": {}})))
+        path.write_bytes(canonical_json(seal({"schema": 2, "key": path.stem, "pipeline": "p", "step": f"s{one % 10}", "run": f"r{one // 10}", "started": f"{one:05}", "ended": f"{one:05}", "notebook": {"name": "n", "digest": None}, "git": {}, "parts": parts, "outs": outs, "sources": {}})))
         last = digest(b"out%d" % one)
     begun = time.process_time()
-    found = lineage(store, last)
+    found = trace_lineage(store, last)
     assert time.process_time() - begun < 1.5
     assert len(found.steps) == 10 and found.records == 5000
-    assert lineage(store, digest(b"4995 1")).made_by[0]["file"] == "a1"
+    assert trace_lineage(store, digest(b"4995 1")).made_by[0]["file"] == "a1"
     (store.root / "records" / "torn.json").write_text('{"key": ')
     (store.root / "records" / "other.json").write_text("[]")
     (store.root / "records" / "flipped.json").write_bytes(path.read_bytes().replace(b'"lr":0.1', b'"lr":0.2'))

@@ -13,11 +13,11 @@ import pytest
 from conftest import Project
 from wandb_backend import KEY, Backend
 
-from mlops_kit.files import to_json, write
-from mlops_kit.mirror import copies
-from mlops_kit.records import Run, end_run, read_run, run_names, seal, start_run
-from mlops_kit.series import point
-from mlops_kit.store import Store, put_bytes
+from mlops_kit.ledger.history import make_point
+from mlops_kit.ledger.records import Run, end_run, read_run, run_ids, seal, start_run
+from mlops_kit.store.files import canonical_json, write_file
+from mlops_kit.store.objects import Store, put_bytes
+from mlops_kit.tracking.mirror import build_wandb_runs
 
 TRAIN = """
 import json, sys, time
@@ -78,24 +78,24 @@ def ledger(project: Project, runs: int, points: int) -> Store:
     store = Store(project.root / ".mlops")
     for number in range(runs):
         run = start_run(store, {"pipeline": "demo", "order": ["train"], "overrides": []})
-        write(store.files, f"runs/{run.id}/config.json", to_json({"seed": number, "tracking": {"project": None}}))
-        rows = [point({"loss": number + 1 / (step + 1), "rate": 0.1}, step, step // 100, 1.7e9 + step) for step in range(points)]
+        write_file(store.files, f"runs/{run.id}/config.json", canonical_json({"seed": number, "tracking": {"project": None}}))
+        rows = [make_point({"loss": number + 1 / (step + 1), "rate": 0.1}, step, step // 100, 1.7e9 + step) for step in range(points)]
         out = {"file": "model.safetensors", "digest": put_bytes(store, b"weights %d" % number), "size": 9}
         record = {"key": f"{number:064}", "run": run.id, "pipeline": "demo", "step": "train", "parts": {"params": {"lr": 0.1}, "ins": {}}, "outs": {"model": out}, "metrics": {"loss": 1.0}, "schema": 2}
-        write(store.files, f"records/{record['key']}.json", to_json(seal(record)))
-        told = {"status": "ran", "key": record["key"], "run": run.id, "metrics": record["metrics"], "series": put_bytes(store, b"".join(map(to_json, rows))), "began": run.id, "error": None, "reason": "", "seconds": 1.0}
+        write_file(store.files, f"records/{record['key']}.json", canonical_json(seal(record)))
+        told = {"status": "ran", "key": record["key"], "run": run.id, "metrics": record["metrics"], "series": put_bytes(store, b"".join(map(canonical_json, rows))), "began": run.id, "error": None, "reason": "", "seconds": 1.0}
         end_run(run, "done", {"train": told | {"outs": {"model": out["digest"]}}}, 1.0)
     return store
 
 
 def runs_of(store: Store) -> list[Run]:
     """All runs of a ledger."""
-    return [read_run(store, name) for name in run_names(store)]
+    return [read_run(store, name) for name in run_ids(store)]
 
 
 def same(store: Store, server: Backend) -> None:
     """The server has exactly what the ledger has: every point once and in its place, numbers, artifacts, the end."""
-    wanted = {one.id: one for run in runs_of(store) for one in copies(run)}
+    wanted = {one.id: one for run in runs_of(store) for one in build_wandb_runs(run)}
     assert set(server.runs) == set(wanted) and wanted and not server.faults
     for id, copy in wanted.items():
         rows = server.history(id)
@@ -241,7 +241,7 @@ def test_a_series_that_has_become_another_one_is_another_wandb_run(project: Proj
     store = ledger(project, 1, 50)
     project.json("sync")
     run = runs_of(store)[0]
-    other = put_bytes(store, b"".join(to_json(point({"loss": -step, "rate": 0.1}, step, 0, 1.7e9 + step)) for step in range(40)))
+    other = put_bytes(store, b"".join(canonical_json(make_point({"loss": -step, "rate": 0.1}, step, 0, 1.7e9 + step)) for step in range(40)))
     end_run(run, "done", {"train": {**run.steps["train"], "series": other}}, 1.0)
     assert project.json("sync")["sent"][0]["status"] == "sent"
     assert len(server.history(f"{run.id}-train")) == 50 and [row["loss"] for row in server.history(f"{run.id}-train-1")] == [-step for step in range(40)] and not server.faults

@@ -85,8 +85,8 @@ def wait(how, marks):
         time.sleep(0.05)
 
 if __name__ == "__main__":
-    from mlops_kit.ranks import serve
-    serve(wait)
+    from mlops_kit.training.torchrun import run_rank
+    run_rank(wait)
 """
 FIT = """
 import json

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from conftest import Project, notebook
-from mlops_kit import recall
-from mlops_kit.closure import code_of
-from mlops_kit.notebook import read_notebook
-from mlops_kit.records import seal
-from mlops_kit.store import Store
+from mlops_kit.ledger.records import seal
+from mlops_kit.notebook.dependencies import collect_code
+from mlops_kit.notebook.parameters import read_notebook
+from mlops_kit.pipeline import compose_cache
+from mlops_kit.store.objects import Store
 
 MODULES = {
     "shop/__init__.py": "",
@@ -43,19 +43,19 @@ def kept(root):
 
 def recalled(root, *targets, name="shop.ipynb"):
     "What a process that has just begun is given, and whether it was remembered"
-    recall._followed.clear()
-    calls, follow = [], recall.code_of
-    recall.code_of = lambda *told: calls.append(told) or follow(*told)
+    compose_cache._code_cache.clear()
+    calls, follow = [], compose_cache.code_of
+    compose_cache.code_of = lambda *told: calls.append(told) or follow(*told)
     try:
-        return recall.recall_code(read_notebook(root / name, name), root, targets, Store(root / ".mlops")), not calls
+        return compose_cache.find_code_cached(read_notebook(root / name, name), root, targets, Store(root / ".mlops")), not calls
     finally:
-        recall.code_of = follow
+        compose_cache.code_of = follow
 
 
 def check(root, *targets, name="shop.ipynb"):
     "It is what following the code anew finds; whether it was remembered"
     found, remembered = recalled(root, *targets, name=name)
-    fresh = code_of(read_notebook(root / name, name), root, targets)
+    fresh = collect_code(read_notebook(root / name, name), root, targets)
     assert found == fresh and found.files == fresh.files and found.looked == fresh.looked and found.still()
     return remembered
 
@@ -66,11 +66,11 @@ def test_it_is_remembered(shop):
 
 def test_within_one_process(shop):
     "The same without the files of the memory"
-    asked = lambda *targets: recall.recall_code(read_notebook(shop / "shop.ipynb", "shop.ipynb"), shop, targets)
+    asked = lambda *targets: compose_cache.find_code_cached(read_notebook(shop / "shop.ipynb", "shop.ipynb"), shop, targets)
     found = asked()
-    assert asked() is found and asked("shop.limits.MORE") == code_of(read_notebook(shop / "shop.ipynb", "shop.ipynb"), shop, ("shop.limits.MORE",)) != found
+    assert asked() is found and asked("shop.limits.MORE") == collect_code(read_notebook(shop / "shop.ipynb", "shop.ipynb"), shop, ("shop.limits.MORE",)) != found
     (shop / "shop/limits.py").write_text("MOST = 2000\n")
-    assert asked() == code_of(read_notebook(shop / "shop.ipynb", "shop.ipynb"), shop) != found
+    assert asked() == collect_code(read_notebook(shop / "shop.ipynb", "shop.ipynb"), shop) != found
     assert not (shop / ".mlops/followed").exists()
 
 
@@ -128,18 +128,18 @@ def test_another_python_or_another_kit(shop, monkeypatch):
     check(shop)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "version", "3.99")
-        importlib.reload(recall)
+        importlib.reload(compose_cache)
         assert not check(shop)
-    importlib.reload(recall)
+    importlib.reload(compose_cache)
     assert not check(shop) and check(shop)
     for name in ("closure", "notebook", "store"):
         copy = shop / f"{name}.txt"
         copy.write_text(open(importlib.import_module(f"mlops_kit.{name}").__file__).read() + "\n")
         with monkeypatch.context() as patch:
             patch.setattr(importlib.import_module(f"mlops_kit.{name}"), "__file__", str(copy))
-            importlib.reload(recall)
+            importlib.reload(compose_cache)
             assert not check(shop)
-        importlib.reload(recall)
+        importlib.reload(compose_cache)
         assert not check(shop) and check(shop)
 
 
@@ -197,7 +197,7 @@ def test_many_at_once(shop):
     path, allowed = shop / "shop/limits.py", []
     for text in modules:
         path.write_text(text)
-        allowed.append(code_of(read_notebook(shop / "shop.ipynb", "shop.ipynb"), shop))
+        allowed.append(collect_code(read_notebook(shop / "shop.ipynb", "shop.ipynb"), shop))
 
     def edit():
         for number in range(300):
@@ -209,8 +209,8 @@ def test_many_at_once(shop):
 
     def read():
         for _ in range(100):
-            recall._followed.clear()
-            found = recall.recall_code(read_notebook(shop / "shop.ipynb", "shop.ipynb"), shop, (), Store(shop / ".mlops"))
+            compose_cache._code_cache.clear()
+            found = compose_cache.find_code_cached(read_notebook(shop / "shop.ipynb", "shop.ipynb"), shop, (), Store(shop / ".mlops"))
             assert found in allowed
             assert found.units == next(one.units for one in allowed if found.files[path] == one.files[path])
 

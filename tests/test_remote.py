@@ -18,12 +18,12 @@ import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from mlops_kit import remote
 from mlops_kit.errors import ConfigError, MlopsError, StoreError
-from mlops_kit.files import to_json
-from mlops_kit.records import SCHEMA, end_run, publish_record, run_names, seal, start_run, step_record
-from mlops_kit.store import Store, complete, digest, get_bytes, put, put_bytes
-from mlops_kit.upkeep import names_in
+from mlops_kit.ledger import remote
+from mlops_kit.ledger.maintenance import find_digests
+from mlops_kit.ledger.records import STEP_SCHEMA, end_run, publish_record, run_ids, seal, start_run, read_record
+from mlops_kit.store.files import canonical_json
+from mlops_kit.store.objects import Store, is_complete, digest, get_bytes, put_path, put_bytes
 
 from conftest import Project
 
@@ -87,10 +87,10 @@ def filled(root: Path, number: int = 4) -> Store:
         (folder / "deep").mkdir(parents=True)
         (folder / "a").write_text(f"a{one}")
         (folder / "deep/b").write_text(f"b{one}")
-        outs = {"one": {"file": "one", "digest": put_bytes(store, f"one{one}".encode() * 1000)}, "many": {"file": "many", "digest": put(store, folder)}}
+        outs = {"one": {"file": "one", "digest": put_bytes(store, f"one{one}".encode() * 1000)}, "many": {"file": "many", "digest": put_path(store, folder)}}
         shutil.rmtree(folder)
         key = digest(f"key{one}".encode())
-        publish_record(store, {"schema": SCHEMA, "key": key, "step": f"draw@{one}", "run": run.id, "outs": outs, "parts": {"ins": {"log": ["in/log", put_bytes(store, f"log{one}".encode())]}}})
+        publish_record(store, {"schema": STEP_SCHEMA, "key": key, "step": f"draw@{one}", "run": run.id, "outs": outs, "parts": {"ins": {"log": ["in/log", put_bytes(store, f"log{one}".encode())]}}})
         steps[f"draw@{one}"] = {"status": "ran", "key": key, "run": run.id}
     end_run(run, "done", steps, 0.1)
     return store
@@ -102,7 +102,7 @@ def keys(store: Store) -> list[str]:
 
 def check(store: Store, number: int) -> None:
     "A store holds this many records, and all content in it is what its name says"
-    assert len(keys(store)) == number and all(step_record(store, key) for key in keys(store))
+    assert len(keys(store)) == number and all(read_record(store, key) for key in keys(store))
     for path in (store.root / "objects").glob("*/*"):
         get_bytes(store, path.parent.name + path.name)
     assert list(store.files.tmp.iterdir()) == []
@@ -127,23 +127,23 @@ def damage(path: Path) -> None:
 def test_what_was_pushed_can_be_pulled(tmp_path: Path, url: str):
     store, other = filled(tmp_path / "here"), Store(tmp_path / "there")
     (store.root / "proofs" / keys(store)[0]).mkdir(parents=True)
-    (store.root / "proofs" / keys(store)[0] / "p1.json").write_bytes(to_json(seal({"same": True})))
+    (store.root / "proofs" / keys(store)[0] / "p1.json").write_bytes(canonical_json(seal({"same": True})))
     sent = remote.push(store, url)
     assert (sent["records"], sent["runs"], sent["proofs"], sent["objects"]) == (4, 1, 1, 4 * 5 + 2)
     assert [remote.push(store, url)[name] for name in ("objects", "records", "runs", "proofs", "bytes")] == [0] * 5
     got = remote.pull(other, url)
     assert {name: got[name] for name in ("objects", "records", "runs", "proofs", "bytes")} == {name: sent[name] for name in ("objects", "records", "runs", "proofs", "bytes")}
     check(other, 4)
-    assert run_names(other) == run_names(store) and (other.root / "runs" / run_names(other)[0] / "draw.log").read_text() == "drawn"
-    assert (other.root / "proofs" / keys(store)[0] / "p1.json").read_bytes() == to_json(seal({"same": True}))
+    assert run_ids(other) == run_ids(store) and (other.root / "runs" / run_ids(other)[0] / "draw.log").read_text() == "drawn"
+    assert (other.root / "proofs" / keys(store)[0] / "p1.json").read_bytes() == canonical_json(seal({"same": True}))
     assert [remote.pull(other, url)[name] for name in ("objects", "records", "runs", "proofs", "bytes")] == [0] * 5
     assert not [name for name in contents(url) if name.startswith("tmp/")]
 
 
 def test_a_run_alone(tmp_path: Path, url: str):
     store = filled(tmp_path / "here", 3)
-    publish_record(store, {"schema": SCHEMA, "key": digest(b"other"), "outs": {}})
-    run = run_names(store)[0]
+    publish_record(store, {"schema": STEP_SCHEMA, "key": digest(b"other"), "outs": {}})
+    run = run_ids(store)[0]
     assert remote.push(store, url, [run])["records"] == 3
     assert remote.push(store, url)["records"] == 1
     other = Store(tmp_path / "there")
@@ -155,7 +155,7 @@ def test_a_run_alone(tmp_path: Path, url: str):
 
 def test_what_is_damaged_here_is_not_sent(tmp_path: Path, url: str):
     store = filled(tmp_path / "here", 4)
-    bad = step_record(store, keys(store)[0])["outs"]["one"]["digest"]
+    bad = read_record(store, keys(store)[0])["outs"]["one"]["digest"]
     damage(store.path(bad))
     with pytest.raises(StoreError, match=f"{bad[2:]} is damaged here"):
         remote.push(store, url)
@@ -171,40 +171,40 @@ def test_what_is_damaged_there_does_not_come_in(tmp_path: Path, url: str):
     remote.push(store, url)
     there = remote.open_remote(url)
     hurt = lambda name, data: there.fs.pipe_file(there.path(name), data)
-    objects = [step_record(store, key)["outs"]["one"]["digest"] for key in keys(store)[:2]]
+    objects = [read_record(store, key)["outs"]["one"]["digest"] for key in keys(store)[:2]]
     for name in objects:
         hurt(f"objects/{name[:2]}/{name[2:]}", b"x" * store.path(name).stat().st_size)
-    tree = step_record(store, keys(store)[2])["outs"]["many"]["digest"]
+    tree = read_record(store, keys(store)[2])["outs"]["many"]["digest"]
     hurt(f"objects/{tree[:2]}/{tree[2:]}", b'["tree",1,[["../../evil","' + objects[0].encode() + b'",1]]]')
     record = json.loads((store.root / f"records/{keys(store)[3]}.json").read_bytes())
     hurt(f"records/{keys(store)[3]}.json", json.dumps(record | {"step": "another"}).encode())
-    hurt(f"runs/{run_names(store)[0]}.json", b"{}")
+    hurt(f"runs/{run_ids(store)[0]}.json", b"{}")
     with pytest.raises(StoreError) as raised:
         remote.pull(other, url)
     for name in [*(one[2:] for one in [*objects, tree]), f"records/{keys(store)[3]}.json", "runs/"]:
         assert name in str(raised.value)
     check(other, 1)
-    assert run_names(other) == [] and not list(tmp_path.rglob("evil*"))
+    assert run_ids(other) == [] and not list(tmp_path.rglob("evil*"))
 
 
 def test_a_file_that_was_cut_off_there_is_sent_again(tmp_path: Path, url: str):
     store = filled(tmp_path / "here", 2)
     remote.push(store, url)
-    there, name = remote.open_remote(url), step_record(store, keys(store)[0])["outs"]["one"]["digest"]
+    there, name = remote.open_remote(url), read_record(store, keys(store)[0])["outs"]["one"]["digest"]
     there.fs.pipe_file(there.path(f"objects/{name[:2]}/{name[2:]}"), b"one")
     assert remote.push(store, url)["objects"] == 1
     assert remote.pull(Store(tmp_path / "there"), url)["records"] == 2
 
 
 def test_a_manifest_can_not_write_elsewhere(tmp_path: Path, url: str):
-    from mlops_kit.files import to_json
-    from mlops_kit.records import seal
+    from mlops_kit.ledger.records import seal
+    from mlops_kit.store.files import canonical_json
 
     store, there = filled(tmp_path / "here", 1), remote.open_remote(url)
     remote.push(store, url)
     evil = put_bytes(store, b"evil")
-    remote.send(there, f"objects/{evil[:2]}/{evil[2:]}", open(store.path(evil), "rb"), evil)
-    there.fs.pipe_file(there.path("runs/r9.json"), to_json(seal({"run": "r9", "files": {"../../../evil": evil, "run.json": evil}})))
+    remote.send_stream(there, f"objects/{evil[:2]}/{evil[2:]}", open(store.path(evil), "rb"), evil)
+    there.fs.pipe_file(there.path("runs/r9.json"), canonical_json(seal({"run": "r9", "files": {"../../../evil": evil, "run.json": evil}})))
     with pytest.raises(StoreError, match="wants to be written elsewhere"):
         remote.pull(Store(tmp_path / "there"), url)
     assert not list(tmp_path.rglob("evil"))
@@ -226,9 +226,9 @@ def test_killed_in_the_middle_it_goes_on(tmp_path: Path, bucket: Bucket, s3: str
         if name.startswith("objects/"):
             assert digest(data) == name[8:].replace("/", "").removesuffix(".tree")
         if name.startswith("records/"):
-            assert all(f"objects/{one[:2]}/{one[2:]}" in there for one in names_in(to_json(json.loads(data)["outs"])))
+            assert all(f"objects/{one[:2]}/{one[2:]}" in there for one in find_digests(canonical_json(json.loads(data)["outs"])))
     for key in keys(other):
-        assert all(complete(other, out["digest"]) for out in json.loads((other.root / f"records/{key}.json").read_bytes())["outs"].values())
+        assert all(is_complete(other, out["digest"]) for out in json.loads((other.root / f"records/{key}.json").read_bytes())["outs"].values())
     if verb == "push":
         remote.push(store, s3)
     remote.pull(other, s3)
@@ -337,7 +337,7 @@ def test_a_large_file_takes_little_memory(tmp_path: Path):
     with open(tmp_path / "large", "wb") as large:
         for one in range(150):
             large.write(bytes([one]) * (1 << 20))
-    publish_record(store, {"schema": SCHEMA, "key": digest(b"k"), "outs": {"a": {"file": "a", "digest": put(store, tmp_path / "large")}}})
+    publish_record(store, {"schema": STEP_SCHEMA, "key": digest(b"k"), "outs": {"a": {"file": "a", "digest": put_path(store, tmp_path / "large")}}})
     for verb, root in (("push", store.root), ("pull", tmp_path / "there")):
         code = CALL + "; print(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0], file=sys.stderr)"
         done = subprocess.run([sys.executable, "-c", code, verb, str(root), url], capture_output=True, text=True, timeout=60)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from test_interruption import in_order, wait_until
 
-from mlops_kit import files
+from mlops_kit.store import files
 
 # every kind of state that a training may have; each is a set of features of the net and its data below
 KINDS = {
@@ -130,8 +130,8 @@ def train(folder: Path, kind: dict, partial: Path, die: int | None = None, how=N
     import lightning.pytorch as L
     import torch
 
-    from mlops_kit import series
-    from mlops_kit.training import checkpoint, fit, save_weights
+    from mlops_kit.ledger import step_history
+    from mlops_kit.training.trainer import checkpoint, fit, save_weights
 
     class Dies(L.Callback):
         batches = 0
@@ -152,14 +152,14 @@ def train(folder: Path, kind: dict, partial: Path, die: int | None = None, how=N
     fitted = fit(net, loaders, {"max_epochs": 3, "accelerator": "cpu", "log_every_n_steps": 1, **options}, callbacks, seed=3)
     save_weights(net, Path("model.safetensors"))
     Path("history.json").write_text(json.dumps([fitted.metrics, fitted.history, fitted.epochs]))
-    Path("series.json").write_text(json.dumps([{**point, "time": None} for point in series.read(partial / "series.jsonl")]))
+    Path("series.json").write_text(json.dumps([{**point, "time": None} for point in step_history.read_history(partial / "series.jsonl")]))
 
 
 def forked(function, *args) -> int:
     "Call a function in a fork of this process; how it ended"
     if (pid := os.fork()) == 0:
         try:
-            files._changes = itertools.count(1)  # failpoints count from here
+            files._failpoint_numbers = itertools.count(1)  # failpoints count from here
             sys.stdout = sys.stderr = open(args[0].parent / f"{args[0].name}.said", "w", buffering=1)
             function(*args)
             os._exit(0)

@@ -232,5 +232,5 @@ after: {notebook: notebooks/adds.ipynb, ins: {given: good.result}, outs: {result
     project.mlops("show", "last", "after", "--folder", str(tmp_path / "again"))
     subprocess.run([Path(os.sys.executable).with_name("papermill"), "notebook.ipynb", "executed.ipynb", "-f", "parameters.yaml", "-k", "python3"], cwd=tmp_path / "again", check=True, capture_output=True)
     made = project.json("show", "last", "after")["outs"]["result"]
-    from mlops_kit.store import digest_of
-    assert digest_of(tmp_path / "again/out/result.json") == made
+    from mlops_kit.store.objects import digest_path
+    assert digest_path(tmp_path / "again/out/result.json") == made

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from mlops_kit import files
-from mlops_kit.errors import StoreError, disk_words
-from mlops_kit.files import append, read_lines, to_json, write
-from mlops_kit.sources import find_source, keep_source
-from mlops_kit.store import Store, complete, digest, digest_of, get, get_bytes, put, put_bytes, set_ref
+from mlops_kit.errors import StoreError, disk_error_text
+from mlops_kit.store import files
+from mlops_kit.store.files import append_json_line, read_json_lines, canonical_json, write_file
+from mlops_kit.store.objects import Store, is_complete, digest, digest_path, checkout, get_bytes, put_path, put_bytes, set_ref
+from mlops_kit.store.sources import find_source, store_source
 
 @pytest.fixture
 def quick(tmp_path):
@@ -46,10 +46,10 @@ def user_files(folder: Path) -> Path:
 
 def keep_all(store: Store, folder: Path) -> str:
     "What the end of a step does: content, then a record, then a name for it, then a line in a journal"
-    tree = put(store, folder)
-    write(store.files, "records/key.json", to_json({"key": "key", "outs": tree}))
+    tree = put_path(store, folder)
+    write_file(store.files, "records/key.json", canonical_json({"key": "key", "outs": tree}))
     set_ref(store, "steps/demo/one", "key")
-    append(store.root / "events.jsonl", {"outs": tree}, sync=store.power)
+    append_json_line(store.root / "events.jsonl", {"outs": tree}, sync=store.power)
     return tree
 
 
@@ -60,9 +60,9 @@ def check_store(store: Store) -> None:
     for path in (store.root / "objects").glob("*/*"):
         assert digest(path) == (path.parent.name + path.name).removesuffix(".tree")
     if (journal := store.root / "events.jsonl").exists():
-        assert len(read_lines(journal)) == journal.read_bytes().count(b"\n") and journal.read_bytes()[-1:] in (b"", b"\n")
+        assert len(read_json_lines(journal)) == journal.read_bytes().count(b"\n") and journal.read_bytes()[-1:] in (b"", b"\n")
     if (record := store.root / "records/key.json").exists():
-        assert complete(store, json.loads(record.read_bytes())["outs"])
+        assert is_complete(store, json.loads(record.read_bytes())["outs"])
 
 
 def in_child(work, fault: str = "") -> dict:
@@ -70,14 +70,14 @@ def in_child(work, fault: str = "") -> dict:
     reader, writer = os.pipe()
     if not (child := os.fork()):
         try:
-            files._changes, os.environ["MLOPS_FAILPOINT"] = itertools.count(1), fault
-            done, real = [], files.change
-            files.change = lambda what, path: (done.append((what, str(path))), real(what, path))[1]
+            files._failpoint_numbers, os.environ["MLOPS_FAILPOINT"] = itertools.count(1), fault
+            done, real = [], files.failpoint
+            files.failpoint = lambda what, path: (done.append((what, str(path))), real(what, path))[1]
             try:
                 work()
                 said = None
             except OSError as error:
-                said = disk_words(error) or repr(error)
+                said = disk_error_text(error) or repr(error)
             os.write(writer, json.dumps({"said": said, "done": done}).encode())
         finally:
             os._exit(0)
@@ -92,7 +92,7 @@ def in_child(work, fault: str = "") -> dict:
 @pytest.mark.parametrize("fault", ["enospc", "eio", "kill", "short", "eintr", pytest.param("edquot", marks=pytest.mark.long), pytest.param("eacces", marks=pytest.mark.long)])
 def test_a_fault_at_every_change(quick, fault, power):
     data = user_files(quick / "data")
-    before, number = digest_of(data), 0
+    before, number = digest_path(data), 0
     for number in itertools.count(1):
         store = Store(quick / "store", power)
         result = in_child(lambda store=store: keep_all(store, data), f"{number}:{fault}")
@@ -106,7 +106,7 @@ def test_a_fault_at_every_change(quick, fault, power):
         else:
             assert result["said"] and str(store.root) in result["said"] and os.strerror(getattr(errno, fault.upper())) in result["said"]
         check_store(store)
-        assert keep_all(store, data) == before == digest_of(data), "the disk works again, and so does the store; the user's files are what they were"
+        assert keep_all(store, data) == before == digest_path(data), "the disk works again, and so does the store; the user's files are what they were"
         check_store(store)
         shutil.rmtree(store.root)
     assert number > 15
@@ -144,11 +144,11 @@ def test_the_system_call_fails(tmp_path):
         done = traced(tmp_path, f"fsync:error=EIO:when={number}")
         assert done.returncode and "Input/output error" in done.stderr
         check_store(store)
-        assert digest_of(data) not in store
+        assert digest_path(data) not in store
     for inject in ("link,linkat:error=EPERM", "fsync:error=EINVAL", "copy_file_range:error=EXDEV"):
         shutil.rmtree(store.root)
         done = traced(tmp_path, inject)
-        assert done.stdout.strip() == digest_of(data), done.stderr
+        assert done.stdout.strip() == digest_path(data), done.stderr
         check_store(store)
 
 
@@ -162,7 +162,7 @@ import shutil, subprocess, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_store import *
-from mlops_kit.files import copy_file
+from mlops_kit.store.files import copy_file
 data, disk = Path(sys.argv[2]), Path(sys.argv[3])
 before, refused = digest_of(data), 0
 for size in range(256, 8192, int(sys.argv[4])):
@@ -265,7 +265,7 @@ def test_level_process_never_syncs(tmp_path):
 def test_500_flipped_bits_are_found(tmp_path):
     chance, store = random.Random(7), Store(tmp_path / "store")
     contents = {put_bytes(store, content): content for content in [*(chance.randbytes(chance.randrange(1, 5000)) for _ in range(30)), chance.randbytes(BIG)]}
-    tree = put(store, user_files(tmp_path / "data"))
+    tree = put_path(store, user_files(tmp_path / "data"))
     contents[tree] = get_bytes(store, tree)
     for _ in range(500):
         name = chance.choice(list(contents))
@@ -280,7 +280,7 @@ def test_500_flipped_bits_are_found(tmp_path):
         way = chance.choice(["get", "get_bytes", "put"])
         if way != "put":
             with pytest.raises(StoreError, match="damaged"):
-                get(store, name, tmp_path / "out") if way == "get" else get_bytes(store, name)
+                checkout(store, name, tmp_path / "out") if way == "get" else get_bytes(store, name)
             assert name not in store and not list(tmp_path.glob("out/*")) and not (tmp_path / "out").is_file()
             shutil.rmtree(tmp_path / "out", ignore_errors=True)
         put_bytes(store, contents[name], ".tree" * name.endswith(".tree"))  # made again: whole again
@@ -289,12 +289,12 @@ def test_500_flipped_bits_are_found(tmp_path):
 
 def test_the_trash_gives_back_what_is_whole(tmp_path):
     store = Store(tmp_path / "store")
-    tree = put(store, user_files(tmp_path / "data"))
+    tree = put_path(store, user_files(tmp_path / "data"))
     (store.root / "trash").mkdir()
     for path in list((store.root / "objects").glob("*/*")):
         os.replace(path, store.root / "trash" / (path.parent.name + path.name))
-    get(store, tree, tmp_path / "out")
-    assert digest_of(tmp_path / "out") == tree and not list((store.root / "trash").iterdir())
+    checkout(store, tree, tmp_path / "out")
+    assert digest_path(tmp_path / "out") == tree and not list((store.root / "trash").iterdir())
     name = digest(tmp_path / "data/large.bin")
     os.replace(store.path(name), store.root / "trash" / name)
     with open(store.root / "trash" / name, "r+b") as out:
@@ -305,13 +305,13 @@ def test_the_trash_gives_back_what_is_whole(tmp_path):
 def test_what_happens_to_the_original_never_reaches_the_store(tmp_path):
     data, store = user_files(tmp_path / "data"), Store(tmp_path / "store")
     os.link(data / "large.bin", tmp_path / "linked")
-    tree = put(store, data)
-    get(store, tree, tmp_path / "out")
+    tree = put_path(store, data)
+    checkout(store, tree, tmp_path / "out")
     for path in (tmp_path / "linked", data / "deep/0.csv", tmp_path / "out/large.bin", tmp_path / "out/deep/1.csv"):
         with open(path, "r+b") as out:
             out.write(b"changed in place")
-    get(store, tree, tmp_path / "again")
-    assert digest_of(tmp_path / "again") == tree != digest_of(data)
+    checkout(store, tree, tmp_path / "again")
+    assert digest_path(tmp_path / "again") == tree != digest_path(data)
 
 
 @pytest.mark.parametrize("size", [50_000, 4 * BIG])
@@ -333,7 +333,7 @@ def test_a_file_that_changes_while_it_is_put_is_kept_under_its_own_name(tmp_path
     thread.start()
     names = set()
     for _ in range(10):
-        names.add(put(store, path))
+        names.add(put_path(store, path))
         time.sleep(0.01)
     stop.set()
     thread.join()
@@ -350,18 +350,18 @@ def test_odd_names_and_odd_files(tmp_path):
         (data / name).write_text(name)
     (data / "-rf.d/\n").mkdir(parents=True)
     (data / "-rf.d/\n/x").touch()
-    get(store, put(store, data), tmp_path / "out")
-    assert sorted(os.listdir(tmp_path / "out")) == sorted([*names, "-rf.d"]) and digest_of(tmp_path / "out") == digest_of(data)
-    assert find_source("data", tmp_path, store).digest == digest_of(data)
+    checkout(store, put_path(store, data), tmp_path / "out")
+    assert sorted(os.listdir(tmp_path / "out")) == sorted([*names, "-rf.d"]) and digest_path(tmp_path / "out") == digest_path(data)
+    assert find_source("data", tmp_path, store).digest == digest_path(data)
     for make in (lambda path: os.mkfifo(path), lambda path: os.symlink("/etc/passwd", path), lambda path: os.symlink("/nowhere", path)):
         make(data / "odd")
         for path in (data, data / "odd"):
             with pytest.raises(StoreError, match="link or a device"):
-                put(store, path)
+                put_path(store, path)
         (data / "odd").unlink()
     (data / os.fsdecode(b"caf\xe9")).touch()
     with pytest.raises(StoreError, match=r"caf\\xe9 is no text in UTF-8"):
-        put(store, data)
+        put_path(store, data)
 
 
 # -- knowing without reading -------------------------------------------------------------------------------------------------
@@ -414,7 +414,7 @@ def test_only_what_changed_is_read(settled, tmp_path):
         before = look()
         change()
         assert opened_in(data, look) == read, f"{what}: what changed less than 2 s ago is read each time"
-        assert look() == digest_of(data) != before, what
+        assert look() == digest_path(data) != before, what
     time.sleep(2.1)
     assert len(opened_in(data, look)) == 4 and opened_in(data, look) == set()
     os.utime(data / "a.csv", (time.time() + 9999, time.time() + 9999))
@@ -427,7 +427,7 @@ def test_a_damaged_memory_counts_for_nothing(settled):
     look = lambda: find_source("data", settled, store).digest
     look()
     memory = next((store.root / "seen").iterdir())
-    whole, true, chance = memory.read_bytes(), digest_of(settled / "data"), random.Random(3)
+    whole, true, chance = memory.read_bytes(), digest_path(settled / "data"), random.Random(3)
     for number in range(300):
         raw = bytearray(whole)
         raw[chance.randrange(len(raw))] ^= 1 << chance.randrange(8)
@@ -445,9 +445,9 @@ def test_a_damaged_memory_counts_for_nothing(settled):
 def test_a_source_in_the_store_is_not_read_again(settled):
     store = Store(settled / "store")
     source = find_source("data", settled, store)
-    assert len(opened_in(settled / "data", lambda: keep_source(store, source))) == 4
-    assert opened_in(settled / "data", lambda: keep_source(store, source)) == set()
+    assert len(opened_in(settled / "data", lambda: store_source(store, source))) == 4
+    assert opened_in(settled / "data", lambda: store_source(store, source)) == set()
     store.path(digest(settled / "data/a.csv")).unlink()
-    assert opened_in(settled / "data", lambda: keep_source(store, source)) == {"a.csv"}
-    get(store, source.digest, settled / "out")
-    assert digest_of(settled / "out") == source.digest
+    assert opened_in(settled / "data", lambda: store_source(store, source)) == {"a.csv"}
+    checkout(store, source.digest, settled / "out")
+    assert digest_path(settled / "out") == source.digest

@@ -199,26 +199,26 @@ def test_one_sweep_is_carried_out_by_one_process(near):
 
 def test_the_parent_imports_what_trials_need_while_the_search_begins(near, monkeypatch, tmp_path):
     "The optimiser's own imports too, in one thread; and nothing when there is nothing to do"
+    from mlops_kit.capture.environment import make_env_variables
     from mlops_kit.config import compose
-    from mlops_kit.engine import Work, execute
-    from mlops_kit.environment import variables
-    from mlops_kit.execution import warm_up
-    from mlops_kit.planning import make_plan
-    from mlops_kit.warm import ask
+    from mlops_kit.engine.execute import Execution, execute_notebook
+    from mlops_kit.engine.forkserver import query_servers
+    from mlops_kit.pipeline.plan import make_plan
+    from mlops_kit.pipeline.step import preimport_for_plan
 
     monkeypatch.setenv("MLOPS_RUNTIME_DIR", tempfile.mkdtemp())  # the path of a socket must be short
     plan = lambda *words: make_plan(compose(["pipeline=demo", "threads=1", *words], near.root))
-    warm_up(plan("engine=kernel"))
-    assert ask("status") == []
+    preimport_for_plan(plan("engine=kernel"))
+    assert query_servers("status") == []
     near.notebook("tidy", "import torch", "clean.write_text(best.read_text())", parameters=HEAD + 'best: Path = Path("in/best.json")\nclean: Path = Path("out/clean.json")')
-    warm_up(plan())
+    preimport_for_plan(plan())
     said = near.notebook("said", "import sys\nPath(out).write_text(f\"{'torch' in sys.modules} {'torch._dynamo' in sys.modules}\")", parameters=f"from pathlib import Path\nout: str = {str(tmp_path / 'said')!r}")
-    work = Work(str(said), str(tmp_path / "executed.ipynb"), str(tmp_path / "log"), str(tmp_path), {}, variables(near.root, 1), "", "mlops", 60, 1)
-    assert execute(work).status == "done" and (tmp_path / "said").read_text() == "True True"
-    parent, = ask("status")
+    work = Execution(str(said), str(tmp_path / "executed.ipynb"), str(tmp_path / "log"), str(tmp_path), {}, make_env_variables(near.root, 1), "", "mlops", 60, 1)
+    assert execute_notebook(work).status == "done" and (tmp_path / "said").read_text() == "True True"
+    parent, = query_servers("status")
     assert len(os.listdir(f"/proc/{parent['pid']}/task")) == 1
-    ask("stop")
+    query_servers("stop")
     near.mlops("run", "pipeline=demo", "threads=1", MLOPS_RUNTIME_DIR=str(tmp_path / "other"))
     near.mlops("engine", "stop", MLOPS_RUNTIME_DIR=str(tmp_path / "other"))
-    warm_up(plan())
-    assert ask("status") == []
+    preimport_for_plan(plan())
+    assert query_servers("status") == []

@@ -44,14 +44,14 @@ def test_eight_at_once_end_with_one_record(subject, times):
 WRITER = """
 import sys
 from pathlib import Path
-from mlops_kit.records import end_run, note, runs, start_run
+from mlops_kit.ledger.records import end_run, append_event, runs, start_run
 from mlops_kit.store import Store
 
 store = Store(Path(sys.argv[1]))
 sys.stdin.readline()  # until all are there
 for number in range(20):
     run = start_run(store, {"pipeline": "demo", "order": ["step"]})
-    note(run, "started", step="step")
+    append_event(run, "started", step="step")
     end_run(run, "done", {"step": {"status": "ran", "key": "k", "outs": {}}}, 1.0)
     assert run.id in [one["run"] for one in runs(store)]
 """
@@ -65,8 +65,8 @@ def test_sixteen_write_and_list_runs(tmp_path):
         one.stdin.flush()
     errors = [one.communicate(timeout=120)[1] for one in writers]
     assert [one.returncode for one in writers] == [0] * 16, errors
-    from mlops_kit.records import runs
-    from mlops_kit.store import Store
+    from mlops_kit.ledger.records import runs
+    from mlops_kit.store.objects import Store
     found = runs(Store(tmp_path / "store"))
     assert len(found) == 320 and {one["status"] for one in found} == {"done"}
     assert runs(Store(tmp_path / "store"), 5) == found[:5]
@@ -149,7 +149,7 @@ def dirty(subjects, tmp_path_factory):
         one.project.edit("conf/pipeline/demo.yaml", "name: six", "name: seven")
         assert one.run()["code"] == 0
         (one.store / "tmp/1-1-0abc").mkdir()
-        from mlops_kit.store import Store, put_bytes
+        from mlops_kit.store.objects import Store, put_bytes
         for content in (b"loose", b"looser"):
             put_bytes(Store(one.store), content)
         shutil.copytree(one.store, kept / str(number))

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from wandb_backend import KEY, Backend
 
-from mlops_kit import tracking
 from mlops_kit.errors import MlopsError
+from mlops_kit.tracking import wandb_client
 
 PLAIN = """
 import time, wandb
@@ -57,7 +57,7 @@ def run(tmp_path: Path, monkeypatch) -> Path:
 
 def step(run: Path, mode: str, code: str, *args: str) -> subprocess.Popen:
     """A step in a process of its own, with a secret on its command line."""
-    told = tracking.variables(mode, "flights", "r1", "train", run, run / "config.json")
+    told = wandb_client.wandb_variables(mode, "flights", "r1", "train", run, run / "config.json")
     return subprocess.Popen([sys.executable, "-c", code, "db.password=CANARY", *args], env=os.environ | told, cwd=run.parent / "work",
                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -79,13 +79,13 @@ def test_offline_stays_inside_the_run_and_is_sent_later(run: Path, server: Backe
     finish(run, step(run, "offline", code))
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     with pytest.raises(MlopsError, match="no API key"):
-        tracking.send(tracking.unsent(run)[0])
+        wandb_client.sync_offline_run(wandb_client.find_unsynced(run)[0])
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
     with pytest.raises(MlopsError, match="Unauthorized"):
-        tracking.send(tracking.unsent(run)[0])
+        wandb_client.sync_offline_run(wandb_client.find_unsynced(run)[0])
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    tracking.send(tracking.unsent(run)[0])
-    assert tracking.unsent(run) == []
+    wandb_client.sync_offline_run(wandb_client.find_unsynced(run)[0])
+    assert wandb_client.find_unsynced(run) == []
     assert server.streamed("wandb-summary.json")[-1]["loss"] == pytest.approx(1 / 3 if code == PLAIN else 0.5)
     assert "CANARY" not in "".join(server.bodies) and "r1" in "".join(server.bodies)
     assert list((run.parent / "home").iterdir()) == []
@@ -95,7 +95,7 @@ def test_offline_stays_inside_the_run_and_is_sent_later(run: Path, server: Backe
 def test_online_tells_the_server_and_nothing_secret(run: Path, server: Backend, monkeypatch, code: str):
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    assert tracking.settle("online") == ("online", "")
+    assert wandb_client.resolve_mode("online") == ("online", "")
     finish(run, step(run, "online", code))
     assert server.streamed("wandb-summary.json")[-1]["loss"] == pytest.approx(1 / 3 if code == PLAIN else 0.5)
     told = "".join(server.bodies)
@@ -115,12 +115,12 @@ def test_a_server_that_never_answers_costs_five_seconds_at_most(run: Path, monke
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{deaf.getsockname()[1]}")
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         start = time.monotonic()
-        mode, notice = tracking.settle("online")
+        mode, notice = wandb_client.resolve_mode("online")
         assert mode == "offline" and "did not answer" in notice or "timed out" in notice
         assert time.monotonic() - start < 5
         out, err = finish(run, step(run, "online", LOGGER))
         assert err.count("W&B is offline for this step") == 1 and float(out.split()[0]) < 6
-        assert len(tracking.unsent(run)) == 1
+        assert len(wandb_client.find_unsynced(run)) == 1
 
 
 def test_a_server_that_goes_away_in_between_costs_five_seconds_at_most(run: Path, server: Backend, monkeypatch):
@@ -144,4 +144,4 @@ with wandb.init() as run:
     assert wandb.run is run and run.config["lr"] == 0.1
 """
     finish(run, step(run, "offline", code))
-    assert len(tracking.unsent(run)) == 1
+    assert len(wandb_client.find_unsynced(run)) == 1

@@ -152,10 +152,10 @@ def test_weights_and_biases_gets_the_history_and_leaves_nothing_behind(project: 
     run = project.parent / "run"
     run.mkdir()
     (run / "config.json").write_text(json.dumps({"pipeline": "flights"}))
-    from mlops_kit.tracking import variables
-    told = variables("offline", "flights", "r1", "train", run, run / "config.json")
+    from mlops_kit.tracking.wandb_client import wandb_variables
+    told = wandb_variables("offline", "flights", "r1", "train", run, run / "config.json")
     tracked = fit(project, project / "a", **told)
-    assert tracked == fit(project, project / "b", **variables("disabled", "flights", "r1", "train", run, run / "config.json"))
+    assert tracked == fit(project, project / "b", **wandb_variables("disabled", "flights", "r1", "train", run, run / "config.json"))
     [kept] = run.glob("wandb/offline-run-*")
     said = python(project, run, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(kept), **told)
     held = json.loads(said.stdout)

@@ -2,7 +2,7 @@
 import flwr
 import torch
 
-from mlops_kit.digits import DigitData, DigitNet, load_rows
+from mlops_kit.examples.digits import DigitData, DigitNet, load_images
 from mlops_kit.training import fit
 
 class Client(flwr.client.NumPyClient):
@@ -12,7 +12,7 @@ class Client(flwr.client.NumPyClient):
         net.load_state_dict({name: torch.tensor(one) for name, one in zip(net.state_dict(), weights)})
         seed = config["round"]
         fit(net, DigitData("train.safetensors", "valid.safetensors", seed=seed), {"max_epochs": 4, "accelerator": "cpu"}, seed=seed)
-        return [one.numpy() for one in net.state_dict().values()], len(load_rows("train.safetensors")[0]), {}
+        return [one.numpy() for one in net.state_dict().values()], len(load_images("train.safetensors")[0]), {}
 
 
 flwr.client.start_client(server_address="127.0.0.1:8080", client=Client().to_client())

