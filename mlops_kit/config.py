@@ -42,11 +42,11 @@ class Config:
     "A composed configuration"
     project: Path               # root of the project
     overrides: tuple[str, ...]  # as Hydra takes them
-    tree: dict                  # composed and resolved
-    source: dict                # composed, interpolations left as they stand
+    resolved: dict                  # composed and resolved
+    unresolved: dict                # composed, interpolations left as they stand
 
     def __getitem__(self, name: str):
-        return self.tree[name]
+        return self.resolved[name]
 
 # %% ../nbs/01_config.ipynb #921104ba
 def compose(
@@ -104,7 +104,7 @@ def _suggest_key(
     others = [one for one in overrides if not one.startswith(found[1])]
     if len(others) == len(overrides):
         return None
-    tree = compose(others, project).source
+    tree = compose(others, project).unresolved
     for depth, name in enumerate(parents):
         if name not in tree:
             parents, last = parents[:depth], name
@@ -159,7 +159,7 @@ class ParameterComposer:
     "Composes like `compose`, again and again where only parameters of steps vary; `conf/` is read when something else does"
 
     def __init__(self):
-        self.common, self.proved = {}, {}  # what all have in common -> composed; with these parameters behind it -> is the short way right?
+        self.base_configs, self.shortcut_verified = {}, {}  # what all have in common -> composed; with these parameters behind it -> is the short way right?
 
     def __call__(
         self,
@@ -173,24 +173,24 @@ class ParameterComposer:
         place = next((place for place in range(len(overrides), 0, -1) if not _PARAMETER_OVERRIDE.match(overrides[place - 1])), 0)
         common, parameters = tuple(overrides[:place]), overrides[place:]
         name = project, common, tuple(one.partition("=")[0] for one in parameters)
-        if self.proved.get(name):
+        if self.shortcut_verified.get(name):
             with suppress(HydraException, OmegaConfBaseException, ValueError):
-                return self._short(project, common, parameters)
+                return self._set_parameters(project, common, parameters)
         whole = compose(overrides, project)
-        if parameters and name not in self.proved:
-            self.proved[name] = False
+        if parameters and name not in self.shortcut_verified:
+            self.shortcut_verified[name] = False
             with suppress(HydraException, OmegaConfBaseException, ValueError):
-                if (project, common) not in self.common:
-                    self.common[project, common] = _compose_with_hydra(project, list(common))
-                self.proved[name] = repr(self._short(project, common, parameters)) == repr(whole)
+                if (project, common) not in self.base_configs:
+                    self.base_configs[project, common] = _compose_with_hydra(project, list(common))
+                self.shortcut_verified[name] = repr(self._set_parameters(project, common, parameters)) == repr(whole)
         return whole
 
-    def _short(self, project: Path, common: tuple[str, ...], parameters: list[str]) -> Config:
+    def _set_parameters(self, project: Path, common: tuple[str, ...], parameters: list[str]) -> Config:
         "Set parameters in what is composed already"
         from hydra.core.override_parser.overrides_parser import OverridesParser
         from omegaconf import OmegaConf
 
-        found = deepcopy(self.common[project, common])
+        found = deepcopy(self.base_configs[project, common])
         for one in OverridesParser.create().parse_overrides(list(map(_allow_new_key, parameters))):
             OmegaConf.update(found, one.key_or_group, one.value(), merge=True, force_add=True)
         return _to_config(project, [*common, *parameters], found)

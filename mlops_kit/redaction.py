@@ -144,46 +144,46 @@ class Redactor:
     secrets: dict[str, str] = field(default_factory=dict) # value -> its name
 
     def __bool__(self) -> bool:
-        return bool(self.found)
+        return bool(self.redactable)
 
     @cached_property
-    def found(self) -> dict[str, str]:
+    def redactable(self) -> dict[str, str]:
         "The secrets that are looked for"
         return {value: name for value, name in self.secrets.items() if is_redactable(value)}
 
     @cached_property
-    def forms(self) -> list[str]:
+    def encodings(self) -> list[str]:
         "All that is replaced, the longest first"
-        return sorted({form for value in self.found for form in encodings(value)}, key=lambda form: (-len(form), form))
+        return sorted({form for value in self.redactable for form in encodings(value)}, key=lambda form: (-len(form), form))
 
     @cached_property
-    def encoded(self) -> list[bytes]:
+    def byte_encodings(self) -> list[bytes]:
         "The same as bytes"
-        return [form.encode("utf8", "surrogateescape") for form in self.forms]
+        return [form.encode("utf8", "surrogateescape") for form in self.encodings]
 
-    def text(self, text: str) -> str:
+    def redact_text(self, text: str) -> str:
         "Text without secrets"
-        for form in self.forms:
+        for form in self.encodings:
             text = text.replace(form, "***")
         return text
 
-    def data(self, data: bytes) -> bytes:
+    def redact_bytes(self, data: bytes) -> bytes:
         "Bytes without secrets"
-        for form in self.encoded:
+        for form in self.byte_encodings:
             data = data.replace(form, b"***")
         return data
 
-    def deep(self, value):
+    def redact_values(self, value):
         "Nested dicts and lists without secrets, by value"
         if isinstance(value, Mapping):
-            return {self.deep(key): self.deep(one) for key, one in value.items()}
+            return {self.redact_values(key): self.redact_values(one) for key, one in value.items()}
         if isinstance(value, list | tuple):
-            return [self.deep(one) for one in value]
-        return self.text(value) if isinstance(value, str) else value
+            return [self.redact_values(one) for one in value]
+        return self.redact_text(value) if isinstance(value, str) else value
 
-    def named(self, value):
+    def redact(self, value):
         "Nested dicts and lists without secrets, by name, place and value"
-        return self.deep(redact_by_name(value))
+        return self.redact_values(redact_by_name(value))
 
 # %% ../nbs/02_redaction.ipynb #5aa092af
 def _join_lines(value):
@@ -197,13 +197,13 @@ def _redact_outputs(mask: Redactor, outputs: list[dict]) -> list[dict]:
     for one in [*outputs, {}]:
         whole = {**one, **({"text": _join_lines(one["text"])} if "text" in one else {}), **({"data": {kind: value if "json" in kind else _join_lines(value) for kind, value in one["data"].items()}} if "data" in one else {})}
         if streams and (whole.get("output_type"), whole.get("name")) != ("stream", streams[0]["name"]):
-            parts, together = [mask.text(part["text"]) for part in streams], mask.text("".join(part["text"] for part in streams))
+            parts, together = [mask.redact_text(part["text"]) for part in streams], mask.redact_text("".join(part["text"] for part in streams))
             shown += [{**part, "text": text} for part, text in zip(streams, parts)] if together == "".join(parts) else [{**streams[0], "text": together}]
             streams = []
         if whole.get("output_type") == "stream":
             streams.append(whole)
         elif whole:
-            shown.append(mask.deep(whole))
+            shown.append(mask.redact_values(whole))
     return shown
 
 # %% ../nbs/02_redaction.ipynb #252ec30a
@@ -213,15 +213,15 @@ def redact_notebook(
 ) -> dict:
     "A notebook without secrets in its outputs, its metadata and its parameters"
     given = book.get("metadata", {}).get("papermill", {}).get("parameters", {})
-    hidden = {name: mask.named(value) for name, value in given.items() if redact_by_name({name: value}) != {name: value}} | {name: "***" for name in given if is_secret_name(name)}
+    hidden = {name: mask.redact(value) for name, value in given.items() if redact_by_name({name: value}) != {name: value}} | {name: "***" for name in given if is_secret_name(name)}
     cells = []
     for cell in book.get("cells", []):
         source = _join_lines(cell["source"])
         if "injected-parameters" in cell["metadata"].get("tags", []):
             source = re.sub(r"(?m)^(\w+) = .*$", lambda line: f"{line[1]} = {hidden[line[1]]!r}" if line[1] in hidden else line[0], source)
         outputs = {"outputs": _redact_outputs(mask, cell["outputs"])} if cell.get("outputs") else {}
-        cells.append({**mask.deep({name: value for name, value in cell.items() if name not in ("outputs", "source")}), **({"outputs": []} if "outputs" in cell else {}), **outputs, "source": mask.text(source)})
-    about = mask.deep(book.get("metadata", {}))
+        cells.append({**mask.redact_values({name: value for name, value in cell.items() if name not in ("outputs", "source")}), **({"outputs": []} if "outputs" in cell else {}), **outputs, "source": mask.redact_text(source)})
+    about = mask.redact_values(book.get("metadata", {}))
     if hidden:
         about["papermill"]["parameters"] |= hidden
     return {**book, "cells": cells, "metadata": about}
@@ -232,10 +232,10 @@ def redact_stream(
     chunks: Iterable[bytes], # as they come
 ) -> Iterator[bytes]:
     "The same bytes without secrets, wherever they were cut"
-    begun = {form[:size] for form in mask.encoded for size in range(1, min(len(form), 65))}
-    longest, rest = len(mask.encoded[0]), b""
+    begun = {form[:size] for form in mask.byte_encodings for size in range(1, min(len(form), 65))}
+    longest, rest = len(mask.byte_encodings[0]), b""
     for chunk in chunks:
-        rest = mask.data(rest + chunk)
+        rest = mask.redact_bytes(rest + chunk)
         cut = next((place for place in range(max(0, len(rest) - longest + 1), len(rest)) if rest[place:place + 64] in begun), len(rest))
         yield rest[:cut]
         rest = rest[cut:]
@@ -277,7 +277,7 @@ def find_secret_in(
     path: Path, # a file or a folder
 ) -> tuple[Path, str] | None: # the file, and the name of the secret
     "The first file in which the value of a secret stands, as it is or as JSON has it"
-    wanted = {form.encode("utf8", "surrogateescape"): name for value, name in mask.found.items() for form in (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])}
+    wanted = {form.encode("utf8", "surrogateescape"): name for value, name in mask.redactable.items() for form in (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])}
     overlap = max(map(len, wanted), default=1) - 1
     for file in (sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]) if wanted else ():
         with open(file, "rb", buffering=0) as content:

@@ -105,9 +105,9 @@ def same(store: Store, server: Backend) -> None:
             told = {name.removeprefix("metric") if name.startswith("metric_") else name: value for name, value in row.items()}
             assert {name: str(float(told[name])) for name in one["metrics"] if name != "_step"} == {name: str(float(value)) for name, value in one["metrics"].items() if name != "_step"}
         told = server.summary(id)
-        assert {name: told.get(name) for name in copy.summary} == copy.summary and server.runs[id]["exit"] == copy.code
+        assert {name: told.get(name) for name in copy.summary} == copy.summary and server.runs[id]["exit"] == copy.exit_code
         assert server.runs[id]["groupName"] == copy.run and server.runs[id]["displayName"] == copy.step and server.config(id).get("params", {}) == copy.config["params"]
-        for one in copy.made:
+        for one in copy.logged_artifacts:
             found = [it for it in server.artifacts.values() if it["artifactCollectionName"] == one["name"] and it["metadata"]["digest"] == one["digest"]]
             assert len(found) == 1 and found[0]["state"] == "COMMITTED" and id in found[0]["by"]
             assert [server.uploads[path] for path in found[0]["files"].values()] == ([store.path(one["digest"]).read_bytes()] if one["type"] == "model" else [])

@@ -56,7 +56,7 @@ def check(root, *targets, name="shop.ipynb"):
     "It is what following the code anew finds; whether it was remembered"
     found, remembered = recalled(root, *targets, name=name)
     fresh = collect_code(read_notebook(root / name, name), root, targets)
-    assert found == fresh and found.files == fresh.files and found.looked == fresh.looked and found.still()
+    assert found == fresh and found.source_files == fresh.source_files and found.probed == fresh.probed and found.unchanged()
     return remembered
 
 
@@ -212,7 +212,7 @@ def test_many_at_once(shop):
             compose_cache._code_cache.clear()
             found = compose_cache.find_code_cached(read_notebook(shop / "shop.ipynb", "shop.ipynb"), shop, (), Store(shop / ".mlops"))
             assert found in allowed
-            assert found.units == next(one.units for one in allowed if found.files[path] == one.files[path])
+            assert found.units == next(one.units for one in allowed if found.source_files[path] == one.files[path])
 
     check(shop)
     with ThreadPoolExecutor(4) as pool:

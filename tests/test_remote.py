@@ -105,7 +105,7 @@ def check(store: Store, number: int) -> None:
     assert len(keys(store)) == number and all(read_record(store, key) for key in keys(store))
     for path in (store.root / "objects").glob("*/*"):
         get_bytes(store, path.parent.name + path.name)
-    assert list(store.files.tmp.iterdir()) == []
+    assert list(store.files.temp_folder.iterdir()) == []
 
 
 def contents(url: str) -> dict[str, bytes]:
@@ -232,7 +232,7 @@ def test_killed_in_the_middle_it_goes_on(tmp_path: Path, bucket: Bucket, s3: str
     if verb == "push":
         remote.push(store, s3)
     remote.pull(other, s3)
-    for left in other.files.tmp.iterdir():
+    for left in other.files.temp_folder.iterdir():
         left.unlink()  # of the killed process
     check(other, 4)
 

@@ -49,7 +49,7 @@ def keep_all(store: Store, folder: Path) -> str:
     tree = put_path(store, folder)
     write_file(store.files, "records/key.json", canonical_json({"key": "key", "outs": tree}))
     set_ref(store, "steps/demo/one", "key")
-    append_json_line(store.root / "events.jsonl", {"outs": tree}, sync=store.power)
+    append_json_line(store.root / "events.jsonl", {"outs": tree}, sync=store.durable)
     return tree
 
 
@@ -113,7 +113,7 @@ def test_a_fault_at_every_change(quick, fault, power):
 
 
 def test_what_failed_to_sync_has_no_name(quick):
-    data, store = user_files(quick / "data"), Store(quick / "store", power=True)
+    data, store = user_files(quick / "data"), Store(quick / "store", durable=True)
     done = in_child(lambda: keep_all(store, data))["done"]
     published = [number for number, (what, path) in enumerate(done) if what == "publish"]
     for number in published:

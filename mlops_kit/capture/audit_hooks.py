@@ -29,86 +29,86 @@ class Auditor:
     "Notes what the process looks at"
 
     def __init__(self, project: str, folder: str, store: str, known: list[str], variables: list[str], journal: str):
-        self.project, self.folder, self.store, self.known, self.variables = project, folder, store, set(known), set(variables)
-        self.home, self.seen, self.written, self.stat = os.path.expanduser("~"), set(), set(), os.stat
-        self.library, self.kit = os.path.dirname(os.__file__), os.path.dirname(os.path.dirname(__file__))
-        self.packages = {os.path.realpath(one) for one in (sys.prefix, sys.base_prefix)} | {sys.prefix, sys.base_prefix}
+        self.project, self.folder, self.store, self.code_files, self.watched_variables = project, folder, store, set(known), set(variables)
+        self.home, self.logged, self.written, self.original_stat = os.path.expanduser("~"), set(), set(), os.stat
+        self.stdlib_folder, self.kit_folder = os.path.dirname(os.__file__), os.path.dirname(os.path.dirname(__file__))
+        self.python_prefixes = {os.path.realpath(one) for one in (sys.prefix, sys.base_prefix)} | {sys.prefix, sys.base_prefix}
         self.journal = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def note(self, kind: str, name: str, **more) -> None:
+    def log_access(self, kind: str, name: str, **more) -> None:
         "Write one thing down, once"
-        if (kind, name) not in self.seen:
-            self.seen.add((kind, name))
+        if (kind, name) not in self.logged:
+            self.logged.add((kind, name))
             os.write(self.journal, (json.dumps({"kind": kind, "name": name, "cell": _current_cell(), **more}) + "\n").encode())
 
-    def place(self, path) -> tuple[str, str]:
+    def classify_path(self, path) -> tuple[str, str]:
         "A path from the root, and whose it is: project, outside, cache, or nobody's"
         path = os.path.abspath(os.fsdecode(path))
-        if "/site-packages/" in path or any(_is_below(path, one) for one in (self.folder, self.store, *self.packages, *_SYSTEM_FOLDERS)):
+        if "/site-packages/" in path or any(_is_below(path, one) for one in (self.folder, self.store, *self.python_prefixes, *_SYSTEM_FOLDERS)):
             return path, ""
         if _is_below(path, self.project):
             return path, "" if _TOOL_FOLDERS & set(path[len(self.project):].split("/")) else "project"
         hidden = _is_below(path, self.home) and path[len(self.home):].lstrip("/").startswith(".")
         return path, "cache" if hidden else "outside"
 
-    def ours(self) -> bool:
+    def called_by_project(self) -> bool:
         "Does the project or a cell ask, and not a package for its own purposes?"
         frame = sys._getframe(1)
-        while frame and (name := frame.f_code.co_filename).startswith(("<frozen", self.library + "/", self.kit + "/")):
+        while frame and (name := frame.f_code.co_filename).startswith(("<frozen", self.stdlib_folder + "/", self.kit_folder + "/")):
             frame = frame.f_back
         if frame is None or "site-packages" in name:
             return False
         return "ipykernel_" in name or name.startswith("<ipython") or _is_below(name, self.project)
 
-    def file(self, path, writes: bool = False) -> None:
+    def on_open(self, path, writes: bool = False) -> None:
         "A file is opened"
         if isinstance(path, int):
             return
-        path, whose = self.place(_source_path(os.fsdecode(path)))
-        if not whose or path in self.known or path in self.written or _called_by_linecache():
+        path, whose = self.classify_path(_source_path(os.fsdecode(path)))
+        if not whose or path in self.code_files or path in self.written or _called_by_linecache():
             return
-        state = self.state(path)
+        state = self.file_state(path)
         if writes:
             self.written.add(path)
-            self.note("write", path)
-        elif state is None and (whose == "project" or self.ours()):
-            self.note("file", path, state=None)
+            self.log_access("write", path)
+        elif state is None and (whose == "project" or self.called_by_project()):
+            self.log_access("file", path, state=None)
         elif state:
-            self.note("cache" if whose == "cache" else "file", path, state=state)
+            self.log_access("cache" if whose == "cache" else "file", path, state=state)
 
-    def state(self, path: str) -> list[int] | None:
+    def file_state(self, path: str) -> list[int] | None:
         "What tells whether a file was changed; None when there is none, [] for a folder"
         try:
-            found = self.stat(path)
+            found = self.original_stat(path)
         except OSError:
             return None
         return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino] if found.st_mode & 0o170000 == 0o100000 else []
 
-    def listing(self, path) -> None:
+    def on_list_folder(self, path) -> None:
         "A folder is listed"
         if isinstance(path, int) or sys._getframe(2).f_code.co_filename.startswith("<frozen"):
             return
-        path, whose = self.place(path or ".")
-        if whose in ("project", "outside") and self.ours():
-            self.note("folder", path)
+        path, whose = self.classify_path(path or ".")
+        if whose in ("project", "outside") and self.called_by_project():
+            self.log_access("folder", path)
 
-    def looked(self, path) -> None:
+    def on_stat(self, path) -> None:
         "Somebody wants to know whether a file is there, or how it is"
         if isinstance(path, int):
             return
-        path, whose = self.place(path)
-        if whose == "project" and path not in self.known and path not in self.written and self.ours():
-            self.note("there", path)
+        path, whose = self.classify_path(path)
+        if whose == "project" and path not in self.code_files and path not in self.written and self.called_by_project():
+            self.log_access("there", path)
 
-    def connected(self, host, port) -> None:
+    def on_connect(self, host, port) -> None:
         "An address is looked up or connected to; what packages say to programs of their own on this machine doesn't count"
-        if host and (not str(host).startswith(("127.", "::1", "localhost")) or self.ours()):
-            self.note("network", f"{host}:{port}")
+        if host and (not str(host).startswith(("127.", "::1", "localhost")) or self.called_by_project()):
+            self.log_access("network", f"{host}:{port}")
 
-    def started(self, command) -> None:
+    def on_start_program(self, command) -> None:
         "A program is started"
-        if self.ours():
-            self.note("program", os.fsdecode(command[0] if isinstance(command, (list, tuple)) else command).split()[0])
+        if self.called_by_project():
+            self.log_access("program", os.fsdecode(command[0] if isinstance(command, (list, tuple)) else command).split()[0])
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #3f098dbb
 def _current_cell() -> int | None:
@@ -138,13 +138,13 @@ _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR
 def _make_hook(witness: Auditor):
     "An audit hook that tells the witness"
     heard = {
-        "open": lambda path, mode, flags: witness.file(path, bool(flags & _WRITE_FLAGS)),
-        "sqlite3.connect": lambda name: witness.file(os.fsdecode(name).removeprefix("file:").partition("?")[0]),
-        "os.listdir": witness.listing, "os.scandir": witness.listing,
-        "socket.connect": lambda socket, address: witness.connected(*address[:2]) if isinstance(address, tuple) else None,
-        "socket.getaddrinfo": lambda host, port, *more: witness.connected(host, port),
-        "subprocess.Popen": lambda program, command, folder, environment: witness.started(command),
-        "os.system": witness.started,
+        "open": lambda path, mode, flags: witness.on_open(path, bool(flags & _WRITE_FLAGS)),
+        "sqlite3.connect": lambda name: witness.on_open(os.fsdecode(name).removeprefix("file:").partition("?")[0]),
+        "os.listdir": witness.on_list_folder, "os.scandir": witness.on_list_folder,
+        "socket.connect": lambda socket, address: witness.on_connect(*address[:2]) if isinstance(address, tuple) else None,
+        "socket.getaddrinfo": lambda host, port, *more: witness.on_connect(host, port),
+        "subprocess.Popen": lambda program, command, folder, environment: witness.on_start_program(command),
+        "os.system": witness.on_start_program,
     }
 
     def hook(event: str, told: tuple) -> None:
@@ -183,16 +183,16 @@ def _wrap_readers(module, witness: Auditor) -> None:
         if not name.startswith(_READER_FUNCTIONS[module.__name__]) or not callable(one):
             continue
         if isinstance(one, type) and "__init__" in vars(one):
-            one.__init__ = _with_path_callback(one.__init__, witness.file, 1)
+            one.__init__ = _with_path_callback(one.__init__, witness.on_open, 1)
         else:
-            setattr(module, name, _with_path_callback(one, witness.file))
+            setattr(module, name, _with_path_callback(one, witness.on_open))
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #11f2369b
 class _ReaderImportFinder:
     "Sees such a library when it is imported"
 
     def __init__(self, witness: Auditor):
-        self.witness = witness
+        self.auditor = witness
 
     def find_spec(self, name, path=None, target=None):
         if name in _READER_FUNCTIONS and sys.modules.get(name) is None:
@@ -204,18 +204,18 @@ class _ReaderImportFinder:
                 sys.meta_path.insert(0, self)
             if spec and spec.loader:
                 execute = spec.loader.exec_module
-                spec.loader.exec_module = lambda module: (execute(module), _wrap_readers(module, self.witness))
+                spec.loader.exec_module = lambda module: (execute(module), _wrap_readers(module, self.auditor))
             return spec
         return None
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #c1443d3a
 class _AuditedEnviron(os._Environ):
     "Environment variables that tell who is read"
-    witness = None
+    auditor = None
 
     def __getitem__(self, name):
-        if self.witness and name in self.witness.variables and not _read_by_stdlib():
-            self.witness.note("variable", name)
+        if self.auditor and name in self.auditor.watched_variables and not _read_by_stdlib():
+            self.auditor.log_access("variable", name)
         return super().__getitem__(name)
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #c65d4fd7
@@ -236,11 +236,11 @@ def start_auditing(
     "Note from now on what this process, and every fork of it, looks at"
     witness = Auditor(project, folder, store, known, variables, journal)
     for name in ("stat", "lstat"):
-        before, after = getattr(os, name), _with_path_callback(getattr(os, name), witness.looked)
+        before, after = getattr(os, name), _with_path_callback(getattr(os, name), witness.on_stat)
         setattr(os, name, after)
         for able in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
             able |= {after} if before in able else set()
-    _AuditedEnviron.witness, os.environ.__class__ = witness, _AuditedEnviron
+    _AuditedEnviron.auditor, os.environ.__class__ = witness, _AuditedEnviron
     for name in _READER_FUNCTIONS:
         if name in sys.modules:
             _wrap_readers(sys.modules[name], witness)

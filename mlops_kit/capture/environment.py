@@ -30,9 +30,9 @@ class Distribution:
     "An installed package"
     name: str
     version: str
-    info: Path          # its folder of metadata
-    needs: list[str]    # what it requires
-    options: list[str]  # what it uses when it is there
+    metadata_folder: Path          # its folder of metadata
+    requires: list[str]    # what it requires
+    optional: list[str]  # what it uses when it is there
 
 # %% ../../nbs/30_capture/00_environment.ipynb #f0f7bb57
 @lru_cache(maxsize=1)
@@ -63,7 +63,7 @@ def _distributions_by_module() -> dict[str, list[str]]:
     "Which distributions install a top-level name"
     found = {}
     for name, one in _installed_distributions().items():
-        for top in _top_level_modules(one.info):
+        for top in _top_level_modules(one.metadata_folder):
             found.setdefault(top, []).append(name)
     return found
 
@@ -75,8 +75,8 @@ def resolve_packages(
     installed, versions, open_names = _installed_distributions(), {}, []
     for module in sorted(modules - sys.stdlib_module_names):
         same = _normalize_name(module)
-        providers = [same] if same in installed and module in _top_level_modules(installed[same].info) else _distributions_by_module().get(module, [])
-        open_names += [*providers, *(option for name in providers for option in installed[name].options)]
+        providers = [same] if same in installed and module in _top_level_modules(installed[same].metadata_folder) else _distributions_by_module().get(module, [])
+        open_names += [*providers, *(option for name in providers for option in installed[name].optional)]
         if not providers:
             versions[module] = None
     seen = set()
@@ -84,7 +84,7 @@ def resolve_packages(
         if (name := open_names.pop()) not in seen and name in installed:
             seen.add(name)
             versions[installed[name].name] = installed[name].version
-            open_names += installed[name].needs
+            open_names += installed[name].requires
     return dict(sorted(versions.items()))
 
 # %% ../../nbs/30_capture/00_environment.ipynb #ebab6ec3

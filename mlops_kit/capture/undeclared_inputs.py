@@ -46,10 +46,10 @@ def folder_listing(path: Path) -> bytes:
 @dataclass(frozen=True)
 class UndeclaredInputs:
     "What a step looked at without having declared it"
-    worth: dict[str, str | None]      # observations: name -> what it was worth to the step
-    looked: dict[str, dict]           # name -> the cell (In [n]) that looked first, and the state of the file then
-    notes: dict[str, dict[str, int | None]] # "network", "program", "write", "cache", "clock": name -> In [n]; they are no inputs, but may explain a difference
-    changed: list[str]                # files that somebody changed while the step read them
+    digests: dict[str, str | None]      # observations: name -> what it was worth to the step
+    first_access: dict[str, dict]           # name -> the cell (In [n]) that looked first, and the state of the file then
+    other_accesses: dict[str, dict[str, int | None]] # "network", "program", "write", "cache", "clock": name -> In [n]; they are no inputs, but may explain a difference
+    changed_files: list[str]                # files that somebody changed while the step read them
 
 # %% ../../nbs/30_capture/20_undeclared_inputs.ipynb #6586c8b8
 CHANGED_BY_STEP = "changed by the step itself"
@@ -70,7 +70,7 @@ def collect_undeclared(
             name = f"{kind} {_relative_to_project(project, path) if kind != 'variable' else path}"
             _add_access(found, note, name, project, path in written, begun)
         elif kind != "write" or (os.path.exists(path) and Path(path).is_relative_to(project)):
-            found.notes.setdefault(kind, {})[_relative_to_project(project, path) if kind in ("write", "cache") else path] = note["cell"]
+            found.other_accesses.setdefault(kind, {})[_relative_to_project(project, path) if kind in ("write", "cache") else path] = note["cell"]
     return found
 
 # %% ../../nbs/30_capture/20_undeclared_inputs.ipynb #2dd853f0
@@ -81,11 +81,11 @@ def _add_access(found: UndeclaredInputs, note: dict, name: str, project: Path, w
         if (outside or written) and (state is None or note["state"][2] >= begun):
             return
         if state != note["state"] and not written:
-            found.changed.append(name)
-        found.worth[name] = CHANGED_BY_STEP if written else current_digest(project, name)
+            found.changed_files.append(name)
+        found.digests[name] = CHANGED_BY_STEP if written else current_digest(project, name)
     else:
-        found.worth[name] = None if note["kind"] == "file" else current_digest(project, name)
-    found.looked[name] = {"cell": note["cell"], "state": note.get("state")}
+        found.digests[name] = None if note["kind"] == "file" else current_digest(project, name)
+    found.first_access[name] = {"cell": note["cell"], "state": note.get("state")}
 
 # %% ../../nbs/30_capture/20_undeclared_inputs.ipynb #bacb1966
 def _file_state(path: str) -> list[int] | None:

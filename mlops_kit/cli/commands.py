@@ -145,7 +145,7 @@ def sweep(args) -> tuple[object, int]:
         Path(args.html).write_text(sweep.sweep_page(board), "utf8")
     if not args.json:
         terminal.print_leaderboard(board)
-    return {**board.as_json(), "ran": [one.id for one in done]}, max(map(exit_code, done), default=0)
+    return {**board.to_json(), "ran": [one.id for one in done]}, max(map(exit_code, done), default=0)
 
 # %% ../../nbs/85_cli/20_commands.ipynb #eb8e83bb
 def fsck(args) -> tuple[object, int]:
@@ -191,7 +191,7 @@ def verify(args) -> tuple[object, int]:
     verdicts = verification.verify(found, args.steps, args.rounds, args.engine, verification.parse_tolerances(args.tolerance), tell)
     if not args.json:
         terminal.print_verdicts(verdicts)
-    return {"run": found.id, "identical": all(one.good for one in verdicts), "steps": {one.step: verification.verdict_to_dict(one) for one in verdicts}}, 0 if all(one.good for one in verdicts) else 3
+    return {"run": found.id, "identical": all(one.passed for one in verdicts), "steps": {one.step: verification.verdict_to_dict(one) for one in verdicts}}, 0 if all(one.passed for one in verdicts) else 3
 
 # %% ../../nbs/85_cli/20_commands.ipynb #5c29de1a
 def why(args) -> tuple[object, int]:
@@ -203,12 +203,12 @@ def why(args) -> tuple[object, int]:
         raise ConfigError("mlops why compares at most two runs: mlops why RUN RUN")
     old, new = args.runs if len(args.runs) == 2 else ("", *(args.runs or ["last"]))
     found = explanation.why(old, new)
-    document, lines, more = explanation.to_dict(found), explanation.lines(found), ""
+    document, lines, more = explanation.why_to_dict(found), explanation.why_lines(found), ""
     if args.bisect and found.causes:
         result = explanation.bisect_changes(pipeline.project_store(), found, lambda text: print(f"mlops: {text}", file=sys.stderr))
-        document, lines, more = {**document, "bisect": explanation.to_dict(result)}, lines + explanation.lines(result), explanation.html_of(result)
+        document, lines, more = {**document, "bisect": explanation.bisect_to_dict(result)}, lines + explanation.bisect_lines(result), explanation.bisect_html(result)
     if args.html:
-        Path(args.html).write_text(explanation.page(found, more), "utf8")
+        Path(args.html).write_text(explanation.why_page(found, more), "utf8")
     if not args.json:
         terminal.print_styled_lines(lines)
     return document, 0
@@ -243,10 +243,10 @@ def lineage(args) -> tuple[object, int]:
 
     found = trace_lineage(project_store(), args.target)
     if args.mermaid:
-        print(found.mermaid())
+        print(found.to_mermaid())
     elif not args.json:
         terminal.print_lineage(found)
-    return found.as_json(), 0
+    return found.to_dict(), 0
 
 # %% ../../nbs/85_cli/20_commands.ipynb #83e113c3
 def push(args) -> tuple[object, int]:
@@ -278,7 +278,7 @@ def _transfer(args, verb: str) -> tuple[object, int]:
 
     config, words = compose_cached(), list(args.words)
     given = words.pop(0) if words and ("/" in words[0] or Path(words[0]).is_dir()) else None
-    if not (where := given or config.tree.get("remote")):
+    if not (where := given or config.resolved.get("remote")):
         raise ConfigError(f"{verb}: where is the remote? mlops {verb} URL, or remote: URL in conf/config.yaml")
     moved = getattr(ledger, verb)(open_store(config), where, words)
     if not args.json:
@@ -425,7 +425,7 @@ def _report_error(args, error: Exception | str, code: int) -> None:
     "Say what is wrong, but no secrets: on standard error, and as JSON when asked for"
     from mlops_kit.redaction import Redactor, redact_arguments, find_secrets
 
-    problems = [Redactor(find_secrets(os.environ)).text(one) for one in getattr(error, "problems", (str(error),))]
+    problems = [Redactor(find_secrets(os.environ)).redact_text(one) for one in getattr(error, "problems", (str(error),))]
     for word, shown in zip(sys.argv[1:], redact_arguments(sys.argv[1:])):
         problems = [one.replace(word, shown) for one in problems]
     for problem in problems:

@@ -45,45 +45,45 @@ QUIET_STATUSES = {"hit", "skipped"}  # ends that say little about one step
 # %% ../../nbs/85_cli/00_progress.ipynb #237c13e4
 class LogProgress(Progress):
     "One line for each step that ends"
-    alike, ended = (), 0  # steps that ended like the last one and were not told yet; how many ended in all
+    pending, ended_count = (), 0  # steps that ended like the last one and were not told yet; how many ended in all
 
-    def say(self, *words: str) -> None:
-        self.sum_up()
+    def print_line(self, *words: str) -> None:
+        self.flush_pending()
         print("mlops:", *(strip_control_characters(word) for word in words if word), file=sys.stderr, flush=True)
 
-    def begin(self, plan: Plan, run: Run) -> None:
-        self.total, self.ended, self.alike, counts = len(plan.decisions), 0, [], plan.counts()
-        self.few = self.total - counts.get("hit", 0) <= MAX_LINES
-        self.say(f"{plan.pipeline.name}, run {run.id}, {self.total} steps:", ", ".join(f"{number} {action}" for action, number in counts.items()))
+    def run_started(self, plan: Plan, run: Run) -> None:
+        self.total, self.ended_count, self.pending, counts = len(plan.decisions), 0, [], plan.counts()
+        self.is_short = self.total - counts.get("hit", 0) <= MAX_LINES
+        self.print_line(f"{plan.pipeline.name}, run {run.id}, {self.total} steps:", ", ".join(f"{number} {action}" for action, number in counts.items()))
 
-    def step(self, name: str, what: str, reason: str) -> None:
-        if self.few:
-            self.say(f"> {name}: starts", f"({reason})")
+    def step_started(self, name: str, what: str, reason: str) -> None:
+        if self.is_short:
+            self.print_line(f"> {name}: starts", f"({reason})")
 
-    def done(self, name: str, outcome: dict) -> None:
-        if self.alike and self.alike[-1][1]["status"] != outcome["status"]:
-            self.sum_up()
-        self.ended += 1
-        self.alike.append((name, outcome))
+    def step_ended(self, name: str, outcome: dict) -> None:
+        if self.pending and self.pending[-1][1]["status"] != outcome["status"]:
+            self.flush_pending()
+        self.ended_count += 1
+        self.pending.append((name, outcome))
         if outcome["status"] not in QUIET_STATUSES:
-            self.sum_up()
+            self.flush_pending()
 
-    def sum_up(self) -> None:
+    def flush_pending(self) -> None:
         "Write about the steps that ended and were not told yet"
-        alike, self.alike = self.alike, []
+        alike, self.pending = self.pending, []
         if len(alike) > 3:
             status, names = alike[0][1]["status"], ", ".join(name for name, _ in alike[:2])
-            self.say(f"{STATUS_SIGNS[status]} {self.ended}/{self.total} {names} and {len(alike) - 2} more: {status}")
-        for number, (name, outcome) in enumerate(alike if len(alike) <= 3 else [], self.ended - len(alike) + 1):
+            self.print_line(f"{STATUS_SIGNS[status]} {self.ended_count}/{self.total} {names} and {len(alike) - 2} more: {status}")
+        for number, (name, outcome) in enumerate(alike if len(alike) <= 3 else [], self.ended_count - len(alike) + 1):
             spent = f"in {format_seconds(outcome['seconds'])}" if outcome["seconds"] else ""
-            why = outcome["error"] or ("" if self.few and outcome["status"] == "ran" else outcome["reason"])
-            self.say(f"{STATUS_SIGNS[outcome['status']]} {number}/{self.total} {name}: {outcome['status']}", spent, f"({why})" if why else "")
+            why = outcome["error"] or ("" if self.is_short and outcome["status"] == "ran" else outcome["reason"])
+            self.print_line(f"{STATUS_SIGNS[outcome['status']]} {number}/{self.total} {name}: {outcome['status']}", spent, f"({why})" if why else "")
 
     def notice(self, text: str) -> None:
-        self.say(text)
+        self.print_line(text)
 
-    def end(self, run: Run) -> None:
-        self.sum_up()
+    def run_ended(self, run: Run) -> None:
+        self.flush_pending()
 
 # %% ../../nbs/85_cli/00_progress.ipynb #8ed93959
 class LiveProgress(Progress):
@@ -92,46 +92,46 @@ class LiveProgress(Progress):
     def __init__(self, screen=None):
         from rich.console import Console
 
-        self.screen = screen or Console(stderr=True)  # of rich
+        self.console = screen or Console(stderr=True)  # of rich
 
-    def begin(self, plan: Plan, run: Run) -> None:
+    def run_started(self, plan: Plan, run: Run) -> None:
         from rich.live import Live
 
-        self.title, self.begun = f"{plan.pipeline.name}  {run.id}", time.monotonic()
+        self.title, self.started = f"{plan.pipeline.name}  {run.id}", time.monotonic()
         self.rows = {name: (one.action, one.reason) for name, one in plan.decisions.items()}
-        self.running, self.ended = {}, {}  # name -> when it began and the cell that it is in; name -> seconds
-        self.live = Live(console=self.screen, refresh_per_second=5, get_renderable=self.table)
+        self.running, self.durations = {}, {}  # name -> when it began and the cell that it is in; name -> seconds
+        self.live = Live(console=self.console, refresh_per_second=5, get_renderable=self.render)
         self.live.start()
 
-    def step(self, name: str, what: str, reason: str) -> None:
+    def step_started(self, name: str, what: str, reason: str) -> None:
         self.rows[name], self.running[name] = ("running", reason), (time.monotonic(), "")
 
-    def cell(self, name: str, event: dict) -> None:
+    def cell_event(self, name: str, event: dict) -> None:
         self.running[name] = self.running[name][0], f"cell {event['cell']}/{event['of']}"
 
-    def done(self, name: str, outcome: dict) -> None:
+    def step_ended(self, name: str, outcome: dict) -> None:
         self.running.pop(name, None)
-        self.rows[name], self.ended[name] = (outcome["status"], outcome["error"] or outcome["reason"]), outcome["seconds"]
+        self.rows[name], self.durations[name] = (outcome["status"], outcome["error"] or outcome["reason"]), outcome["seconds"]
 
     def notice(self, text: str) -> None:
-        self.screen.print(f"mlops: {strip_control_characters(text)}", style="yellow", markup=False)
+        self.console.print(f"mlops: {strip_control_characters(text)}", style="yellow", markup=False)
 
-    def end(self, run: Run) -> None:
+    def run_ended(self, run: Run) -> None:
         self.live.stop()
 
-    def visible(self, room: int) -> list[str]:
+    def visible_steps(self, room: int) -> list[str]:
         "The steps that are shown in so many lines"
         if len(self.rows) <= room:
             return list(self.rows)
-        if len(self.ended) == len(self.rows):
+        if len(self.durations) == len(self.rows):
             return []
         ended = {status: [] for status in ("failed", "interrupted", "preempted", "pruned", "ran", "hit", "skipped")}
-        for name in list(self.ended)[::-1]:  # a list, because steps end while this thread draws
+        for name in list(self.durations)[::-1]:  # a list, because steps end while this thread draws
             ended[self.rows[name][0]].append(name)
         failed, *others = ended.values()
         return [*list(self.running)[:room // 2], *failed[:room // 3], *(name for names in others for name in names)][:room]
 
-    def summary(self):
+    def summary_line(self):
         "How far the run is, in one line"
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -139,27 +139,27 @@ class LiveProgress(Progress):
 
         counts, line = Counter(status for status, _ in self.rows.values()), Table.grid(padding=(0, 2, 0, 0))
         words = [(f"{STATUS_SIGNS[one]} {counts[one]} {one}", STATUS_STYLES[one]) for one in ("ran", "failed", "interrupted", "preempted", "pruned", "skipped", "running") if counts[one]]
-        hits = len([name for name in list(self.ended) if self.rows[name][0] == "hit"])
+        hits = len([name for name in list(self.durations) if self.rows[name][0] == "hit"])
         words += [(f"= {hits} hit", STATUS_STYLES["hit"])] if hits else []
         line.add_row(
-            ProgressBar(len(self.rows), len(self.ended), width=12), f"{len(self.ended)}/{len(self.rows)}", format_seconds(time.monotonic() - self.begun),
+            ProgressBar(len(self.rows), len(self.durations), width=12), f"{len(self.durations)}/{len(self.rows)}", format_seconds(time.monotonic() - self.started),
             Text("  ").join(Text(word, style) for word, style in words),
         )
         return line
 
-    def table(self):
+    def render(self):
         "The run as it is now"
         from rich.console import Group
         from rich.text import Text
 
         table = make_table("", "", "", "", "")
-        table.expand, table.columns[1].max_width = True, self.screen.width // 3
+        table.expand, table.columns[1].max_width = True, self.console.width // 3
         table.columns[4].ratio, table.columns[4].no_wrap = 1, True
-        for name in self.visible(max(self.screen.height - 4, 1)):
+        for name in self.visible_steps(max(self.console.height - 4, 1)):
             (status, reason), (begun, cell) = self.rows[name], self.running.get(name, (0, ""))
-            spent = time.monotonic() - begun if begun else self.ended.get(name)
+            spent = time.monotonic() - begun if begun else self.durations.get(name)
             table.add_row(Text(STATUS_SIGNS[status], STATUS_STYLES[status]), name, Text(status, STATUS_STYLES[status]), "  ".join(filter(None, [cell, format_seconds(spent or None)])), Text(strip_control_characters(reason), "dim"))
-        return Group(Text(self.title, "bold"), self.summary(), table)
+        return Group(Text(self.title, "bold"), self.summary_line(), table)
 
 # %% ../../nbs/85_cli/00_progress.ipynb #774fc79f
 def make_progress() -> Progress:
@@ -169,45 +169,45 @@ def make_progress() -> Progress:
 # %% ../../nbs/85_cli/00_progress.ipynb #8a59c0a8
 class LogSweepProgress(SweepProgress):
     "One line for each trial that ends"
-    trials = None  # how many there will be, where that is known
+    total = None  # how many there will be, where that is known
 
-    def say(self, text: str, style: str = "") -> None:
+    def print_line(self, text: str, style: str = "") -> None:
         print("mlops:", strip_control_characters(text), file=sys.stderr, flush=True)
 
-    def sweep(self, sweep: Sweep) -> None:
-        self.trials = sweep.trials
-        self.say(f"sweep {sweep.name}: {f'{sweep.trials} trials' if sweep.trials else 'all combinations'}, {sweep.parallel} at a time")
+    def sweep_started(self, sweep: Sweep) -> None:
+        self.total = sweep.trials
+        self.print_line(f"sweep {sweep.name}: {f'{sweep.trials} trials' if sweep.trials else 'all combinations'}, {sweep.parallel} at a time")
 
-    def trial(self, trial: Trial, run: Run | None, words: str) -> None:
+    def trial_ended(self, trial: Trial, run: Run | None, words: str) -> None:
         status, spent = (run.status, f" in {format_seconds(run.data['seconds'])}") if run else ("failed", "")
-        self.say(f"{STATUS_SIGNS[status]} trial {trial.number} ({trial.text}): {status}{spent}{f', {words}' if words else ''}{f'  {run.id}' if run else ''}", STATUS_STYLES[status])
+        self.print_line(f"{STATUS_SIGNS[status]} trial {trial.number} ({trial.values_text}): {status}{spent}{f', {words}' if words else ''}{f'  {run.id}' if run else ''}", STATUS_STYLES[status])
 
     def notice(self, text: str) -> None:
-        self.say(text, "yellow")
+        self.print_line(text, "yellow")
 
 # %% ../../nbs/85_cli/00_progress.ipynb #0e3b89ec
 class LiveSweepProgress(LogSweepProgress):
     "The same lines above a bar that stays where it is"
 
-    def say(self, text: str, style: str = "") -> None:
+    def print_line(self, text: str, style: str = "") -> None:
         from rich.text import Text
 
         self.bar.console.print(Text(strip_control_characters(text), style))
 
-    def sweep(self, sweep: Sweep) -> None:
+    def sweep_started(self, sweep: Sweep) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TimeElapsedColumn
 
         self.bar = Bar(BarColumn(), MofNCompleteColumn(), "trials", TimeElapsedColumn(), console=Console(stderr=True), transient=True)
-        self.line = self.bar.add_task(sweep.name, total=sweep.trials)
+        self.task = self.bar.add_task(sweep.name, total=sweep.trials)
         self.bar.start()
-        super().sweep(sweep)
+        super().sweep_started(sweep)
 
-    def trial(self, trial: Trial, run: Run | None, words: str) -> None:
-        super().trial(trial, run, words)
-        self.bar.update(self.line, completed=trial.number + 1)
+    def trial_ended(self, trial: Trial, run: Run | None, words: str) -> None:
+        super().trial_ended(trial, run, words)
+        self.bar.update(self.task, completed=trial.number + 1)
 
-    def over(self, sweep: Sweep) -> None:
+    def sweep_ended(self, sweep: Sweep) -> None:
         self.bar.stop()
 
 # %% ../../nbs/85_cli/00_progress.ipynb #987dfe4e

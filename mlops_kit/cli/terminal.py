@@ -161,23 +161,23 @@ def print_verdicts(
     out, table = make_console(), make_table("", "step", "", "", "")
     for one in verdicts:
         words = {"identical": f"{one.rounds} time{'s' if one.rounds > 1 else ''} the same bytes", "near": "within the tolerance"}.get(one.status) or one.error or ", ".join(f"out {name}" for name in one.outs)
-        table.add_row(Text("✓" if one.good else "✗", "green" if one.good else "bold red"), one.step, Text(one.status, "green" if one.good else "bold red"), format_seconds(one.seconds), Text(strip_control_characters(words)))
+        table.add_row(Text("✓" if one.passed else "✗", "green" if one.passed else "bold red"), one.step, Text(one.status, "green" if one.passed else "bold red"), format_seconds(one.seconds), Text(strip_control_characters(words)))
     out.print(table)
     for one in verdicts:
         if one.status == "different":
             out.print(Text(f"\n{one.step}", "bold"))
             out.print(pairs_table([(Text(f"  {name}", "dim"), Text(strip_control_characters(words))) for name, words in verdict_rows(one)]))
-    proved = sum(one.good for one in verdicts)
+    proved = sum(one.passed for one in verdicts)
     out.print(Text(f"\n{proved} of {len(verdicts)} steps proved", "green" if proved == len(verdicts) else "bold red"))
 
 # %% ../../nbs/85_cli/10_terminal.ipynb #6ed4b7d5
 def verdict_rows(one: Verdict) -> list[tuple[str, str]]:
     "Where a step differs, and why, as rows"
     rows = [(f"out {name}", words) for name, found in one.outs.items() for words in format_diffs(found, 3)]
-    if one.place:
-        lines = one.place.source.strip().splitlines()
-        rows += [("cell", f"{one.place.cell}: {lines[0]}{' ...' if len(lines) > 1 else ''}" + (f"  (first to differ: {', '.join(one.place.names)})" if one.place.names else ""))]
-    rows += [("because", f"it depends on {one.cause.what} ({one.cause.id}); {one.evidence}"), ("advice", one.cause.advice)] if one.cause else [("because", one.evidence or "nobody knows")]
+    if one.location:
+        lines = one.location.source.strip().splitlines()
+        rows += [("cell", f"{one.location.cell}: {lines[0]}{' ...' if len(lines) > 1 else ''}" + (f"  (first to differ: {', '.join(one.location.names)})" if one.location.names else ""))]
+    rows += [("because", f"it depends on {one.hazard.description} ({one.hazard.id}); {one.evidence}"), ("advice", one.hazard.advice)] if one.hazard else [("because", one.evidence or "nobody knows")]
     return rows
 
 # %% ../../nbs/85_cli/10_terminal.ipynb #53037f95
@@ -255,7 +255,7 @@ def print_fsck_report(health: FsckReport) -> None:
         table.add_row(Text("damaged", STATUS_STYLES["failed"]), one["what"], one["name"][:24], Text(strip_control_characters(f"{one['why']}; now {one['now'][:36]}")))
     for step, lost in health.incomplete.items():
         table.add_row(Text("incomplete", STATUS_STYLES["interrupted"]), "record", step, Text(f"its result counts, but its {', '.join(lost)} is lost, so it can't be verified"))
-    for step in health.again:
+    for step in health.rerun:
         table.add_row(Text("run again", STATUS_STYLES["interrupted"]), "step", step, "")
     out.print(table if table.row_count else "nothing is damaged")
 
@@ -267,7 +267,7 @@ def print_gc_report(
     "What was taken out of the store"
     verb, sum_of = "would be moved" if dry else "moved", lambda count, what: f"{count:,} {what}{'s' * (count != 1)}"
     print(f"{verb} to the trash: {sum_of(len(cleared.runs), 'run')}, {sum_of(len(cleared.records), 'record')}, {sum_of(cleared.objects, 'object')} ({cleared.bytes:,} bytes); {sum_of(cleared.kept, 'object')} stay")
-    print(f"{'would be deleted' if dry else 'deleted'}: {cleared.deleted:,} out of the trash ({cleared.freed:,} bytes), {sum_of(cleared.leftovers, 'leftover')}")
+    print(f"{'would be deleted' if dry else 'deleted'}: {cleared.deleted:,} out of the trash ({cleared.freed_bytes:,} bytes), {sum_of(cleared.leftovers, 'leftover')}")
 
 # %% ../../nbs/85_cli/10_terminal.ipynb #dabe64a8
 def print_history(

@@ -32,7 +32,7 @@ def pack(
 ) -> dict:
     "Send all that a step needs; what the worker must be told about it"
     plan, prepared, store = job.plan, job.prepared, job.plan.store
-    code = [(path.relative_to(plan.pipeline.project).as_posix(), put_bytes(store, content), len(content)) for path, content in prepared.code.files.items()]
+    code = [(path.relative_to(plan.pipeline.project).as_posix(), put_bytes(store, content), len(content)) for path, content in prepared.code.source_files.items()]
     told = {"notebook": [prepared.step.notebook, put_bytes(store, stored_notebook(job))], "code": put_bytes(store, encode_tree(code), ".tree")}
     for value in prepared.step.ins.values():
         producer, _, out = value.rpartition(".")
@@ -40,7 +40,7 @@ def pack(
             put_bytes(store, record_input_bytes(plan, job.name, value, job.records))
         elif plan.pipeline.members(producer) != [producer]:
             put_bytes(store, group_tree_bytes(plan, value, job.records), ".tree")
-    sources = {store_source(store, one) for one in plan.sources[job.name].values() if one.digest in plan.kept}
+    sources = {store_source(store, one) for one in plan.sources[job.name].values() if one.digest in plan.stored_sources}
     objects = {one for _, one in job.decision.parts["ins"].values()} | sources | {told["notebook"][1], told["code"]}
     send_objects(remote, store, objects, known)
     return {**told, "objects": sorted(objects), "config": (job.run.folder / "config.json").read_text("utf8")}
@@ -67,9 +67,9 @@ def unpack(
     fetch_objects(remote, store, set(parcel["objects"]))
     write_file(store.files, f"runs/{run}/config.json", parcel["config"].encode(), replace=True)
     name, raw = parcel["notebook"]
-    project = store.files.folder("projects") / digest([name, raw, parcel["code"]])[:32]
+    project = store.files.ensure_folder("projects") / digest([name, raw, parcel["code"]])[:32]
     if not project.exists():
-        temp = store.files.temp()
+        temp = store.files.temp_path()
         checkout(store, parcel["code"], temp)
         (temp / name).parent.mkdir(parents=True, exist_ok=True)
         (temp / name).write_bytes(get_bytes(store, raw))
@@ -125,7 +125,7 @@ def retry(
     stopped: Callable[[], bool] = lambda: False, # does nobody want it any more?
 ):
     "Call `work` until it ends well, or the bucket was out of reach for too long"
-    end = time.monotonic() + (remote.patience or STALL_TIMEOUT)
+    end = time.monotonic() + (remote.stall_timeout or STALL_TIMEOUT)
     while True:
         try:
             return work(*args)

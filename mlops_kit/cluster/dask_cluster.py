@@ -124,7 +124,7 @@ def check_secrets(
 ) -> None:
     "ConfigError when secrets would travel in the open"
     seen = [one for one in addresses if is_unencrypted(one)]
-    standing = worker.config_without_secrets(json.dumps([config.tree, config.source]))[1] if seen else []
+    standing = worker.config_without_secrets(json.dumps([config.resolved, config.unresolved]))[1] if seen else []
     raise_problems([f"{name}: a secret stands there, and a step's message would carry it unencrypted to {seen[0]}. Let the workers take it from their environment (${{oc.env:NAME}}), give Dask TLS, or name it in `unmask` if it is none" for name in standing])
 
 # %% ../../nbs/45_cluster/30_dask_cluster.ipynb #aaffa5cb
@@ -132,12 +132,12 @@ class SubmittedStep:
     "A step that was handed to the cluster; the run stops it like a process of its own"
 
     def __init__(self, job: StepRequest):
-        self.job, self.future, self.told, self.worker, self.sent = job, Future(), None, None, 0  # told: Dask's future; sent: how often
-        self.stopping, self.at_once = None, False  # since when
+        self.request, self.future, self.dask_future, self.worker, self.attempts = job, Future(), None, None, 0  # told: Dask's future; sent: how often
+        self.stop_time, self.immediate = None, False  # since when
 
     def stop(self, why: str, at_once: bool = False) -> None:
         "Bring it to its end; the cluster tells the workers"
-        self.stopping, self.at_once = self.stopping or time.monotonic(), at_once or self.at_once
+        self.stop_time, self.immediate = self.stop_time or time.monotonic(), at_once or self.immediate
 
 # %% ../../nbs/45_cluster/30_dask_cluster.ipynb #25207bac
 POLL_SECONDS = 0.5  # seconds between two looks at the scheduler
@@ -156,14 +156,14 @@ class DaskExecutor(Executor):
         import dask.config
         from distributed import Client
 
-        self.loggers = _silence_dask()
+        self.logger_levels = _silence_dask()
         files = plan.store.files
-        self.config, self.files, self.patience, self.deadline, self.scratch = config, files, parse_duration(config["patience"]), parse_duration(config["deadline"]), files.temp()
-        self.folder = files.folder("cluster") if config["kind"] in BATCH_CLUSTERS else files.folder(str(self.scratch.relative_to(files.root)))  # scripts and logs of a batch system stay
-        self.topic, self.errands, self.lock, self.closed, self.total, self.largest, self.watcher = f"mlops-{uuid4().hex}", {}, threading.RLock(), threading.Event(), {"cpu": 0, "gpu": 0}, {}, None
-        self.pool, self.remote, self.known = ThreadPoolExecutor(8, thread_name_prefix="cluster"), _open_bucket(config), set()
-        self.cluster = self.client = self.lost = None  # lost: why nothing can be carried out any more
-        self.silent = {}  # worker -> when the scheduler last heard of it, and for how many looks that has not changed
+        self.config, self.files, self.worker_timeout, self.deadline, self.temp_dir = config, files, parse_duration(config["patience"]), parse_duration(config["deadline"]), files.temp_path()
+        self.folder = files.ensure_folder("cluster") if config["kind"] in BATCH_CLUSTERS else files.ensure_folder(str(self.temp_dir.relative_to(files.root)))  # scripts and logs of a batch system stay
+        self.topic, self.submitted, self.lock, self.closed, self.total_resources, self.largest_worker, self.monitor_thread = f"mlops-{uuid4().hex}", {}, threading.RLock(), threading.Event(), {"cpu": 0, "gpu": 0}, {}, None
+        self.pool, self.remote, self.sent_objects = ThreadPoolExecutor(8, thread_name_prefix="cluster"), _open_bucket(config), set()
+        self.cluster = self.client = self.failure = None  # lost: why nothing can be carried out any more
+        self.last_heard = {}  # worker -> when the scheduler last heard of it, and for how many looks that has not changed
         try:
             where = config.get("address") or config.get("scheduler_file")
             if not where:
@@ -171,23 +171,23 @@ class DaskExecutor(Executor):
                 self.cluster = (start_local_cluster if config["kind"] == "dask" else make_batch_cluster)(config, self.folder)
             known = {"scheduler_file": config["scheduler_file"]} if config.get("scheduler_file") and not config.get("address") else {"address": self.cluster or where}
             try:
-                self.client = Client(**known, timeout=self.patience, set_as_default=False)
+                self.client = Client(**known, timeout=self.worker_timeout, set_as_default=False)
             except (OSError, ValueError) as error:
-                raise ConfigError(f"executor: no scheduler of Dask answers at {where} within {self.patience:g} s ({error or type(error).__name__}). Is it running, and reachable from here?") from None
+                raise ConfigError(f"executor: no scheduler of Dask answers at {where} within {self.worker_timeout:g} s ({error or type(error).__name__}). Is it running, and reachable from here?") from None
             self.addresses = [self.client.scheduler.address, self.client.scheduler_info()["address"]]
             check_secrets(plan.pipeline.config, self.addresses)
             if self.cluster and config["kind"] in BATCH_CLUSTERS:
-                self.hand_in()
-            self.await_workers()
-            self.check(wanted)
+                self.submit_jobs()
+            self.wait_for_workers()
+            self.check_resources(wanted)
         except BaseException:
             self.shutdown()
             raise
-        self.client.subscribe_topic(self.topic, self.heard)
-        self.watcher = threading.Thread(target=self.watch, daemon=True)
-        self.watcher.start()
+        self.client.subscribe_topic(self.topic, self.on_event)
+        self.monitor_thread = threading.Thread(target=self.monitor, daemon=True)
+        self.monitor_thread.start()
 
-    def hand_in(self) -> None:
+    def submit_jobs(self) -> None:
         "Hand in the jobs of the workers; ConfigError when the batch system does not take them"
         from distributed.core import Status
 
@@ -199,76 +199,76 @@ class DaskExecutor(Executor):
             for one in self.cluster.workers.values():
                 one.status = Status.failed  # or `close` waits for them
             said = str(error).rpartition("stderr:")[2]
-            raise ConfigError(f"executor: {self.config['kind']} did not take the job of a worker: {' '.join(said.split())}. {self.advice}") from None
+            raise ConfigError(f"executor: {self.config['kind']} did not take the job of a worker: {' '.join(said.split())}. {self.hint}") from None
 
-    def await_workers(self) -> None:
+    def wait_for_workers(self) -> None:
         "Until the first worker is there"
-        end = time.monotonic() + self.patience
-        while not self.look() and time.monotonic() < end:
+        end = time.monotonic() + self.worker_timeout
+        while not self.poll_workers() and time.monotonic() < end:
             time.sleep(0.05)
-        if not self.largest:
-            raise ConfigError(f"executor: no worker came up within {self.patience:g} s (executor.patience). {self.advice}")
+        if not self.largest_worker:
+            raise ConfigError(f"executor: no worker came up within {self.worker_timeout:g} s (executor.patience). {self.hint}")
 
     @property
-    def advice(self) -> str:
+    def hint(self) -> str:
         "Where to look when there are no workers"
-        return f"Their job script is {self.script()}" if self.config["kind"] in BATCH_CLUSTERS else f"Start some: dask worker {self.client.scheduler.address}"
+        return f"Their job script is {self.write_job_script()}" if self.config["kind"] in BATCH_CLUSTERS else f"Start some: dask worker {self.client.scheduler.address}"
 
-    def script(self) -> Path:
+    def write_job_script(self) -> Path:
         "The job script of the workers of a batch system, as a file to look at"
         path = self.folder / "job.sh"
         path.write_text(self.cluster.job_script())
         return path
 
-    def look(self) -> int:
+    def poll_workers(self) -> int:
         "Ask the scheduler which workers there are; how many"
         workers = self.client.sync(self.client.scheduler.identity, callback_timeout=min(5, self.deadline))["workers"]
-        about, before = workers.values(), self.silent
-        self.silent = {address: (one["last_seen"], before[address][1] + 1 if address in before and before[address][0] == one["last_seen"] else 0) for address, one in workers.items()}
+        about, before = workers.values(), self.last_heard
+        self.last_heard = {address: (one["last_seen"], before[address][1] + 1 if address in before and before[address][0] == one["last_seen"] else 0) for address, one in workers.items()}
         each = [{"cpu": one["nthreads"], "gpu": 0, **one["resources"]} for one in about if one["status"] == "running"]
-        self.declared = {name for one in about for name in one["resources"]}
+        self.declared_resources = {name for one in about for name in one["resources"]}
         for name in {name for one in each for name in one}:
-            self.largest[name] = max([self.largest.get(name, 0), *(one.get(name, 0) for one in each)])
-        for name, most in self.largest.items():
-            self.total[name] = max(most, sum(one.get(name, 0) for one in each))  # never less than one step may want
+            self.largest_worker[name] = max([self.largest_worker.get(name, 0), *(one.get(name, 0) for one in each)])
+        for name, most in self.largest_worker.items():
+            self.total_resources[name] = max(most, sum(one.get(name, 0) for one in each))  # never less than one step may want
         return len(each)
 
-    def check(self, wanted: dict[str, dict]) -> None:
+    def check_resources(self, wanted: dict[str, dict]) -> None:
         "ConfigError about all steps that want more than any worker has"
         raise_problems([
-            f"step {step} wants {number} {name}, but no worker has more than {self.largest.get(name, 0):g}. Ask for fewer in its `resources`, or give the workers more (executor.resources, or `dask worker --resources {name}={number}`)"
-            for step, resources in wanted.items() for name, number in resources.items() if number > self.largest.get(name, 0)
+            f"step {step} wants {number} {name}, but no worker has more than {self.largest_worker.get(name, 0):g}. Ask for fewer in its `resources`, or give the workers more (executor.resources, or `dask worker --resources {name}={number}`)"
+            for step, resources in wanted.items() for name, number in resources.items() if number > self.largest_worker.get(name, 0)
         ])
 
     def submit(self, fn: Callable, job: StepRequest) -> Future:
         "Hand a step to the cluster; `fn` is what every worker does with it"
         errand = SubmittedStep(job)
         with self.lock:
-            self.errands[job.decision.key] = errand
+            self.submitted[job.decision.key] = errand
         job.on_start(errand)
-        self.settle(errand, error=StepError(self.lost)) if self.lost else self.send(errand)
+        self.resolve(errand, error=StepError(self.failure)) if self.failure else self.send_step(errand)
         return errand.future
 
-    def send(self, errand: SubmittedStep) -> None:
+    def send_step(self, errand: SubmittedStep) -> None:
         "Tell the scheduler about a step, for the first time or once more; what goes through a bucket takes its time"
-        errand.told, errand.sent = ..., errand.sent + 1
-        self.pool.submit(self._send, errand)
+        errand.dask_future, errand.attempts = ..., errand.attempts + 1
+        self.pool.submit(self._send_step, errand)
 
-    def _send(self, errand: SubmittedStep) -> None:
-        step, config = errand.job.prepared.step, errand.job.plan.pipeline.config
-        wants = {name: number for name, number in {"cpu": 1, **step.resources}.items() if number and name in self.declared}
+    def _send_step(self, errand: SubmittedStep) -> None:
+        step, config = errand.request.prepared.step, errand.request.plan.pipeline.config
+        wants = {name: number for name, number in {"cpu": 1, **step.resources}.items() if number and name in self.declared_resources}
         try:
             check_secrets(config, self.addresses)
-            parcel = self.remote and retry(self.remote, pack, errand.job, self.remote, self.known, stopped=self.closed.is_set)
-            told = self.client.submit(worker.run_message, worker.step_message(errand.job, self.topic, parcel), key=f"{step.name}-{uuid4().hex}", pure=False, resources=wants)
-            errand.told = told
-            told.add_done_callback(lambda one: self.pool.submit(self.ended, errand, one))
+            parcel = self.remote and retry(self.remote, pack, errand.request, self.remote, self.sent_objects, stopped=self.closed.is_set)
+            told = self.client.submit(worker.run_message, worker.step_message(errand.request, self.topic, parcel), key=f"{step.name}-{uuid4().hex}", pure=False, resources=wants)
+            errand.dask_future = told
+            told.add_done_callback(lambda one: self.pool.submit(self.on_done, errand, one))
         except Exception as error:
-            self.settle(errand, error=error if isinstance(error, MlopsError) else StepError(f"the step could not be handed to the cluster: {error}"))
+            self.resolve(errand, error=error if isinstance(error, MlopsError) else StepError(f"the step could not be handed to the cluster: {error}"))
 
-    def ended(self, errand: SubmittedStep, told) -> None:
+    def on_done(self, errand: SubmittedStep, told) -> None:
         "Dask says that a step has ended; one that it has lost sight of is sent again as soon as the scheduler answers"
-        if told is not errand.told or errand.future.done():
+        if told is not errand.dask_future or errand.future.done():
             return
         try:
             error = told.exception(timeout=self.deadline) if told.status == "error" else None
@@ -277,41 +277,41 @@ class DaskExecutor(Executor):
             error = text = None  # it was lost on its way
         try:
             if error:
-                self.settle(errand, error=StepError("worker after worker died while it carried this out, perhaps out of memory" if type(error).__name__ == "KilledWorker" else f"{type(error).__name__}: {error}"))
+                self.resolve(errand, error=StepError("worker after worker died while it carried this out, perhaps out of memory" if type(error).__name__ == "KilledWorker" else f"{type(error).__name__}: {error}"))
             elif text:
-                self.settle(errand, self.arrived(errand, json.loads(text)))
+                self.resolve(errand, self.fetch_outcome(errand, json.loads(text)))
             else:
-                errand.told = None
+                errand.dask_future = None
         except Exception as error:
-            self.settle(errand, error=error)
+            self.resolve(errand, error=error)
 
-    def arrived(self, errand: SubmittedStep, outcome: dict) -> dict:
+    def fetch_outcome(self, errand: SubmittedStep, outcome: dict) -> dict:
         "An outcome whose record is there, which may take a moment where the store is a network's"
         if self.remote and "objects" in outcome:
-            return retry(self.remote, fetch_result, errand.job, self.remote, outcome, stopped=self.closed.is_set)
+            return retry(self.remote, fetch_result, errand.request, self.remote, outcome, stopped=self.closed.is_set)
         if outcome["status"] not in ("ran", "hit"):
             return outcome
-        records, end = errand.job.plan.store.root / "records", time.monotonic() + self.deadline
+        records, end = errand.request.plan.store.root / "records", time.monotonic() + self.deadline
         while f"{outcome['key']}.json" not in os.listdir(records):
             if time.monotonic() > end:
-                return failure_outcome("failed", f"the worker recorded it, but the record is not in {records} after {self.deadline:g} s: do both see the same folder?", errand.job.decision)
+                return failure_outcome("failed", f"the worker recorded it, but the record is not in {records} after {self.deadline:g} s: do both see the same folder?", errand.request.decision)
             time.sleep(0.1)
         return outcome
 
-    def settle(self, errand: SubmittedStep, outcome: dict | None = None, error: Exception | None = None) -> None:
+    def resolve(self, errand: SubmittedStep, outcome: dict | None = None, error: Exception | None = None) -> None:
         "Say how a step ended, once"
         with self.lock:
             if errand.future.done():
                 return
-            self.errands.pop(errand.job.decision.key, None)
-            errand.told = None
+            self.submitted.pop(errand.request.decision.key, None)
+            errand.dask_future = None
             errand.future.set_exception(error) if error else errand.future.set_result(outcome)
 
-    def heard(self, event: tuple) -> None:
+    def on_event(self, event: tuple) -> None:
         "A worker has told something"
         about = event[1]
         with self.lock:
-            if (errand := self.errands.get(about["key"])) is None:
+            if (errand := self.submitted.get(about["key"])) is None:
                 return
             if about["kind"] == "begin":
                 if errand.worker:
@@ -320,52 +320,52 @@ class DaskExecutor(Executor):
             elif about["worker"] == errand.worker:
                 errand.job.on_event(about["event"]) if about["kind"] == "cell" else errand.job.notice(about["text"])
 
-    def watch(self) -> None:
+    def monitor(self) -> None:
         "See to what nobody tells us: a scheduler that is silent, workers that are gone, steps that were asked to stop"
         answered = manned = time.monotonic()
         while not self.closed.wait(POLL_SECONDS):
             begun, workers = time.monotonic(), 0
             with suppress(Exception):
-                workers, answered = self.look(), time.monotonic()
+                workers, answered = self.poll_workers(), time.monotonic()
             now = time.monotonic()
-            manned = now if workers or not self.errands or answered < begun else manned
-            stopping = [one for one in list(self.errands.values()) if one.stopping]
+            manned = now if workers or not self.submitted or answered < begun else manned
+            stopping = [one for one in list(self.submitted.values()) if one.stopping]
             if now - answered > self.deadline or self.client.status == "closed":
-                self.give_up(f"the scheduler {self.client.scheduler.address} did not answer for {now - answered:.0f} s (executor.deadline). What was finished is kept: `mlops resume` goes on")
-            elif now - manned > self.patience:
-                self.give_up(f"no worker was left for {self.patience:g} s (executor.patience). What was finished is kept: `mlops resume` goes on. {self.advice}")
+                self.fail_all(f"the scheduler {self.client.scheduler.address} did not answer for {now - answered:.0f} s (executor.deadline). What was finished is kept: `mlops resume` goes on")
+            elif now - manned > self.worker_timeout:
+                self.fail_all(f"no worker was left for {self.worker_timeout:g} s (executor.patience). What was finished is kept: `mlops resume` goes on. {self.hint}")
             elif answered >= begun:
-                for one in [one for one in list(self.errands.values()) if one.told is None]:
-                    self.again(one)
-                self.part_with([address for address, (_, looks) in self.silent.items() if looks * POLL_SECONDS > self.deadline and self.errands])
+                for one in [one for one in list(self.submitted.values()) if one.told is None]:
+                    self.resend(one)
+                self.drop_workers([address for address, (_, looks) in self.last_heard.items() if looks * POLL_SECONDS > self.deadline and self.submitted])
                 if stopping:
                     with suppress(Exception):
                         self.client.sync(self.client._run, worker.stop_remote_steps, self.topic, any(one.at_once for one in stopping), on_error="ignore", callback_timeout=5)
             for one in stopping:
                 if now - one.stopping > (3 if one.at_once else 15):
-                    self.settle(one, failure_outcome("interrupted", INTERRUPTED, one.job.decision))
+                    self.resolve(one, failure_outcome("interrupted", INTERRUPTED, one.job.decision))
 
-    def part_with(self, workers: list[str]) -> None:
+    def drop_workers(self, workers: list[str]) -> None:
         "Have workers restarted or dropped that the scheduler has not heard of for too long; what they had runs elsewhere"
         if workers:
             with suppress(Exception):
                 self.client.sync(self.client.scheduler.restart_workers, workers=workers, timeout=5, wait_for_workers=False, on_error="return", stimulus_id=self.topic, callback_timeout=15)
 
-    def again(self, errand: SubmittedStep) -> None:
+    def resend(self, errand: SubmittedStep) -> None:
         "Send a step that the scheduler has forgotten"
-        if errand.stopping:
-            self.settle(errand, failure_outcome("interrupted", INTERRUPTED, errand.job.decision))
-        elif errand.sent > 3:
-            self.settle(errand, error=StepError("the connection to the scheduler broke again and again. What was finished is kept: `mlops resume` goes on"))
+        if errand.stop_time:
+            self.resolve(errand, failure_outcome("interrupted", INTERRUPTED, errand.request.decision))
+        elif errand.attempts > 3:
+            self.resolve(errand, error=StepError("the connection to the scheduler broke again and again. What was finished is kept: `mlops resume` goes on"))
         else:
-            self.client.subscribe_topic(self.topic, self.heard)
-            self.send(errand)
+            self.client.subscribe_topic(self.topic, self.on_event)
+            self.send_step(errand)
 
-    def give_up(self, why: str) -> None:
+    def fail_all(self, why: str) -> None:
         "End all steps for one reason, also those that still come"
-        self.lost = why
-        for one in list(self.errands.values()):
-            self.settle(one, error=StepError(why))
+        self.failure = why
+        for one in list(self.submitted.values()):
+            self.resolve(one, error=StepError(why))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         "Let go of the cluster, and end it when it is our own"
@@ -375,6 +375,6 @@ class DaskExecutor(Executor):
             with suppress(Exception):
                 one and one.close(timeout=5)
         with suppress(OSError):
-            remove_path(self.files, self.scratch)
-        for one, level in self.loggers.items():
+            remove_path(self.files, self.temp_dir)
+        for one, level in self.logger_levels.items():
             one.setLevel(level)

@@ -40,9 +40,9 @@ def secrets_in_config(
 ) -> Iterator[tuple[tuple, str | None, object]]:
     "Where secrets stand, the expression that each comes from or None, and its value"
     inside = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else None
-    expression = source if isinstance(source, str) and "${" in source and mask.text(source) == source else None
+    expression = source if isinstance(source, str) and "${" in source and mask.redact_text(source) == source else None
     if inside is None:
-        if tree not in (None, "") and (name or mask.named(tree) != tree):
+        if tree not in (None, "") and (name or mask.redact(tree) != tree):
             yield path, expression, tree
         return
     for key, one in inside:
@@ -93,13 +93,13 @@ def step_message(
     "All that a worker has to know about a step, as JSON"
     plan, step, config = job.plan, job.prepared.step, job.plan.pipeline.config
     records = any(value.endswith(".record") for value in step.ins.values())
-    needs = plan.pipeline.upstream(plan.pipeline.before(step)) if records else plan.pipeline.before(step)
-    parts = {**job.decision.parts, "params": plan.mask.named(job.decision.parts["params"])}
+    needs = plan.pipeline.upstream(plan.pipeline.producers(step)) if records else plan.pipeline.producers(step)
+    parts = {**job.decision.parts, "params": plan.redactor.redact(job.decision.parts["params"])}
     return json.dumps({
         "topic": topic, "step": job.name, "key": job.decision.key, "parts": parts, "reason": job.decision.reason,
-        "project": str(config.project), "config": config_without_secrets(json.dumps([config.tree, config.source]))[0],
+        "project": str(config.project), "config": config_without_secrets(json.dumps([config.resolved, config.unresolved]))[0],
         "parcel": parcel, "records": {name: job.records[name] if parcel else job.records[name]["key"] for name in needs}, "sources": {name: [one.digest, one.size] for name, one in plan.sources[job.name].items()},
-        "kept": [one.digest for one in plan.sources[job.name].values() if one.digest in plan.kept], "run": job.run.id, "git": job.run.data["git"], "mode": job.mode,
+        "kept": [one.digest for one in plan.sources[job.name].values() if one.digest in plan.stored_sources], "run": job.run.id, "git": job.run.data["git"], "mode": job.tracking_mode,
     })
 
 # %% ../../nbs/45_cluster/10_worker.ipynb #00e22747
@@ -139,7 +139,7 @@ def request_from_message(
     plan = Plan(pipeline, store, prepared, {name: sources}, {})
     parts = key_parts(prepared[name], {one: digest for one, (_, digest) in message["parts"]["ins"].items()}, {one: digest for one, (digest, _) in message["sources"].items()})
     if step_key(parts) != message["key"]:
-        found = key_changes(message["parts"], {**parts, "params": plan.mask.named(parts["params"])}, prepared[name].code.numbers)[:4]
+        found = key_changes(message["parts"], {**parts, "params": plan.redactor.redact(parts["params"])}, prepared[name].code.cell_numbers)[:4]
         raise StepError(f"this worker would make another result than the plan means: {'; '.join(found) or 'a secret has another value there'}")
     vars(plan)["kept"] = frozenset(message["kept"])  # decided for all sources of the run together
     records = {one: known if message["parcel"] else _upstream_record(store, one, known) for one, known in message["records"].items()}
@@ -169,26 +169,26 @@ class RemoteStep:
     "What this worker carries out for a run"
 
     def __init__(self, topic: str, healthy: Callable[[], bool]):
-        self.topic, self.healthy, self.child, self.over, self.stopped, self.at_once = topic, healthy, None, threading.Event(), topic in _stopped_topics, False
-        threading.Thread(target=self.watch, daemon=True).start()
+        self.topic, self.is_wanted, self.process, self.finished, self.stopped, self.immediate = topic, healthy, None, threading.Event(), topic in _stopped_topics, False
+        threading.Thread(target=self.monitor, daemon=True).start()
 
-    def watch(self) -> None:
+    def monitor(self) -> None:
         "Stop when nobody waits for it any more"
-        while not self.over.wait(0.5):
-            if not self.healthy():
+        while not self.finished.wait(0.5):
+            if not self.is_wanted():
                 return self.stop()
 
-    def begun(self, child) -> None:
+    def set_process(self, child) -> None:
         "The step's process was started; it may be too late for it"
-        self.child = child
+        self.process = child
         if self.stopped:
-            child.stop(INTERRUPTED, self.at_once)
+            child.stop(INTERRUPTED, self.immediate)
 
     def stop(self, at_once: bool = False) -> None:
         "Bring the step to its end"
-        news, self.stopped, self.at_once = not self.stopped or (at_once and not self.at_once), True, at_once or self.at_once
-        if self.child and news:
-            self.child.stop(INTERRUPTED, at_once)
+        news, self.stopped, self.immediate = not self.stopped or (at_once and not self.immediate), True, at_once or self.immediate
+        if self.process and news:
+            self.process.stop(INTERRUPTED, at_once)
 
 # %% ../../nbs/45_cluster/10_worker.ipynb #4e44c92c
 _remote_steps, _stopped_topics = set(), set()  # of this process; topics of runs that were stopped
@@ -220,7 +220,7 @@ def run_message(
         message["config"] = config_with_secrets(message["config"])
         where = json.loads(message["config"])[0]["executor"]
         remote = open_remote(where["store"], parse_duration(where["deadline"])) if message["parcel"] else None
-        job = request_from_message(retry(remote, relocate, message, remote) if remote else message, lambda event: tell("cell", event=event), errand.begun, lambda words: tell("notice", text=words), lambda: errand.stopped)
+        job = request_from_message(retry(remote, relocate, message, remote) if remote else message, lambda event: tell("cell", event=event), errand.set_process, lambda words: tell("notice", text=words), lambda: errand.stopped)
         store = job.plan.store
         with file_lock(store.root / "working.lock", shared=True):
             outcome = run_step(job)
@@ -229,7 +229,7 @@ def run_message(
         words = disk_error_text(error) or (str(error) if isinstance(error, MlopsError) else f"{type(error).__name__}: {error}")
         return json.dumps({**failure_outcome("failed", f"{words} (worker {worker.address})", None, time.monotonic() - begun), "key": message["key"]})
     finally:
-        errand.over.set()
+        errand.finished.set()
         _remote_steps.discard(errand)
 
 # %% ../../nbs/45_cluster/10_worker.ipynb #5e94471b

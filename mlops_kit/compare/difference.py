@@ -25,16 +25,16 @@ class Diff:
     where: str            # "column delay, row 17"; empty for the whole file
     was: str = ""
     now: str = ""
-    much: str = ""        # "12 of 300 rows, by at most 0.5"
+    amount: str = ""        # "12 of 300 rows, by at most 0.5"
     file: str = ""        # its name in the folder
-    more: int = 0         # so many further ones in this file are not listed
-    within: bool = False  # the tolerance counts it as equal
+    unlisted: int = 0         # so many further ones in this file are not listed
+    within_tolerance: bool = False  # the tolerance counts it as equal
 
     def __str__(self) -> str:
         change = f"{self.was} -> {self.now}" if self.was or self.now else ""
         text = ": ".join(one for one in (self.file, self.where, change) if one)
-        text += (f" ({self.much})" if change or self.where else f": {self.much}") if self.much else ""
-        return text + (", within the tolerance" if self.within else "") + (f"; and {self.more:,} more" if self.more else "")
+        text += (f" ({self.amount})" if change or self.where else f": {self.amount}") if self.amount else ""
+        return text + (", within the tolerance" if self.within_tolerance else "") + (f"; and {self.unlisted:,} more" if self.unlisted else "")
 
     def _repr_html_(self) -> str:
         return f"<code>{html.escape(str(self))}</code>"
@@ -77,13 +77,13 @@ class DiffStats:
     "What was found among many pairs of numbers"
     count: int = 0      # of pairs that differ
     first: int = 0      # the place of the first of them
-    far: float = 0.0    # the largest difference
-    ratio: float = 0.0  # the largest relative one
-    beyond: int = 0     # how many are outside the tolerance
+    max_abs: float = 0.0    # the largest difference
+    max_rel: float = 0.0  # the largest relative one
+    outside_tolerance: int = 0     # how many are outside the tolerance
 
-    def text(self, total: int, what: str) -> str:
+    def summary(self, total: int, what: str) -> str:
         "How much that is"
-        by = f", by at most {self.far:.3g}" + (f" (relative {self.ratio:.2g})" if math.isfinite(self.ratio) and self.ratio else "") if self.far else ""
+        by = f", by at most {self.max_abs:.3g}" + (f" (relative {self.max_rel:.2g})" if math.isfinite(self.max_rel) and self.max_rel else "") if self.max_abs else ""
         return f"{self.count:,} of {total:,} {what}" + by
 
 # %% ../../nbs/50_compare/00_difference.ipynb #b807b98a
@@ -106,7 +106,7 @@ def diff_bytes(old: Path, new: Path, tolerance: dict | None = None, note: str = 
             place += len(a)
     place += next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
     size = f"{sizes[0]:,} bytes" if sizes[0] == sizes[1] else f"{sizes[0]:,} -> {sizes[1]:,} bytes"
-    return [Diff("bytes", f"byte {place:,}", much=", ".join(filter(None, [size, note])))]
+    return [Diff("bytes", f"byte {place:,}", amount=", ".join(filter(None, [size, note])))]
 
 # %% ../../nbs/50_compare/00_difference.ipynb #ece93f8b
 def diff_pickles(old: Path, new: Path, tolerance: dict | None = None) -> list[Diff]:
@@ -155,14 +155,14 @@ def diff_lines(old: list[str], new: list[str], where: str = "line") -> list[Diff
     much = f"{len(pairs):,} of {len(old):,} lines" if len(old) == len(new) else f"{len(old):,} -> {len(new):,} lines"
     several = pairs[:MAX_LISTED] if len(old) == len(new) else pairs[:1]
     found = [Diff("values", f"{where} {i + 1}", *short_pair("(end)" if a is None else a, "(end)" if b is None else b)) for i, a, b in several]
-    return [replace(found[0], much=much), *found[1:-1], *([replace(found[-1], more=len(pairs) - len(found))] if len(found) > 1 else [])]
+    return [replace(found[0], amount=much), *found[1:-1], *([replace(found[-1], unlisted=len(pairs) - len(found))] if len(found) > 1 else [])]
 
 # %% ../../nbs/50_compare/00_difference.ipynb #1ad695c3
 def diff_texts(old: Path, new: Path, tolerance: dict | None = None) -> list[Diff]:
     "Two texts by line"
     read = lambda path: path.read_text("utf8").splitlines()
     a, b = read(old), read(new)
-    return diff_lines(a, b) if a != b else [Diff("format", "", much="the same lines; their ends differ")]
+    return diff_lines(a, b) if a != b else [Diff("format", "", amount="the same lines; their ends differ")]
 
 # %% ../../nbs/50_compare/00_difference.ipynb #6f431292
 class _VisibleTextParser(HTMLParser):
@@ -195,7 +195,7 @@ def diff_html(old: Path, new: Path, tolerance: dict | None = None) -> list[Diff]
     a, b = _visible_lines(old), _visible_lines(new)
     if a != b:
         return diff_lines(a, b, "text")
-    return [replace(one, kind="format" if one.kind == "values" else one.kind, much="the pages say the same; their markup or scripts differ") for one in diff_texts(old, new)[:1]]
+    return [replace(one, kind="format" if one.kind == "values" else one.kind, amount="the pages say the same; their markup or scripts differ") for one in diff_texts(old, new)[:1]]
 
 # %% ../../nbs/50_compare/00_difference.ipynb #e67faa4a
 def _differing_json_values(old, new, path: str = "") -> Iterator[tuple[str, object, object]]:
@@ -228,20 +228,20 @@ def diff_json(old: Path, new: Path, tolerance: dict | None = None) -> list[Diff]
     texts = old.read_text("utf8"), new.read_text("utf8")
     a, b = map(json.loads, texts)
     if not (pairs := list(_differing_json_values(a, b))):
-        return [Diff("format", "", much="equal values: " + _json_style_text(*texts))]
+        return [Diff("format", "", amount="equal values: " + _json_style_text(*texts))]
     text = lambda value: "(missing)" if value is _differing_json_values else value
     found, near = [], [is_number(x) and is_number(y) and _is_close(x, y, _tolerance_at(tolerance, path)) for path, x, y in pairs]
     for (path, x, y), within in sorted(zip(pairs, near), key=lambda one: one[1])[:MAX_LISTED]:
         much = f"{y - x:+.4g}" if is_number(x) and is_number(y) and math.isfinite(y - x) else ""
-        found.append(Diff("values", path, *short_pair(text(x), text(y)), much, within=within))
+        found.append(Diff("values", path, *short_pair(text(x), text(y)), much, within_tolerance=within))
     if len(pairs) > 3 and isinstance(a, list) and isinstance(b, list) and sorted(map(json.dumps, a)) == sorted(map(json.dumps, b)):
-        found = [replace(found[0], kind="order", much="the same entries in another order")]
+        found = [replace(found[0], kind="order", amount="the same entries in another order")]
     return with_unlisted_count(found, len(pairs))
 
 # %% ../../nbs/50_compare/00_difference.ipynb #bc2e2955
 def with_unlisted_count(found: list[Diff], total: int) -> list[Diff]:
     "The listed differences; the last one knows how many more there are"
-    return [*found[:-1], replace(found[-1], more=max(total - len(found), 0))] if found and found[0].kind != "order" else found
+    return [*found[:-1], replace(found[-1], unlisted=max(total - len(found), 0))] if found and found[0].kind != "order" else found
 
 # %% ../../nbs/50_compare/00_difference.ipynb #aae752ee
 def _json_style_text(old: str, new: str) -> str:

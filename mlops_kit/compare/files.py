@@ -51,9 +51,9 @@ def table_comparer(kind: str) -> Callable:
         column = lambda frame, name: frame.select(polars.col(name)).head(min(rows)).collect().to_series()
         values = [one for name in common if (one := _diff_column(name, column(a, name), column(b, name), tolerance))]
         if values and not found and _unordered_rows_digest(a) == _unordered_rows_digest(b):
-            return [replace(values[0], kind="order", much="the same rows in another order")]
-        found += sorted(values, key=lambda one: one.within)
-        return with_unlisted_count(found[:MAX_LISTED], len(found)) or [Diff("format", "", much="equal values; the files are written differently")]
+            return [replace(values[0], kind="order", amount="the same rows in another order")]
+        found += sorted(values, key=lambda one: one.within_tolerance)
+        return with_unlisted_count(found[:MAX_LISTED], len(found)) or [Diff("format", "", amount="equal values; the files are written differently")]
     return tables
 
 # %% ../../nbs/50_compare/50_files.ipynb #8ce4dcf2
@@ -72,7 +72,7 @@ def _diff_column(name: str, old, new, tolerance: dict | None) -> Diff | None:
     differ = polars.Series([x != y for x, y in zip(old.to_list(), new.to_list())], dtype=polars.Boolean) if kind.is_nested() else old.ne_missing(new)
     if not (count := int(differ.sum())):
         return None
-    first, span = differ.arg_max(), DiffStats(count, beyond=count)
+    first, span = differ.arg_max(), DiffStats(count, outside_tolerance=count)
     if kind.is_numeric():
         wide = polars.Float64 if kind.is_float() else polars.Int128
         a, b = old.filter(differ).cast(wide), new.filter(differ).cast(wide)
@@ -80,7 +80,7 @@ def _diff_column(name: str, old, new, tolerance: dict | None) -> Diff | None:
         ratio = (far.cast(polars.Float64) / size).replace([math.inf, math.nan], [None, None]).max()
         inside = (far.cast(polars.Float64) <= absolute + relative * size).fill_null(False)
         span = DiffStats(count, 0, float(far.drop_nans().max() or 0) if kind.is_float() else float(far.max() or 0), float(ratio or 0), count - int(inside.sum()))
-    return Diff("values", f"column {name}, row {first:,}", *short_pair(old[first], new[first]), span.text(len(old), "rows"), within=not span.beyond)
+    return Diff("values", f"column {name}, row {first:,}", *short_pair(old[first], new[first]), span.summary(len(old), "rows"), within_tolerance=not span.outside_tolerance)
 
 # %% ../../nbs/50_compare/50_files.ipynb #f223cf9e
 _SAFETENSORS_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "?"}
@@ -114,7 +114,7 @@ def diff_safetensors(old: Path, new: Path, tolerance: dict | None = None) -> lis
     found = _diff_named_arrays(a, b, tolerance)
     if not found and about[0] != about[1]:
         return [Diff("metadata", "", short_value(about[0]), short_value(about[1]), "equal tensors")]
-    return found or [Diff("format", "", much="equal tensors; they lie in another order")]
+    return found or [Diff("format", "", amount="equal tensors; they lie in another order")]
 
 # %% ../../nbs/50_compare/50_files.ipynb #781b486d
 def _diff_named_arrays(old: dict[str, tuple], new: dict[str, tuple], tolerance: dict | None) -> list[Diff]:
@@ -127,7 +127,7 @@ def _diff_named_arrays(old: dict[str, tuple], new: dict[str, tuple], tolerance: 
             found.append(Diff("shape", name, describe(a), describe(b)))
         elif one := _diff_array(name, *a, b[1], tolerance):
             found.append(one)
-    found.sort(key=lambda one: one.within)
+    found.sort(key=lambda one: one.within_tolerance)
     return with_unlisted_count(found[:MAX_LISTED], len(found))
 
 # %% ../../nbs/50_compare/50_files.ipynb #7ab67457
@@ -160,7 +160,7 @@ def _diff_array(name: str, kind: str, old, new, tolerance: dict | None) -> Diff 
         return None
     at = ", ".join(str(int(one)) for one in numpy.unravel_index(first, old.shape)) if old.ndim else ""
     was, now = (_as_float(one[first:first + 1], kind)[0].item() if kind == "BF16" else one[first].item() for one in flat)
-    return Diff("values", f"{name}[{at}]" if at else name, *short_pair(was, now), DiffStats(count, first, far, ratio, beyond).text(total, "numbers" if numeric else "values"), within=not beyond)
+    return Diff("values", f"{name}[{at}]" if at else name, *short_pair(was, now), DiffStats(count, first, far, ratio, beyond).summary(total, "numbers" if numeric else "values"), within_tolerance=not beyond)
 
 # %% ../../nbs/50_compare/50_files.ipynb #d6ebe8bc
 def _as_float(values, kind: str):
@@ -183,7 +183,7 @@ def diff_numpy(old: Path, new: Path, tolerance: dict | None = None) -> list[Diff
         a, b = read(old), read(new)
     else:
         a, b = ({"array": (str(one.dtype), one)} for one in (numpy.load(path, mmap_mode="r", allow_pickle=False) for path in (old, new)))
-    return _diff_named_arrays(a, b, tolerance) or [Diff("format", "", much="equal arrays; the files are written differently")]
+    return _diff_named_arrays(a, b, tolerance) or [Diff("format", "", amount="equal arrays; the files are written differently")]
 
 # %% ../../nbs/50_compare/50_files.ipynb #9fb52f34
 def diff_images(old: Path, new: Path, tolerance: dict | None = None) -> list[Diff]:
@@ -203,9 +203,9 @@ def diff_images(old: Path, new: Path, tolerance: dict | None = None) -> list[Dif
             if box := most.getbbox():
                 counts, where = most.histogram(), f"frame {number}, " if getattr(a, "n_frames", 1) > 1 else ""
                 largest, pixels = max(i for i, count in enumerate(counts) if count), x.width * x.height
-                return [Diff("values", f"{where}pixels {box[0]},{box[1]} to {box[2] - 1},{box[3] - 1}", much=f"{pixels - counts[0]:,} of {pixels:,} pixels, by at most {largest} of 255")]
+                return [Diff("values", f"{where}pixels {box[0]},{box[1]} to {box[2] - 1},{box[3] - 1}", amount=f"{pixels - counts[0]:,} of {pixels:,} pixels, by at most {largest} of 255")]
         about = [(name, str(a.info.get(name)), str(b.info.get(name))) for name in {**a.info, **b.info} if a.info.get(name) != b.info.get(name)]
-        return [Diff("metadata", name, short_value(was), short_value(now), "the same pixels") for name, was, now in about[:MAX_LISTED]] or [Diff("format", "", much="the same pixels; the files are written differently")]
+        return [Diff("metadata", name, short_value(was), short_value(now), "the same pixels") for name, was, now in about[:MAX_LISTED]] or [Diff("format", "", amount="the same pixels; the files are written differently")]
 
 # %% ../../nbs/50_compare/50_files.ipynb #4b6ffbd6
 _INJECTED_TAGS = {"injected-parameters", "papermill-error-cell-tag", "papermill-error-cell"}
@@ -247,9 +247,9 @@ class CellDiff:
     was: str                  # its outputs as text
     now: str
     volatile: bool            # nothing but times, addresses and the like differs, here and in all other cells
-    before: tuple[int, ...]   # cells before it that differ in nothing but that
+    earlier_volatile: tuple[int, ...]   # cells before it that differ in nothing but that
 
-    def lines(self) -> list[str]:
+    def format_lines(self) -> list[str]:
         "For people: which cell, and the first line in which its outputs differ"
         pairs = zip_longest(self.was.splitlines(), self.now.splitlines(), fillvalue="(nothing)")
         was, now = next((one for one in pairs if (one[0] != one[1] if self.volatile else normalise_text(one[0]) != normalise_text(one[1]))), ("", ""))
@@ -281,12 +281,12 @@ def diff_notebooks(old: Path, new: Path, tolerance: dict | None = None) -> list[
         found.append(Diff("shape", "cells", str(len(_authored_cells(a))), str(len(_authored_cells(b)))))
     for number, (x, y) in enumerate(pairs, 1):
         if source(x) != source(y):
-            found.append(Diff("values", f"cell {number}", much="its source differs"))
+            found.append(Diff("values", f"cell {number}", amount="its source differs"))
         elif normalise_text(outputs_text(x)) != normalise_text(outputs_text(y)):
             found += [replace(one, where=f"cell {number}, output {one.where}") for one in diff_lines(outputs_text(x).splitlines(), outputs_text(y).splitlines())[:1]]
     if not found and (one := first_differing_cell(a, b)):
-        found = [Diff("volatile", f"cell {one.number}", much="nothing but times, addresses or the like differs")]
-    return with_unlisted_count(found[:MAX_LISTED], len(found)) or [Diff("metadata", "", much="the same cells and outputs; the metadata differ")]
+        found = [Diff("volatile", f"cell {one.number}", amount="nothing but times, addresses or the like differs")]
+    return with_unlisted_count(found[:MAX_LISTED], len(found)) or [Diff("metadata", "", amount="the same cells and outputs; the metadata differ")]
 
 # %% ../../nbs/50_compare/50_files.ipynb #26351408
 _MAX_UNPACKED_BYTES, _MAX_TEXT_BYTES = 1 << 30, 1 << 28  # bytes: what is larger is not unpacked, or not read at once
@@ -308,7 +308,7 @@ def _diff_zips(old: Path, new: Path, tolerance: dict | None = None) -> list[Diff
             return with_unlisted_count(found[:MAX_LISTED], max(len(changed), len(found)))
         times = [(name, x[name].date_time, y[name].date_time) for name in x if x[name].date_time != y[name].date_time]
         when = lambda time: "{}-{:02}-{:02} {:02}:{:02}:{:02}".format(*time)
-        return [Diff("metadata", f"time stamp of {name}", when(was), when(now), "the same content") for name, was, now in times[:1]] or [Diff("format", "", much="the same content, packed differently")]
+        return [Diff("metadata", f"time stamp of {name}", when(was), when(now), "the same content") for name, was, now in times[:1]] or [Diff("format", "", amount="the same content, packed differently")]
 
 # %% ../../nbs/50_compare/50_files.ipynb #047f7988
 def _unpack(source, path: Path) -> Path:
@@ -335,7 +335,7 @@ def _gzip_comparer(inner: str) -> Callable:
             if found := compare_paths(*paths, tolerance, inner):
                 return found
         stamp = lambda path: int.from_bytes(path.read_bytes()[4:8], "little")
-        return [Diff("metadata", "time stamp", str(stamp(old)), str(stamp(new)), "the same content") if stamp(old) != stamp(new) else Diff("format", "", much="the same content, packed differently")]
+        return [Diff("metadata", "time stamp", str(stamp(old)), str(stamp(new)), "the same content") if stamp(old) != stamp(new) else Diff("format", "", amount="the same content, packed differently")]
     return gzips
 
 # %% ../../nbs/50_compare/50_files.ipynb #b81d07eb
@@ -397,7 +397,7 @@ def _diff_file_sets(old: dict[str, Path], new: dict[str, Path], tolerance: dict 
     found = []
     for name in sorted({*old, *new}):
         if name not in old or name not in new:
-            found.append(Diff("new" if name in new else "missing", "", file=name, much="is new" if name in new else "is missing"))
+            found.append(Diff("new" if name in new else "missing", "", file=name, amount="is new" if name in new else "is missing"))
         else:
             found += [replace(one, file="/".join(filter(None, [name, one.file]))) for one in compare_paths(old[name], new[name], tolerance, name)]
     return found

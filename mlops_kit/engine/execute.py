@@ -39,7 +39,7 @@ class Execution:
     timeout: float | None = None   # seconds for the whole notebook
     threads: int = 1               # that the packages of the step may use
     preload: tuple[str, ...] = ()  # modules that the notebook imports, for the warm parent
-    fresh: bool = False            # in a process that shares nothing with the warm parent
+    fresh_process: bool = False            # in a process that shares nothing with the warm parent
     secrets: dict = field(default_factory=dict)       # what must not be written down: value -> name
 
 # %% ../../nbs/20_engine/40_execute.ipynb #ec31c82a
@@ -79,22 +79,22 @@ class Deadline:
     def __init__(self, seconds: float | None, plan: tuple = GRACEFUL):
         begun = time.monotonic()
         self.signals = [(begun + seconds + delay, number) for delay, number in plan] if seconds is not None else []
-        self.passed = False
+        self.expired = False
 
-    def read(
+    def read_event(
         self,
         child: ChildProcess,
         patience: float = 3600, # seconds, at most
     ) -> dict | None:
         "What the child reports next, None when it has ended; TimeoutError when the patience is over, or a signal is due"
-        self._act(child)
+        self._send_due_signal(child)
         left = self.signals[0][0] - time.monotonic() if self.signals else patience
         return child.read(max(0.001, min(left, patience)))
 
-    def _act(self, child: ChildProcess) -> None:
+    def _send_due_signal(self, child: ChildProcess) -> None:
         "Send the signal that is due"
         if self.signals and time.monotonic() >= self.signals[0][0] and child.pid:
-            self.passed, number = True, self.signals.pop(0)[1]
+            self.expired, number = True, self.signals.pop(0)[1]
             with suppress(ProcessLookupError):
                 kill_tree(child.pid) if number == signal.SIGKILL else os.kill(child.pid, number)
 
@@ -103,11 +103,11 @@ class RunningNotebook:
     "A child that executes a notebook"
 
     def __init__(self, work: Execution, notice: Callable[[str], None] = lambda text: None):
-        self.work, self.started, self.stopped, self.cells = work, time.monotonic(), None, {}
+        self.execution, self.started, self.stop_reason, self.cells = work, time.monotonic(), None, {}
         warm = work.engine == "mlops"
         patience = 0 if warm else 10  # the kernel engine watches the time itself
         self.deadline = Deadline(work.timeout + patience if work.timeout else None)
-        self.child = start_child("mlops_kit.engine.inprocess:run_in_process" if warm else "mlops_kit.engine.kernel:run_in_kernel", work, notice, warm and not work.fresh)
+        self.child = start_child("mlops_kit.engine.inprocess:run_in_process" if warm else "mlops_kit.engine.kernel:run_in_kernel", work, notice, warm and not work.fresh_process)
 
     def stop(
         self,
@@ -115,7 +115,7 @@ class RunningNotebook:
         at_once: bool = False, # with all that it started; else it is asked first, as when its time is over
     ) -> None:
         "Bring the child to its end; `wait` sends the signals"
-        self.stopped, self.deadline = self.stopped or why, Deadline(0, IMMEDIATE if at_once else GRACEFUL)
+        self.stop_reason, self.deadline = self.stop_reason or why, Deadline(0, IMMEDIATE if at_once else GRACEFUL)
 
     def wait(
         self,
@@ -123,33 +123,33 @@ class RunningNotebook:
     ) -> ExecutionOutcome:
         "Read the child's reports until it has ended"
         last = {}
-        while event := self._next():
+        while event := self._next_event():
             if event["event"] == "cell":
                 self.cells[event["cell"]] = {name: event[name] for name in ("cell", "status", "seconds")}
                 on_event(event)
             else:
                 last = event
-        return self._outcome(last, self.child.code)
+        return self._outcome(last, self.child.exit_code)
 
-    def _next(self) -> dict | None:
+    def _next_event(self) -> dict | None:
         while True:
             with suppress(TimeoutError):
-                return self.deadline.read(self.child, patience=0.2)
+                return self.deadline.read_event(self.child, patience=0.2)
 
     def _outcome(self, last: dict, code: int | None) -> ExecutionOutcome:
         "What the child's last word, or its silence, means"
         seconds, cells = time.monotonic() - self.started, tuple(self.cells.values())
-        if self.stopped:
-            status, error = "stopped", self.stopped
-        elif self.deadline.passed:
-            status, error = "failed", f"the step ran longer than its timeout of {self.work.timeout:g} s"
+        if self.stop_reason:
+            status, error = "stopped", self.stop_reason
+        elif self.deadline.expired:
+            status, error = "failed", f"the step ran longer than its timeout of {self.execution.timeout:g} s"
         elif last and (code == 0 or last["error"]):
             status, error = last["status"], last["error"]
         else:
             status, error = "failed", PARENT_DIED if code is None else exit_reason(code)
         if status != "done":
             cells = tuple({**cell, "status": "failed"} if cell["status"] == "running" else cell for cell in cells)
-            mark_unfinished(Path(self.work.output), error, cells, ended=not last or self.deadline.passed, mask=Redactor(self.work.secrets))
+            mark_unfinished(Path(self.execution.output), error, cells, ended=not last or self.deadline.expired, mask=Redactor(self.execution.secrets))
         return ExecutionOutcome(status, error, seconds, cells)
 
 # %% ../../nbs/20_engine/40_execute.ipynb #f273e678
@@ -206,12 +206,12 @@ class _LazyEngine:
     "Stands for an engine until somebody uses it"
 
     def __init__(self, find: Callable[[], type]):
-        self.find = find
+        self.load_engine = find
 
     def __getattr__(self, name: str):
         if name.startswith("__"):
             raise AttributeError(name)  # so that it can be copied
-        return getattr(self.find(), name)
+        return getattr(self.load_engine(), name)
 
 # %% ../../nbs/20_engine/40_execute.ipynb #49374281
 class ChildKernel:
@@ -226,9 +226,9 @@ class ChildKernel:
     ):
         from jupyter_client.session import Session
 
-        self.child, self.deliver, self.settle, self.timeout, self.session = child, deliver, settle, timeout, Session(key=b"unused")
+        self.child, self.on_message, self.on_idle, self.timeout, self.session = child, deliver, settle, timeout, Session(key=b"unused")
         self.shell_channel = self  # where nbclient sends the state of widgets
-        self.language_info = self._until("ready", Deadline(None))["language_info"]
+        self.language_info = self._wait_for("ready", Deadline(None))["language_info"]
 
     def send(self, message: dict) -> None:
         "To the child"
@@ -237,28 +237,28 @@ class ChildKernel:
     def execute(self, request: dict) -> dict:
         "Execute code and deliver what it says; the reply"
         self.send(request)
-        return from_json_message(self._until("reply", Deadline(self.timeout or None))["message"])
+        return from_json_message(self._wait_for("reply", Deadline(self.timeout or None))["message"])
 
-    def _until(self, kind: str, deadline: Deadline) -> dict:
+    def _wait_for(self, kind: str, deadline: Deadline) -> dict:
         "Deliver messages until an event of this kind comes; DeadKernelError when it can't come"
         while True:
             try:
-                event = deadline.read(self.child, patience=0.5)
+                event = deadline.read_event(self.child, patience=0.5)
             except TimeoutError:
-                self.settle()
+                self.on_idle()
                 continue
-            if event is None or event["event"] == "end" or (deadline.passed and event["event"] == kind):
-                self._raise(event or {}, deadline)
+            if event is None or event["event"] == "end" or (deadline.expired and event["event"] == kind):
+                self._raise_dead(event or {}, deadline)
             if event["event"] == kind:
                 return event
-            self.deliver(from_json_message(event["message"]))
+            self.on_message(from_json_message(event["message"]))
 
-    def _raise(self, event: dict, deadline: Deadline) -> None:
+    def _raise_dead(self, event: dict, deadline: Deadline) -> None:
         from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-        if deadline.passed:
+        if deadline.expired:
             raise CellTimeoutError(f"the cell ran longer than its timeout of {self.timeout:g} s")
-        raise DeadKernelError("the kernel died: " + (event.get("error") or (PARENT_DIED if self.child.code is None else exit_reason(self.child.code))))
+        raise DeadKernelError("the kernel died: " + (event.get("error") or (PARENT_DIED if self.child.exit_code is None else exit_reason(self.child.exit_code))))
 
     def close(self) -> None:
         "Let the child come to its end, but not wait for long"
@@ -290,7 +290,7 @@ def load_mlops_engine() -> type:
                 child = start_child("mlops_kit.engine.inprocess:serve_kernel", work, lambda text: print(text, file=sys.stderr))
                 settle = nb_man.settle if nb_man.autosave_cell_every else lambda: None
                 kernel = lambda deliver: ChildKernel(child, deliver, settle, execution_timeout)
-                DirectClient(nb_man, kernel=kernel, kernel_name=kernel_name, log=logger, **client_options(options)).execute()
+                DirectClient(nb_man, kernel_factory=kernel, kernel_name=kernel_name, log=logger, **client_options(options)).execute()
 
     return WarmEngine
 
@@ -323,7 +323,7 @@ def execute_notebook(
     notice: Callable[[str], None] = lambda text: None,          # is told what a person should know
 ) -> ExecutionOutcome:
     "Execute one notebook and wait for its end"
-    Files(Path(work.folder)).folder(".kernel")
+    Files(Path(work.folder)).ensure_folder(".kernel")
     running = RunningNotebook(work, notice)
     on_start(running)
     return running.wait(on_event)

@@ -65,19 +65,19 @@ class ModulePreloader:
     "Third-party modules that are imported before they are needed"
 
     def __init__(self):
-        self.seen, self.loud = set(), {"tqdm.autonotebook"}  # names of modules: tried, and those that warn (this one is silenced by tqdm.auto)
+        self.tried, self.warning_modules = set(), {"tqdm.autonotebook"}  # names of modules: tried, and those that warn (this one is silenced by tqdm.auto)
 
     def __call__(self, names: list[str]) -> None:
         "Import what was not imported yet; what can't be imported is the notebook's business"
         from IPython import get_ipython
 
-        show, warnings.showwarning = warnings.showwarning, self.heard
+        show, warnings.showwarning = warnings.showwarning, self.on_warning
         gc.disable()  # an import leaves little behind, and collecting takes a fifth of its time
         for name in [*names, *(later for top, later in _LAZY_IMPORTS.items() if top in (one.partition(".")[0] for one in names))]:
-            if name not in self.seen and self.is_installed(name.partition(".")[0]):
+            if name not in self.tried and self.is_installed(name.partition(".")[0]):
                 with suppress(BaseException), get_ipython().builtin_trap:  # also a module that wants to leave; it finds a kernel
                     import_module(name)
-            self.seen.add(name)
+            self.tried.add(name)
         gc.enable()
         warnings.showwarning = show
 
@@ -89,16 +89,16 @@ class ModulePreloader:
             return top != "mlops_kit" and bool(spec and spec.origin) and any(spec.origin.startswith(one + os.sep) for one in site)
         return False
 
-    def heard(self, *warning) -> None:
+    def on_warning(self, *warning) -> None:
         "Called instead of showing a warning: which module is being imported?"
         frame = sys._getframe()
         while frame.f_code.co_name != "<module>":
             frame = frame.f_back
-        self.loud.add(frame.f_globals["__name__"])
+        self.warning_modules.add(frame.f_globals["__name__"])
 
-    def forget_loud(self) -> None:
+    def forget_warning_modules(self) -> None:
         "Let a notebook import such modules itself, and so hear them; packages stay, as others hold on to their parts"
-        for name in self.loud - {"__main__"}:
+        for name in self.warning_modules - {"__main__"}:
             if not hasattr(sys.modules.get(name), "__path__"):
                 sys.modules.pop(name, None)
 
@@ -107,33 +107,33 @@ class Server:
     "The warm parent: one loop that waits for callers and for children"
 
     def __init__(self, listener: socket.socket | None, idle: float):
-        self.listener, self.idle, self.children, self.served, self.preload = listener, idle, {}, 0, ModulePreloader()
-        self.begun = self.used = time.monotonic()
-        self.wake, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.listener, self.idle_seconds, self.children, self.served_count, self.preloader = listener, idle, {}, 0, ModulePreloader()
+        self.started = self.last_used = time.monotonic()
+        self.wake_fd, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self.poll = select.poll()
-        self.poll.register(self.wake, select.POLLIN)
+        self.poll.register(self.wake_fd, select.POLLIN)
         if listener:
             self.poll.register(listener, select.POLLIN)
         prctl(PR_SET_CHILD_SUBREAPER, 1)
 
-    def serve(self) -> None:
+    def serve_until_idle(self) -> None:
         "Until nobody has called for `idle` seconds, or somebody says stop"
-        while self.children or time.monotonic() - self.used < self.idle:
+        while self.children or time.monotonic() - self.last_used < self.idle_seconds:
             ready = {number for number, _ in self.poll.poll(5000)}
-            if self.wake in ready:
-                os.read(self.wake, 4096)
-            self.reap()
+            if self.wake_fd in ready:
+                os.read(self.wake_fd, 4096)
+            self.reap_children()
             for pid in [pid for pid, lines in self.children.items() if lines.connection.fileno() in ready]:
                 self.poll.unregister(self.children[pid].connection)  # its caller has hung up
                 kill_tree(pid)
-            if self.listener and self.listener.fileno() in ready and self.answer() == "stop":
+            if self.listener and self.listener.fileno() in ready and self.handle_request() == "stop":
                 break
         for pid in self.children:
             kill_tree(pid)
 
-    def answer(self) -> str:
+    def handle_request(self) -> str:
         "Answer one caller"
         connection, _ = self.listener.accept()
         lines, uid = JsonLines(connection), struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
@@ -142,45 +142,45 @@ class Server:
         except OSError:
             request = None
         if request and request["op"] == "run":
-            self.used = time.monotonic()
-            self.fork(request, lines)
+            self.last_used = time.monotonic()
+            self.fork_child(request, lines)
             return "run"
         if request and request["op"] == "preload":
-            self.used = time.monotonic()
-            self.preload(request["preload"])
+            self.last_used = time.monotonic()
+            self.preloader(request["preload"])
         if request and request["op"] in ("status", "stop"):
-            lines.send({"pid": os.getpid(), "seconds": round(time.monotonic() - self.begun), "served": self.served, "running": len(self.children), "memory": _resident_memory()})
+            lines.send({"pid": os.getpid(), "seconds": round(time.monotonic() - self.started), "served": self.served_count, "running": len(self.children), "memory": _resident_memory()})
         connection.close()
         return request["op"] if request else "refused"
 
-    def fork(self, request: dict, lines: JsonLines) -> None:
+    def fork_child(self, request: dict, lines: JsonLines) -> None:
         "Start a child"
-        self.preload(request["preload"])
+        self.preloader(request["preload"])
         gc.collect()
         gc.freeze()
         if (pid := os.fork()) == 0:
-            self._become_child(request, lines)
-        self.served += 1
+            self._run_child(request, lines)
+        self.served_count += 1
         self.children[pid] = lines
         self.poll.register(lines.connection, select.POLLRDHUP)
 
-    def _become_child(self, request: dict, lines: JsonLines) -> None:
+    def _run_child(self, request: dict, lines: JsonLines) -> None:
         signal.set_wakeup_fd(-1)
         for other in [self.listener, *(one.connection for one in self.children.values())]:
             if other:
                 other.close()
-        self.preload.forget_loud()
+        self.preloader.forget_warning_modules()
         setup_child(request["work"])
         lines.send({"event": "started", "pid": os.getpid()})
         serve_child_request(request, lines)
 
-    def reap(self) -> None:
+    def reap_children(self) -> None:
         "Tell the callers of children that have ended how they did, when nothing is left of them"
         while ended := _reap_one():
             pid, status = ended
             if lines := self.children.pop(pid, None):
-                self.used = time.monotonic()
-                self._end_orphans()
+                self.last_used = time.monotonic()
+                self._kill_orphans()
                 with suppress(OSError, KeyError):
                     self.poll.unregister(lines.connection)
                 with suppress(OSError):
@@ -188,7 +188,7 @@ class Server:
                     lines.connection.sendall(b"\n" + canonical_json({"event": "exit", "code": os.waitstatus_to_exitcode(status)}))
                 lines.connection.close()
 
-    def _end_orphans(self) -> None:
+    def _kill_orphans(self) -> None:
         "Kill what ended children have left behind"
         here = Path(f"/proc/self/task/{threading.get_native_id()}/children")
         while left := [pid for pid in map(int, here.read_text().split()) if pid not in self.children]:
@@ -216,7 +216,7 @@ def main() -> None:
     "Be the warm parent: the listening socket is standard input"
     preimport()
     sys.path.remove(str(KIT_FOLDER.parent))
-    Server(socket.socket(fileno=os.dup(0)), IDLE_SECONDS).serve()
+    Server(socket.socket(fileno=os.dup(0)), IDLE_SECONDS).serve_until_idle()
 
 # %% ../../nbs/20_engine/30_forkserver.ipynb #439035ac
 _CLOUD_PACKAGES = "boto3", "azure", "gcsfs", "github"
@@ -248,8 +248,8 @@ def serve_once() -> None:
     import_engine(request["call"].partition(":")[0])
     gc.enable()
     sys.path.remove(str(KIT_FOLDER.parent))
-    parent.fork({**request, "preload": []}, lines)
-    parent.serve()
+    parent.fork_child({**request, "preload": []}, lines)
+    parent.serve_until_idle()
 
 # %% ../../nbs/20_engine/30_forkserver.ipynb #d976c19a
 def connect_server(
@@ -338,29 +338,29 @@ class ChildProcess:
         preload: list[str] = (),      # modules that the parent may import before
         parent: socket.socket | None = None, # connection to a warm parent; without one, a fresh process
     ):
-        self.pid, self.code, self.process = None, None, None
+        self.pid, self.exit_code, self.process = None, None, None
         if parent is None:
             parent, theirs = socket.socketpair()
-            self.process = _spawn_python("alone", theirs, work["log"], work["folder"], work["environment"])
+            self.process = _spawn_python("serve_once", theirs, work["log"], work["folder"], work["environment"])
             theirs.close()
-        self.lines = JsonLines(parent)
+        self.channel = JsonLines(parent)
         self.send({"op": "run", "call": call, "work": work, "preload": list(preload)})
 
     def send(self, request: dict) -> None:
         "Say something to the child; when it is gone, `read` tells"
         with suppress(OSError):
-            self.lines.send(request)
+            self.channel.send(request)
 
     def read(
         self,
         patience: float | None = None, # seconds
     ) -> dict | None:
         "What the child reports next, None when it has ended; TimeoutError when the patience is over"
-        while self.lines.connection.fileno() >= 0 and (event := self.lines.read(patience)):
+        while self.channel.connection.fileno() >= 0 and (event := self.channel.read(patience)):
             if event["event"] == "started":
                 self.pid = event["pid"]
             elif event["event"] == "exit":
-                self.code = event["code"]
+                self.exit_code = event["code"]
                 break
             else:
                 return event
@@ -369,8 +369,8 @@ class ChildProcess:
 
     def close(self) -> None:
         "Let go of the child, which ends it; `code` is its exit status, None when its parent was killed before it"
-        self.lines.connection.close()
-        if self.code is None and self.pid:
+        self.channel.connection.close()
+        if self.exit_code is None and self.pid:
             kill_tree(self.pid)
         if self.process:
             self.process.wait()

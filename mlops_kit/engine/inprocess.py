@@ -34,7 +34,7 @@ class LocalSession(Session):
     "A session that hands messages over instead of sending them"
 
     def connect(self, deliver: Callable[[dict], None]) -> "LocalSession":
-        self.deliver, self.lock, self.reply, self.forked = deliver, threading.RLock(), None, False
+        self.on_message, self.lock, self.reply, self.forked = deliver, threading.RLock(), None, False
         os.register_at_fork(after_in_child=lambda: setattr(self, "forked", True))
         return self
 
@@ -50,7 +50,7 @@ class LocalSession(Session):
             if message["msg_type"].endswith("_reply"):
                 self.reply = message
             else:
-                self.deliver(message)
+                self.on_message(message)
         return message
 
 # %% ../../nbs/20_engine/20_inprocess.ipynb #09a4c387
@@ -69,8 +69,8 @@ class FdStream(OutStream):
 
     def __init__(self, session: LocalSession, name: str, number: int):
         super().__init__(session, InlineIOPub(), name, watchfd=False)
-        self._buffer_lock, self.number, self.decoder = session.lock, number, getincrementaldecoder("utf8")("replace")
-        self.source, sink = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._buffer_lock, self.target_fd, self.decoder = session.lock, number, getincrementaldecoder("utf8")("replace")
+        self.pipe_fd, sink = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(sink, True)
         self._original_stdstream_copy = os.dup(number)  # what `fileno()` gives
         os.dup2(sink, number)
@@ -84,23 +84,23 @@ class FdStream(OutStream):
 
     def write(self, string: str) -> int:
         if not self._is_master_process():
-            return os.write(self.number, string.encode())
+            return os.write(self.target_fd, string.encode())
         with self._buffer_lock:
-            self.drain()
+            self.read_pipe()
             return super().write(string)
 
     def flush(self) -> None:
         if self._is_master_process():
             with self._buffer_lock:
-                self.drain()
+                self.read_pipe()
                 if self._flush_pending:
                     self._flush()
 
-    def drain(self) -> None:
+    def read_pipe(self) -> None:
         "Take over what was written to the file descriptor until now: no more than a pipe holds"
         with self._buffer_lock:
             try:
-                text = self.decoder.decode(os.read(self.source, 1 << 16))
+                text = self.decoder.decode(os.read(self.pipe_fd, 1 << 16))
             except BlockingIOError:
                 return
             if text:
@@ -109,11 +109,11 @@ class FdStream(OutStream):
     def close(self) -> None:
         "Give the file descriptor back"
         if not self.closed:
-            os.dup2(self._original_stdstream_copy, self.number)
+            os.dup2(self._original_stdstream_copy, self.target_fd)
             self.flush()
             self.pub_thread = None
             os.close(self._original_stdstream_copy)
-            os.close(self.source)
+            os.close(self.pipe_fd)
 
 # %% ../../nbs/20_engine/20_inprocess.ipynb #46fd5389
 @cache
@@ -154,55 +154,55 @@ class LocalKernel:
     "A kernel that executes code in this process and thread"
 
     def __init__(self, deliver: Callable[[dict], None]):
-        self.kernel, self.loop, self.sent = make_kernel(), ensure_event_loop(), []
+        self.kernel, self.loop, self.widget_messages = make_kernel(), ensure_event_loop(), []
         self.session, self.kernel.log = self.kernel.session.connect(deliver), stderr_logger()
         self.kernel.shell.init_environment()
-        self.reserve = bytearray(MEMORY_RESERVE)
-        self.kernel.shell.set_custom_exc((MemoryError,), self.out_of_memory)
+        self.memory_reserve = bytearray(MEMORY_RESERVE)
+        self.kernel.shell.set_custom_exc((MemoryError,), self.on_memory_error)
         self.kernel.shell.history_manager.dir_hist[:] = [Path.cwd()]
-        self.shell_channel = SimpleNamespace(send=self.sent.append)  # where nbclient sends the state of widgets
-        self.before = sys.stdout, sys.stderr
+        self.shell_channel = SimpleNamespace(send=self.widget_messages.append)  # where nbclient sends the state of widgets
+        self.saved_streams = sys.stdout, sys.stderr
         self.streams = sys.stdout, sys.stderr = FdStream(self.session, "stdout", 1), FdStream(self.session, "stderr", 2)
-        self.ended, self.wake = os.pipe2(os.O_CLOEXEC)
-        self.listener = threading.Thread(target=self.listen, daemon=True, name="streams")
-        self.listener.start()
+        self.wake_reader, self.wake_writer = os.pipe2(os.O_CLOEXEC)
+        self.pump_thread = threading.Thread(target=self.pump_streams, daemon=True, name="streams")
+        self.pump_thread.start()
 
     @property
     def language_info(self) -> dict:
         "What an executed notebook says about its language"
         return json.loads(json.dumps(self.kernel.language_info))
 
-    def out_of_memory(self, shell, kind: type, error: MemoryError, trace, tb_offset: int | None = None) -> None:
+    def on_memory_error(self, shell, kind: type, error: MemoryError, trace, tb_offset: int | None = None) -> None:
         "Called by IPython: show the error as always, with the memory that was kept for that"
-        self.reserve = None
+        self.memory_reserve = None
         shell.showtraceback((kind, error, trace))
 
-    def listen(self) -> None:
+    def pump_streams(self) -> None:
         "Keep the streams flowing while a cell runs"
         flushed = time.monotonic()
         while True:
-            ready, _, _ = select.select([self.ended, *(stream.source for stream in self.streams)], [], [], FLUSH_SECONDS)
-            if self.ended in ready:
+            ready, _, _ = select.select([self.wake_reader, *(stream.pipe_fd for stream in self.streams)], [], [], FLUSH_SECONDS)
+            if self.wake_reader in ready:
                 return
             late = time.monotonic() - flushed > FLUSH_SECONDS
             flushed = time.monotonic() if late else flushed
             for stream in self.streams:
-                stream.flush() if late else stream.drain()
+                stream.flush() if late else stream.read_pipe()
 
     def execute(self, request: dict) -> dict:
         "Execute code and deliver what it says; the reply"
-        return self.loop.run_until_complete(self.answer(request))
+        return self.loop.run_until_complete(self.execute_async(request))
 
-    async def answer(self, request: dict) -> dict:
+    async def execute_async(self, request: dict) -> dict:
         "The same within the kernel's event loop"
         if len(asyncio.all_tasks()) > 1:
             await asyncio.sleep(0)  # tasks of earlier cells go on
         await self._execute(request)
-        while self.sent:
-            self.receive(self.sent.pop(0))
+        while self.widget_messages:
+            self.update_widget(self.widget_messages.pop(0))
         return self.session.reply
 
-    def receive(self, message: dict) -> None:
+    def update_widget(self, message: dict) -> None:
         "Take the new state of a widget"
         self.kernel.set_parent([], message, channel="shell")
         self.kernel.comm_manager.comm_msg(None, [], {"buffers": [], **message})
@@ -222,13 +222,13 @@ class LocalKernel:
 
     def close(self) -> None:
         "Give the streams back"
-        os.write(self.wake, b"!")  # closing would not do: a forked process may hold it as well
-        self.listener.join()
-        os.close(self.wake)
-        os.close(self.ended)
+        os.write(self.wake_writer, b"!")  # closing would not do: a forked process may hold it as well
+        self.pump_thread.join()
+        os.close(self.wake_writer)
+        os.close(self.wake_reader)
         for stream in self.streams:
             stream.close()
-        sys.stdout, sys.stderr = self.before
+        sys.stdout, sys.stderr = self.saved_streams
 
 # %% ../../nbs/20_engine/20_inprocess.ipynb #42692788
 class InProcessEngine(ThrottledEngine):
@@ -236,7 +236,7 @@ class InProcessEngine(ThrottledEngine):
 
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, **options):
-        return DirectClient(nb_man, kernel=LocalKernel, kernel_name=kernel_name, log=stderr_logger(), **client_options(options)).execute()
+        return DirectClient(nb_man, kernel_factory=LocalKernel, kernel_name=kernel_name, log=stderr_logger(), **client_options(options)).execute()
 
 # %% ../../nbs/20_engine/20_inprocess.ipynb #14af10e4
 papermill_engines.register("cells", InProcessEngine)
@@ -270,12 +270,12 @@ def serve_kernel(
             if message["msg_type"] == "shutdown_request":
                 break
             if message["msg_type"] == "execute_request":
-                reply = await kernel.answer(message)
+                reply = await kernel.execute_async(message)
                 with kernel.session.lock:
                     report(*held, {"event": "reply", "message": to_json_message(reply)})
                     held.clear()
             else:
-                kernel.receive(message)
+                kernel.update_widget(message)
 
     kernel = LocalKernel(deliver)
     report({"event": "ready", "language_info": kernel.language_info})

@@ -65,10 +65,10 @@ class ExecutionContext:
     def __post_init__(self):
         self.deadline = self.timeout and time.monotonic() + self.timeout
 
-    def note(self, **what) -> None:
+    def write_journal(self, **what) -> None:
         "Write a line into the journal"
         if self.journal:
-            self.journal.write(json.dumps(self.mask.deep(what) if self.mask else what).encode() + b"\n")
+            self.journal.write(json.dumps(self.mask.redact_values(what) if self.mask else what).encode() + b"\n")
 
 # %% ../../nbs/20_engine/10_kernel.ipynb #a94a0b2f
 OUTPUT_LIMIT = 16 * 2**20  # bytes, about, that one cell may leave in a notebook
@@ -103,8 +103,8 @@ def poll_socket(get_msg: Callable) -> Callable:
 # %% ../../nbs/20_engine/10_kernel.ipynb #285c933f
 class ReportingClient(PapermillNotebookClient):
     "papermill's client, but a dead kernel is a failed cell"
-    watch = Any()
-    size = 0  # of the outputs of the cell that runs
+    execution_context = Any()
+    cell_output_bytes = 0  # of the outputs of the cell that runs
 
     async def async_start_new_kernel_client(self, **kwargs):
         "Called by nbclient when the kernel has been started"
@@ -116,18 +116,18 @@ class ReportingClient(PapermillNotebookClient):
 
     def papermill_execute_cells(self) -> None:
         "Execute the cells one after the other until one fails"
-        if self.watch.deadline:
-            self.timeout_func = lambda cell: max(0.01, self.watch.deadline - time.monotonic())
-        self.watch.note(notebook=self.nb)
-        self.prepare()
+        if self.execution_context.deadline:
+            self.timeout_func = lambda cell: max(0.01, self.execution_context.deadline - time.monotonic())
+        self.execution_context.write_journal(notebook=self.nb)
+        self.run_prelude()
         for index, cell in enumerate(self.nb.cells):
             if not self._execute(index, cell):
                 break
 
-    def prepare(self) -> None:
+    def run_prelude(self) -> None:
         "What happens before the first cell"
-        if self.watch.prelude:
-            self.wait_for_reply(self.kc.execute(self.watch.prelude, silent=True, store_history=False))
+        if self.execution_context.prelude:
+            self.wait_for_reply(self.kc.execute(self.execution_context.prelude, silent=True, store_history=False))
 
     def _execute(self, index: int, cell) -> bool:
         "Execute one cell; False when the notebook ends here"
@@ -140,7 +140,7 @@ class ReportingClient(PapermillNotebookClient):
         except CellExecutionError as raised:
             status, error = "failed", raised
         except (DeadKernelError, CellTimeoutError) as ended:
-            status, error = "failed", KernelDied(self._why(ended), cell)
+            status, error = "failed", KernelDied(self._death_reason(ended), cell)
             self.shutdown_kernel = "immediate"
         if error:
             self.nb_man.cell_exception(cell, cell_index=index, exception=error)
@@ -152,12 +152,12 @@ class ReportingClient(PapermillNotebookClient):
 
     def _report(self, cell, index: int, status: str, begun: float) -> None:
         if cell.cell_type == "code":
-            self.watch.report({"event": "cell", "cell": self.numbers[index], "of": len(self.numbers), "status": status, "seconds": round(time.monotonic() - begun, 3)})
+            self.execution_context.report({"event": "cell", "cell": self.code_cell_numbers[index], "of": len(self.code_cell_numbers), "status": status, "seconds": round(time.monotonic() - begun, 3)})
             if status != "running":
-                self.watch.note(cell=index, outputs=cell.outputs, execution_count=cell.execution_count)
+                self.execution_context.write_journal(cell=index, outputs=cell.outputs, execution_count=cell.execution_count)
 
     @cached_property
-    def numbers(self) -> dict[int, int]:
+    def code_cell_numbers(self) -> dict[int, int]:
         "Place of a code cell -> its number among the code cells"
         return {place: number for number, place in enumerate((i for i, one in enumerate(self.nb.cells) if one.cell_type == "code"), 1)}
 
@@ -169,33 +169,33 @@ class ReportingClient(PapermillNotebookClient):
             outs.clear()
             self.clear_display_id_mapping(cell_index)
             self.clear_before_next_output = False
-        made = self._bounded(output_from_message(msg), outs)
+        made = self._limit_output(output_from_message(msg), outs)
         if made is None:
             return None
         if display_id:
             self._display_id_map.setdefault(display_id, {}).setdefault(cell_index, []).append(len(outs))
         outs.append(made)
-        self.watch.note(cell=cell_index, output=made)
+        self.execution_context.write_journal(cell=cell_index, output=made)
         return made
 
-    def _bounded(self, made: NotebookNode | None, outs: list) -> NotebookNode | None:
+    def _limit_output(self, made: NotebookNode | None, outs: list) -> NotebookNode | None:
         "The output, a note where the limit is passed, None behind it"
         if made is None:
             return None
-        before, self.size = self.size if outs else 0, (self.size if outs else 0) + _output_bytes(made)
-        if self.size <= OUTPUT_LIMIT or made.output_type == "error":
+        before, self.cell_output_bytes = self.cell_output_bytes if outs else 0, (self.cell_output_bytes if outs else 0) + _output_bytes(made)
+        if self.cell_output_bytes <= OUTPUT_LIMIT or made.output_type == "error":
             return made
         note = f"[the output of this cell is longer than {OUTPUT_LIMIT >> 20} MB: the rest is left out]\n"
         return from_dict({"output_type": "stream", "name": "stderr", "text": note}) if before <= OUTPUT_LIMIT else None
 
-    def too_long(self) -> str:
+    def timeout_message(self) -> str:
         "What to say when the time is over: that of the step, or that of a cell"
-        return f"the step ran longer than its timeout of {self.watch.timeout:g} s" if self.watch.timeout else f"the cell ran longer than its timeout of {self.timeout:g} s"
+        return f"the step ran longer than its timeout of {self.execution_context.timeout:g} s" if self.execution_context.timeout else f"the cell ran longer than its timeout of {self.timeout:g} s"
 
-    def _why(self, ended: Exception) -> str:
+    def _death_reason(self, ended: Exception) -> str:
         "Why the kernel gave no answer"
         if isinstance(ended, CellTimeoutError):
-            return self.too_long()
+            return self.timeout_message()
         code = self.km.provisioner.process.poll()
         return "the kernel died: " + (exit_reason(code) if code is not None else "nobody knows why")
 
@@ -215,10 +215,10 @@ def uses_this_python(nb: NotebookNode, kernel_name: str | None) -> bool:
 
 # %% ../../nbs/20_engine/10_kernel.ipynb #f76ee68a
 def client_options(
-    options: dict, # what papermill gives an engine, and `watch`
+    options: dict, # what papermill gives an engine, and `execution_context`
 ) -> dict:
     "The options that are the client's business"
-    return {"watch": ExecutionContext()} | {name: options[name] for name in ("log_output", "stdout_file", "stderr_file", "watch") if name in options}
+    return {"execution_context": ExecutionContext()} | {name: options[name] for name in ("log_output", "stdout_file", "stderr_file", "execution_context") if name in options}
 
 # %% ../../nbs/20_engine/10_kernel.ipynb #164f5035
 class KernelEngine(NBClientEngine):
@@ -233,14 +233,14 @@ class KernelEngine(NBClientEngine):
 # %% ../../nbs/20_engine/10_kernel.ipynb #74d69a1f
 class DirectClient(ReportingClient):
     "The client of a kernel that is called instead of written to"
-    kernel = Any()             # is given `deliver` and makes the kernel
-    request, place = None, ()  # the id of the request that is being answered; its cell and the cell's index
+    kernel_factory = Any()             # is given `deliver` and makes the kernel
+    request_id, current_cell = None, ()  # the id of the request that is being answered; its cell and the cell's index
 
     def execute(self, **_) -> NotebookNode:
         "Execute the notebook"
         self.reset_execution_trackers()
         self.log.info(f"Executing notebook with kernel: {self.kernel_name}")
-        self.kc = self.kernel(self.deliver)
+        self.kc = self.kernel_factory(self.on_message)
         try:
             self.papermill_execute_cells()
             self.nb.metadata["language_info"] = from_dict(self.kc.language_info)
@@ -249,16 +249,16 @@ class DirectClient(ReportingClient):
             self.kc.close()
         return self.nb
 
-    def prepare(self) -> None:
+    def run_prelude(self) -> None:
         "What happens before the first cell"
-        if self.watch.prelude:
-            self.ask(self.watch.prelude, silent=True, store_history=False)
+        if self.execution_context.prelude:
+            self.execute_code(self.execution_context.prelude, silent=True, store_history=False)
 
-    def ask(self, code: str, silent: bool = False, store_history: bool = True, stop_on_error: bool = True) -> dict:
+    def execute_code(self, code: str, silent: bool = False, store_history: bool = True, stop_on_error: bool = True) -> dict:
         "Let the kernel execute code; its reply"
         content = {"code": code, "silent": silent, "store_history": store_history, "allow_stdin": False, "stop_on_error": stop_on_error, "user_expressions": {}}
         request = self.kc.session.msg("execute_request", content)
-        self.request = request["msg_id"] if self.place else None
+        self.request_id = request["msg_id"] if self.current_cell else None
         return self.kc.execute(request)
 
     def execute_cell(self, cell: NotebookNode, cell_index: int, **_) -> NotebookNode:
@@ -268,32 +268,32 @@ class DirectClient(ReportingClient):
             return cell
         cell.metadata["execution"], cell.outputs, self.clear_before_next_output = from_dict({}), [], False
         self.code_cells_executed += 1
-        self.place = cell, cell_index
-        reply = self.ask(cell.source, stop_on_error="raises-exception" not in tags)
+        self.current_cell = cell, cell_index
+        reply = self.execute_code(cell.source, stop_on_error="raises-exception" not in tags)
         cell.metadata["execution"]["shell.execute_reply"] = timestamp(reply)
         if reply["content"]["status"] == "error" and "raises-exception" not in tags:
             raise CellExecutionError.from_cell_and_msg(cell, reply["content"])
         return cell
 
-    def deliver(self, message: dict) -> None:
+    def on_message(self, message: dict) -> None:
         "Called by the kernel with each message; what belongs to no cell, or to one that has ended, is dropped"
-        if self.request and message["parent_header"].get("msg_id") == self.request:
+        if self.request_id and message["parent_header"].get("msg_id") == self.request_id:
             try:
-                self.process_message(message, *self.place)
+                self.process_message(message, *self.current_cell)
             except CellExecutionComplete:
-                self.request = None
+                self.request_id = None
 
-    def _why(self, ended: Exception) -> str:
+    def _death_reason(self, ended: Exception) -> str:
         return str(ended)
 
 # %% ../../nbs/20_engine/10_kernel.ipynb #4c514d75
 class ThrottledManager(NotebookExecutionManager):
     "papermill's manager, that writes the notebook no more often than a person can look"
-    due, stale = 0.0, False
+    next_save, unsaved = 0.0, False
 
     def save(self, **_) -> None:
-        self.stale = True
-        self.settle()
+        self.unsaved = True
+        self.save_if_due()
 
     def cell_complete(self, cell: NotebookNode, cell_index: int | None = None, **_) -> None:
         "Note the end of a cell, as papermill does"
@@ -307,14 +307,14 @@ class ThrottledManager(NotebookExecutionManager):
         if self.pbar:
             self.pbar.update(1)
 
-    def settle(self) -> None:
+    def save_if_due(self) -> None:
         "Write the notebook if it has changed and was not written just now"
         begun = time.monotonic()
         if self.end_time:
             super().save()
-        elif self.stale and begun > self.due and self.output_path:
+        elif self.unsaved and begun > self.next_save and self.output_path:
             papermill_io.write(json.dumps(self.nb), self.output_path)
-            self.last_save_time, self.due, self.stale = self.now(), begun + max(1, 20 * (time.monotonic() - begun)), False
+            self.last_save_time, self.next_save, self.unsaved = self.now(), begun + max(1, 20 * (time.monotonic() - begun)), False
 
 # %% ../../nbs/20_engine/10_kernel.ipynb #0fdb92ef
 class ThrottledEngine(Engine):
@@ -370,16 +370,16 @@ def execute_with_papermill(
         try:
             done = execute_notebook(
                 work["notebook"], work["output"], work["parameters"], engine_name=work["engine"], kernel_name="python3", language="python", progress_bar=False,
-                request_save_on_cell_execute=False, stdout_file=log, stderr_file=log, watch=ExecutionContext(report, work["prelude"], work["timeout"], journal, mask),
+                request_save_on_cell_execute=False, stdout_file=log, stderr_file=log, execution_context=ExecutionContext(report, work["prelude"], work["timeout"], journal, mask),
             )
             error = incomplete_reason(done)
         except PapermillExecutionError as raised:
-            value = " ".join(mask.text(raised.evalue).split())
+            value = " ".join(mask.redact_text(raised.evalue).split())
             error = f"In [{raised.exec_count}] raised {raised.ename}: {value[:500]}"
         except KernelDied as ended:
             error = str(ended)
         except Exception as other:
-            error = disk_error_text(other, work["output"]) or f"{type(other).__name__}: {' '.join(mask.text(str(other)).split())[:500]}"
+            error = disk_error_text(other, work["output"]) or f"{type(other).__name__}: {' '.join(mask.redact_text(str(other)).split())[:500]}"
     return {"event": "end", "status": "failed" if error else "done", "error": error}
 
 # %% ../../nbs/20_engine/10_kernel.ipynb #d45ca53d

@@ -20,7 +20,7 @@ class JsonLines:
     "JSON documents over a socket"
 
     def __init__(self, connection: socket.socket):
-        self.connection, self.rest, self.poll = connection, bytearray(), select.poll()
+        self.connection, self.buffer, self.poll = connection, bytearray(), select.poll()
         self.poll.register(connection, select.POLLIN)
 
     def send(self, *documents: dict) -> None:
@@ -33,9 +33,9 @@ class JsonLines:
     ) -> dict | None:
         "The next document, None when there will be no more; TimeoutError when the patience is over. What a killed sender has torn is left out"
         while True:
-            if end := self.rest.find(b"\n") + 1:
-                line = bytes(self.rest[:end])
-                del self.rest[:end]
+            if end := self.buffer.find(b"\n") + 1:
+                line = bytes(self.buffer[:end])
+                del self.buffer[:end]
                 with suppress(ValueError):
                     return json.loads(line)
                 continue
@@ -47,7 +47,7 @@ class JsonLines:
                 more = b""
             if not more:
                 return None
-            self.rest += more
+            self.buffer += more
 
 # %% ../../nbs/20_engine/00_process.ipynb #94c04517
 def to_json_message(message: dict) -> dict:

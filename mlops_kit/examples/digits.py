@@ -136,7 +136,7 @@ class DigitNet(L.LightningModule):
         lr: float = 1e-2,      # the peak of one cycle
     ):
         super().__init__()
-        self.lr, self.change = lr, {"shift": shift, "turn": turn, "scale": scale}
+        self.lr, self.augmentation = lr, {"shift": shift, "turn": turn, "scale": scale}
         self.layers = nn.Sequential(                                                # (n, 1, 28, 28)
             nn.Conv2d(1, width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),          # (n, width, 14, 14)
             nn.Conv2d(width, 2 * width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),  # (n, 2 * width, 7, 7)
@@ -146,7 +146,7 @@ class DigitNet(L.LightningModule):
 
     def training_step(self, batch: list[Tensor], index: int) -> Tensor:
         images, labels = batch
-        loss = nn.functional.cross_entropy(self(augment_images(images, **self.change)), labels)
+        loss = nn.functional.cross_entropy(self(augment_images(images, **self.augmentation)), labels)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
 

@@ -33,11 +33,11 @@ class ChangedPart:
     kind: str               # parameter, cells, file, source, observed, seed, threads
     name: str               # of the parameter, file, source; the step of cells
     steps: tuple[str, ...]
-    causes: tuple[Change, ...] = field(compare=False)
+    changes: tuple[Change, ...] = field(compare=False)
 
     def __str__(self) -> str:
-        names = ", ".join(one.name for one in self.causes[:3]) + (" ..." if len(self.causes) > 3 else "")
-        functions = names if len(self.causes) == 1 else f"{', '.join(one.name.rpartition('.')[2] for one in self.causes[:3])}{' ...' if len(self.causes) > 3 else ''} in {self.name}"
+        names = ", ".join(one.name for one in self.changes[:3]) + (" ..." if len(self.changes) > 3 else "")
+        functions = names if len(self.changes) == 1 else f"{', '.join(one.name.rpartition('.')[2] for one in self.changes[:3])}{' ...' if len(self.changes) > 3 else ''} in {self.name}"
         what = {"cells": names, "file": functions, "seed": "the seed", "threads": "the number of threads", "observed": self.name.partition(" ")[2]}.get(self.kind, f"{self.kind} {self.name}")
         return f"{what} of {', '.join(self.steps[:3])}{' ...' if len(self.steps) > 3 else ''}" if self.kind in ("parameter", "cells", "source") else what
 
@@ -53,7 +53,7 @@ def changed_parts(why: Explanation) -> tuple[list[ChangedPart], list[Change]]:
         name = {"cells": one.steps[0], "file": one.file, "parameter": one.name.partition(".")[0]}.get(kind, one.name)
         same = (kind, name, () if kind in ("file", "seed", "threads") else one.steps)
         known = found.get(same, ChangedPart(kind, name, (), ()))
-        found[same] = replace(known, steps=tuple(step for step in why.pairs if step in {*known.steps, *one.steps}), causes=(*known.causes, one))
+        found[same] = replace(known, steps=tuple(step for step in why.step_pairs if step in {*known.steps, *one.steps}), changes=(*known.changes, one))
     return list(found.values()), fixed
 
 # %% ../../nbs/60_explanation/20_bisect.ipynb #a0216e59
@@ -120,7 +120,7 @@ def rekey(
         shutil.rmtree(folder)
         old, new = (one["parts"]["env"]["packages"] for one in pair)
         same = all(old[name] == new[name] for name in old if name in new)
-        parts = {**parts, "code": {**code.key, "outs": parts["code"]["outs"]}, "env": {**parts["env"], "packages": new if same else old}}
+        parts = {**parts, "code": {**code.key_part, "outs": parts["code"]["outs"]}, "env": {**parts["env"], "packages": new if same else old}}
     inject = {name: value for name, value in record["inject"].items() if name not in {*pair[0]["parts"]["params"], *pair[1]["parts"]["params"]}}
     return {**record, "parts": parts, "inject": {**inject, **parts["params"]}, "key": step_key(parts)}
 
@@ -129,60 +129,60 @@ class StepBroke(StepError):
     "A mixture of two runs that does not run"
 
 # %% ../../nbs/60_explanation/20_bisect.ipynb #df9beac1
-_FORKED_REPLAY = ReplayOptions(fresh=False)  # many executions: each in a fork of the warm parent
+_FORKED_REPLAY = ReplayOptions(fresh_process=False)  # many executions: each in a fork of the warm parent
 
 # %% ../../nbs/60_explanation/20_bisect.ipynb #a8bd1128
 class Experiment:
     "Carries out mixtures of two runs, each step of them once"
 
     def __init__(self, store: Store, why: Explanation, notice: Callable[[str], None]):
-        self.store, self.why, self.notice, self.known, self.running, self.executed, self.stopped = store, why, notice, {}, None, 0, False
-        self.pairs = {name: tuple(one.record for one in pair) for name, pair in why.pairs.items()}
+        self.store, self.explanation, self.notice, self.executed_records, self.running, self.executed_count, self.stopped = store, why, notice, {}, None, 0, False
+        self.record_pairs = {name: tuple(one.record for one in pair) for name, pair in why.step_pairs.items()}
         counted = [one.step for one in why.effects if any(is_number(was) and is_number(now) for _, was, now in one.metrics)]
-        self.order = [name for name in (why.graph.upstream(counted) if counted else why.graph.steps) if name in self.pairs]
+        self.step_order = [name for name in (why.graph.upstream(counted) if counted else why.graph.steps) if name in self.record_pairs]
         self.plan = Plan(why.graph, store, {}, {}, {})
 
-    def results(self, factors: frozenset[ChangedPart]) -> dict[str, dict]:
+    def run_mixture(self, factors: frozenset[ChangedPart]) -> dict[str, dict]:
         "The records of all steps with some factors of the newer run"
         made = {}
-        for name in self.order:
-            record, other = self.pairs[name]
+        for name in self.step_order:
+            record, other = self.record_pairs[name]
             for factor in sorted((one for one in factors if name in one.steps), key=str):
                 record = exchange_part(self.store, record, other, factor)
-            ins = {one: [path, self.input(name, one, made)] for one, (path, _) in record["parts"]["ins"].items()}
+            ins = {one: [path, self.input_digest(name, one, made)] for one, (path, _) in record["parts"]["ins"].items()}
             record = {**record, "parts": {**record["parts"], "ins": ins}}
-            made[name] = self.execute(name, record)
+            made[name] = self.execute_step(name, record)
         return made
 
-    def input(self, name: str, one: str, made: dict[str, dict]) -> str:
+    def input_digest(self, name: str, one: str, made: dict[str, dict]) -> str:
         "The digest of an input, out of what the steps before gave"
-        graph, value = self.why.graph, self.why.pairs[name][0].takes[one]
+        graph, value = self.explanation.graph, self.explanation.step_pairs[name][0].inputs[one]
         producer, _, out = value.rpartition(".")
         if out == "record":
-            wanted = graph.upstream(graph.before(graph.steps[name])) if value == "*.record" else graph.members(producer)
+            wanted = graph.upstream(graph.producers(graph.steps[name])) if value == "*.record" else graph.members(producer)
             return put_bytes(self.store, canonical_json([record_summary(made[step]) for step in wanted]))
         if graph.members(producer) == [producer]:
             return made[producer]["outs"][out]["digest"]
         return put_bytes(self.store, group_tree_bytes(self.plan, value, made), ".tree")
 
-    def execute(self, name: str, record: dict) -> dict:
+    def execute_step(self, name: str, record: dict) -> dict:
         "The record of one step, executed when none of the two runs did it; Broken when it fails"
         with tempfile.TemporaryDirectory(prefix="mlops-bisect-") as temp:
-            record = rekey(self.store, record, self.pairs[name], Path(temp) / "code")
-            same = [one for one in self.pairs[name] if one["key"] == record["key"]]
-            if not same and record["key"] not in self.known:
-                self.known[record["key"]] = self.repeat(name, record, Path(temp) / "again")
-        found = same[0] if same else self.known[record["key"]]
+            record = rekey(self.store, record, self.record_pairs[name], Path(temp) / "code")
+            same = [one for one in self.record_pairs[name] if one["key"] == record["key"]]
+            if not same and record["key"] not in self.executed_records:
+                self.executed_records[record["key"]] = self.replay_step(name, record, Path(temp) / "again")
+        found = same[0] if same else self.executed_records[record["key"]]
         if isinstance(found, StepBroke):
             raise found
         return found
 
-    def repeat(self, name: str, record: dict, folder: Path) -> dict | StepBroke:
+    def replay_step(self, name: str, record: dict, folder: Path) -> dict | StepBroke:
         "Execute a step; its record with the outs of this time"
         if self.stopped:
             raise KeyboardInterrupt
-        self.executed += 1
-        done = replay_step(self.store, record, folder, _FORKED_REPLAY, on_start=self.started)
+        self.executed_count += 1
+        done = replay_step(self.store, record, folder, _FORKED_REPLAY, on_start=self.on_start)
         if self.stopped:
             raise KeyboardInterrupt
         missing = [out for out, digest in done.outs.items() if digest is None]
@@ -192,7 +192,7 @@ class Experiment:
         outs = {out: {**one, "digest": kept[out], "size": content_size(self.store, kept[out])} for out, one in record["outs"].items()}
         return {**record, "outs": outs, "metrics": done.metrics}
 
-    def started(self, running) -> None:
+    def on_start(self, running) -> None:
         self.running = running
 
     def stop(self, number: int, frame=None) -> None:
@@ -205,14 +205,14 @@ class Experiment:
 @dataclass(frozen=True)
 class Contribution:
     "What one factor does"
-    factor: ChangedPart
+    part: ChangedPart
     alone: dict | None    # metrics of the older run with only this exchanged; None when that does not run
     without: dict | None  # metrics with everything exchanged but this
     weight: float         # its share of the difference, about 0 to 1
     note: str = ""        # why it does not run
 
     @property
-    def verdict(self) -> str:
+    def effect_text(self) -> str:
         "What it does, in words"
         if self.alone is None and self.without is None:
             return "can't be told apart from the others"
@@ -222,24 +222,24 @@ class Contribution:
 @dataclass(frozen=True)
 class Bisection:
     "Which of several changes did it"
-    shares: tuple[Contribution, ...] # the largest first
+    contributions: tuple[Contribution, ...] # the largest first
     old: dict                 # "step.metric" -> value, of the older run
     new: dict
-    all: dict | None          # with everything exchanged that can be
+    combined: dict | None          # with everything exchanged that can be
     notes: tuple[str, ...]
-    executed: int             # so many steps were executed
+    executed_count: int             # so many steps were executed
 
     @property
-    def verdict(self) -> str:
+    def conclusion(self) -> str:
         "The answer in a sentence"
-        doing = [one for one in self.shares if abs(one.weight) >= 0.01]
-        if not self.shares:
+        doing = [one for one in self.contributions if abs(one.weight) >= 0.01]
+        if not self.contributions:
             return "Nothing that changed can be exchanged here."
         if not doing:
             return "None of these changes does it."
         if len(doing) == 1 or doing[0].weight > 0.99:
-            return f"It is {doing[0].factor}" + (": it alone makes the difference." if doing[0].weight > 0.99 else f", which makes {doing[0].weight:.0%} of the difference.")
-        return f"Mostly it is {doing[0].factor} ({doing[0].weight:.0%} of the difference), then {doing[1].factor} ({doing[1].weight:.0%})."
+            return f"It is {doing[0].part}" + (": it alone makes the difference." if doing[0].weight > 0.99 else f", which makes {doing[0].weight:.0%} of the difference.")
+        return f"Mostly it is {doing[0].part} ({doing[0].weight:.0%} of the difference), then {doing[1].part} ({doing[1].weight:.0%})."
 
 # %% ../../nbs/60_explanation/20_bisect.ipynb #208bca64
 def bisect_changes(
@@ -248,27 +248,27 @@ def bisect_changes(
     notice: Callable[[str], None] = lambda text: None, # is told what is being tried
 ) -> Bisection:
     "Exchange one factor at a time, and see what it does"
-    lacking = [name for name, pair in why.pairs.items() if not all(one.whole for one in pair)]
-    needed = why.graph.upstream([name for name in why.graph.steps if name in why.pairs]) if why.graph else []
-    lacking += [name for name in needed if name not in why.pairs]
+    lacking = [name for name, pair in why.step_pairs.items() if not all(one.has_full_record for one in pair)]
+    needed = why.graph.upstream([name for name in why.graph.steps if name in why.step_pairs]) if why.graph else []
+    lacking += [name for name in needed if name not in why.step_pairs]
     if lacking or why.graph is None:
         raise ConfigError(f"only what ended well can be tried again, and {', '.join(lacking[:3]) or 'the configuration'} has no whole record in both runs")
     factors, fixed = changed_parts(why)
-    gone = [one for one in factors if one.kind == "source" and not all(is_complete(store, pair[1]) for step in one.steps for record in why.pairs[step] for pair in [record.record["parts"]["sources"].get(one.name, ["", ""])] if pair[1])]
+    gone = [one for one in factors if one.kind == "source" and not all(is_complete(store, pair[1]) for step in one.steps for record in why.step_pairs[step] for pair in [record.record["parts"]["sources"].get(one.name, ["", ""])] if pair[1])]
     factors, bench = [one for one in factors if one not in gone], Experiment(store, why, notice)
     trials, everything = {}, frozenset(factors)
     with shared_lock(store, notice), handle_interrupts(bench.stop):
         for number, chosen in enumerate(wanted := list(dict.fromkeys([everything, *(one for factor in factors for one in (frozenset([factor]), everything - {factor}))])), 1):
             notice(f"{number} of {len(wanted)}: the older run with {', '.join(sorted(map(str, chosen))) or 'nothing exchanged'}")
             try:
-                trials[chosen] = bench.results(chosen)
+                trials[chosen] = bench.run_mixture(chosen)
             except StepBroke as error:
                 trials[chosen] = error
-    old, new = ({name: pair[side].record for name, pair in why.pairs.items()} for side in (0, 1))
+    old, new = ({name: pair[side].record for name, pair in why.step_pairs.items()} for side in (0, 1))
     shares = [_measure_contribution(factor, everything, trials, old, new) for factor in factors]
     notes = [f"{one} can't be exchanged here" for one in fixed if one.kind != "machine"] + [f"{one} can't be exchanged: its content was not kept" for one in gone] + _unexplained_notes(trials.get(everything), new)
     numbers = lambda result: None if isinstance(result, StepBroke) or result is None else numeric_metrics(result)
-    return Bisection(tuple(sorted(shares, key=lambda one: -abs(one.weight))), numeric_metrics(old), numeric_metrics(new), numbers(trials.get(everything)), tuple(notes), bench.executed)
+    return Bisection(tuple(sorted(shares, key=lambda one: -abs(one.weight))), numeric_metrics(old), numeric_metrics(new), numbers(trials.get(everything)), tuple(notes), bench.executed_count)
 
 # %% ../../nbs/60_explanation/20_bisect.ipynb #45c07e7c
 def numeric_metrics(records: dict[str, dict]) -> dict[str, float]:
@@ -317,8 +317,8 @@ def _unexplained_notes(result, new: dict[str, dict]) -> list[str]:
 def metric_rows(result: Bisection) -> list[tuple[str, dict | None]]:
     "The metrics of the two runs, and of all mixtures between them"
     found = [("the older run", result.old)]
-    found += [(f"with only {one.factor}", one.alone) for one in result.shares]
-    found += [(f"with all but {one.factor}", one.without) for one in result.shares] if len(result.shares) > 2 else []
+    found += [(f"with only {one.part}", one.alone) for one in result.contributions]
+    found += [(f"with all but {one.part}", one.without) for one in result.contributions] if len(result.contributions) > 2 else []
     return [*found, ("the newer run", result.new)]
 
 # %% ../../nbs/60_explanation/20_bisect.ipynb #94f1b70b
@@ -332,10 +332,10 @@ def differing_metrics(result: Bisection, limit: int) -> tuple[list[str], int]:
 # %% ../../nbs/60_explanation/20_bisect.ipynb #dcb4d540
 def bisect_lines(result: Bisection) -> list[tuple[str, str]]:
     "The answer as lines: (style, text), as `why` gives them"
-    found = [("text", ""), ("head", result.verdict)]
-    found += [("text", f"  {one.factor} {one.verdict}" + (f" ({one.note})" if one.note else "")) for one in result.shares]
+    found = [("text", ""), ("head", result.conclusion)]
+    found += [("text", f"  {one.part} {one.effect_text}" + (f" ({one.note})" if one.note else "")) for one in result.contributions]
     names, more = differing_metrics(result, 4)
-    if names and result.shares:
+    if names and result.contributions:
         label = lambda text: text if len(text) <= 60 else f"{text[:57]}..."
         wide, rows = max(len(label(one)) for one, _ in metric_rows(result)), metric_rows(result)
         found += [("text", ""), ("dim", "  " + " " * wide + "".join(f"  {name:>{max(len(name), 10)}}" for name in names) + (f"  (and {more} more)" if more else ""))]
@@ -349,15 +349,15 @@ def bisect_html(result: Bisection) -> str:
     "The answer as a piece of HTML, below that of `why`"
     names, more = differing_metrics(result, 6)
     number = lambda values, name: f"<td class=number>{f'{values[name]:.5g}' if values and name in values else '&ndash;'}</td>"
-    shares = "".join(f"<li>{escape(str(one.factor))} <b>{escape(one.verdict)}</b>{escape(f' ({one.note})') if one.note else ''}</li>" for one in result.shares)
+    shares = "".join(f"<li>{escape(str(one.part))} <b>{escape(one.effect_text)}</b>{escape(f' ({one.note})') if one.note else ''}</li>" for one in result.contributions)
     rows = "".join(f"<tr><td>{escape(text)}</td>{''.join(number(values, name) for name in names)}</tr>" for text, values in metric_rows(result))
     head = "".join(f"<th class=number>{escape(name).replace('.', '<br>', 1)}" for name in names)
-    table = f"<table><tr><th>{head}</tr>{rows}</table>" + (f"<p class=about>and {more} more metrics, see --json</p>" if more else "") if names and result.shares else ""
+    table = f"<table><tr><th>{head}</tr>{rows}</table>" + (f"<p class=about>and {more} more metrics, see --json</p>" if more else "") if names and result.contributions else ""
     notes = f"<p class=about>{'<br>'.join(map(escape, result.notes))}</p>" if result.notes else ""
-    return f"<div class=mlops-why><h3>Which of them did it?</h3><p><b>{escape(result.verdict)}</b></p><ul>{shares}</ul>{table}{notes}<p class=about>{result.executed} steps were executed again</p></div>"
+    return f"<div class=mlops-why><h3>Which of them did it?</h3><p><b>{escape(result.conclusion)}</b></p><ul>{shares}</ul>{table}{notes}<p class=about>{result.executed_count} steps were executed again</p></div>"
 
 # %% ../../nbs/60_explanation/20_bisect.ipynb #7a30e4a8
 def bisect_to_dict(result: Bisection) -> dict:
     "What programs want to know"
-    share = lambda one: {"factor": str(one.factor), "kind": one.factor.kind, "name": one.factor.name, "steps": list(one.factor.steps), "weight": one.weight, "alone": one.alone, "without": one.without, "note": one.note}
-    return {"verdict": result.verdict, "shares": [share(one) for one in result.shares], "old": result.old, "new": result.new, "all": result.all, "notes": list(result.notes)}
+    share = lambda one: {"factor": str(one.part), "kind": one.part.kind, "name": one.part.name, "steps": list(one.part.steps), "weight": one.weight, "alone": one.alone, "without": one.without, "note": one.note}
+    return {"verdict": result.conclusion, "shares": [share(one) for one in result.contributions], "old": result.old, "new": result.new, "all": result.combined, "notes": list(result.notes)}

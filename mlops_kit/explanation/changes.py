@@ -36,10 +36,10 @@ class StepView:
     outs: dict[str, str]
     metrics: dict
     error: str | None
-    takes: dict[str, str]  # its inputs: name -> "<step>.<out>"
+    inputs: dict[str, str]  # its inputs: name -> "<step>.<out>"
 
     @property
-    def whole(self) -> bool:
+    def has_full_record(self) -> bool:
         "Is there a record of what it depended on?"
         return "key" in self.record
 
@@ -84,15 +84,15 @@ class Change:
     steps: tuple[str, ...]    # where it enters
     was: str
     now: str
-    change: str               # the two in one sentence
+    summary: str               # the two in one sentence
     diff: str = ""            # of code
     details: tuple[str, ...] = ()  # where data differ
-    reaches: tuple[str, ...] = ()  # the steps whose results differ and that it can have changed
+    affected_steps: tuple[str, ...] = ()  # the steps whose results differ and that it can have changed
     file: str = ""            # of the project that holds the code
-    near: int = 0             # how many cells are between it and the out, -1 when there seems to be no way
+    distance: int = 0             # how many cells are between it and the out, -1 when there seems to be no way
 
     def __str__(self) -> str:
-        return f"{step_names_text(self.steps)}: {self.change}"
+        return f"{step_names_text(self.steps)}: {self.summary}"
 
 # %% ../../nbs/60_explanation/00_changes.ipynb #a4eb3268
 CHANGE_KINDS = ("parameter", "input", "cell", "function", "source", "observed", "seed", "threads", "out", "python", "package", "machine")
@@ -137,7 +137,7 @@ def _relevant_cells(raw: bytes) -> tuple[tuple[int, str, str], ...]:
         read = read_notebook(path)
         code = collect_code(read, Path(empty) / "none")
     sources = {cell.number: cell.source for cell in read.cells}
-    return tuple((number, sources[number], shape) for number, shape in zip(code.numbers, code.cells))
+    return tuple((number, sources[number], shape) for number, shape in zip(code.cell_numbers, code.cell_digests))
 
 # %% ../../nbs/60_explanation/00_changes.ipynb #a2b56dbe
 def _notebook_bytes(store: Store, record: dict) -> bytes | None:
@@ -175,7 +175,7 @@ def _unit_source(store: Store, files: dict[str, str], name: str) -> tuple[str, s
             if file in files:
                 source = get_bytes(store, files[file])
                 module = ProjectModule(".".join(words[:depth]), Path(file), source, file.endswith("__init__.py"))
-                nodes = module.effects if name.endswith(ON_IMPORT) else module.bindings.get(".".join(words[depth:]), [])
+                nodes = module.side_effects if name.endswith(ON_IMPORT) else module.bindings.get(".".join(words[depth:]), [])
                 lines = source.decode("utf8", "replace").splitlines()
                 begin = lambda node: min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
                 return file, "\n".join(lines if name.endswith(WHOLE_MODULE) else [line for node in nodes for line in lines[begin(node) - 1:node.end_lineno]])
@@ -200,7 +200,7 @@ def _unit_short_name(unit: str) -> str:
 # %% ../../nbs/60_explanation/00_changes.ipynb #4a8dcd0f
 def _fold_side_effects(causes: list[Change]) -> list[Change]:
     "The causes of one step without those that are a part of others"
-    comes = lambda one: (one.kind == "function" and not one.change.split(" (")[0].endswith(" changed")) or (one.kind == "package" and "(none)" in (one.was, one.now))
+    comes = lambda one: (one.kind == "function" and not one.summary.split(" (")[0].endswith(" changed")) or (one.kind == "package" and "(none)" in (one.was, one.now))
     code = [one for one in causes if one.kind in ("cell", "function") and not comes(one)]
     with_code = {id(one): next((host for host in code if one.kind == "package" or re.search(rf"\b{re.escape(_unit_short_name(one.name))}\b", "\n".join(line for line in host.diff.splitlines() if line[:1] in "+-"))), None) for one in causes if comes(one)}
     seen = {id(host): [one for one in causes if with_code.get(id(one)) is host] for host in code}
@@ -209,7 +209,7 @@ def _fold_side_effects(causes: list[Change]) -> list[Change]:
 # %% ../../nbs/60_explanation/00_changes.ipynb #cc7cb946
 def _side_effect_lines(causes: list[Change]) -> list[str]:
     "What came or went with changed code"
-    return [f"with it: {short_value('; '.join(one.change for one in causes))}"] if causes else []
+    return [f"with it: {short_value('; '.join(one.summary for one in causes))}"] if causes else []
 
 # %% ../../nbs/60_explanation/00_changes.ipynb #7c1ac6e0
 def _data_changes(store: Store, kind: str, step: str, old: dict, new: dict, label: str = "{kind} {name}") -> Iterator[Change]:
@@ -273,10 +273,10 @@ def find_changes(store: Store, step: str, old: StepView, new: StepView) -> list[
     if old.key == new.key and old.key is not None:
         return []
     a, b = old.record["parts"], new.record["parts"]
-    both = old.whole and new.whole
+    both = old.has_full_record and new.has_full_record
     params = [one["params"] for one in (a, b)] if both else [{name: value for name, value in one["params"].items() if name in a["params"] and name in b["params"]} for one in (a, b)]
     found = list(_value_changes("parameter", step, *params))
-    found += _value_changes("input", step, old.takes, new.takes) if old.takes and new.takes else []
+    found += _value_changes("input", step, old.inputs, new.inputs) if old.inputs and new.inputs else []
     found += _cell_changes(step, _notebook_bytes(store, old.record), _notebook_bytes(store, new.record))
     if both:
         found += _function_changes(store, step, old.record, new.record)
@@ -284,7 +284,7 @@ def find_changes(store: Store, step: str, old: StepView, new: StepView) -> list[
         found += _undeclared_changes(store, step, a.get("observed", {}), b.get("observed", {}))
         found += _environment_changes(step, old.record, new.record)
     near = _distances_to_outs(store, new.record, {name for name in new.outs if new.outs[name] != old.outs.get(name)}) if both and found else {}
-    return [replace(one, near=_change_distance(near, one)) for one in _fold_side_effects(found)]
+    return [replace(one, distance=_change_distance(near, one)) for one in _fold_side_effects(found)]
 
 # %% ../../nbs/60_explanation/00_changes.ipynb #de10d584
 _UNDECLARED_LABELS = {"file": "{}, a file that it reads undeclared,", "folder": "the list of files in {}, which it looks at,", "variable": "the environment variable {}", "there": "whether there is {}"}
@@ -346,4 +346,4 @@ def _distances_to_outs(store: Store, record: dict, outs: set[str]) -> dict[str, 
 def _change_distance(near: dict[str, int], cause: Change) -> int:
     "How far a cause is from the outs; what no name leads to is far"
     names = {"parameter": f"parameter {cause.name.split('.')[0]}", "source": f"parameter {cause.name}", "cell": cause.name, "function": cause.name}
-    return near.get(names[cause.kind], -1) if near and cause.kind in names and "gone" not in cause.change else 0
+    return near.get(names[cause.kind], -1) if near and cause.kind in names and "gone" not in cause.summary else 0

@@ -61,8 +61,8 @@ def previous_run(
 class Effect:
     "How the result of one step differs"
     step: str
-    old: str                                   # how it ended: ran, hit, failed; "" when it is not in this run
-    new: str
+    old_status: str                                   # how it ended: ran, hit, failed; "" when it is not in this run
+    new_status: str
     outs: dict[str, tuple[str, ...]]           # name -> where it differs
     metrics: tuple[tuple[str, object, object], ...]  # name, old and new
     errors: tuple[str, ...] = ()
@@ -76,14 +76,14 @@ class Explanation:
     new: str
     pipeline: str
     causes: tuple[Change, ...]    # the likeliest first
-    idle: tuple[Change, ...]      # what changed too, but no out with it
+    without_effect: tuple[Change, ...]      # what changed too, but no out with it
     effects: tuple[Effect, ...]  # in the order of the graph
     notes: tuple[str, ...]
-    pairs: dict[str, tuple[StepView, StepView]] = field(default_factory=dict, repr=False)  # the steps that were compared
+    step_pairs: dict[str, tuple[StepView, StepView]] = field(default_factory=dict, repr=False)  # the steps that were compared
     graph: Pipeline | None = field(default=None, repr=False)                       # of the older run
 
     @property
-    def verdict(self) -> str:
+    def conclusion(self) -> str:
         "The answer in a sentence or two"
         return _conclusion(self)
 
@@ -94,11 +94,11 @@ class Explanation:
 def _conclusion(why: Explanation) -> str:
     "The answer in a sentence or two"
     if not why.effects:
-        return "The results are the same" + (", although something changed." if why.idle else ": nothing that they depend on has changed.")
-    same_key = any(old.key == new.key for name, (old, new) in why.pairs.items() if any(one.step == name for one in why.effects))
+        return "The results are the same" + (", although something changed." if why.without_effect else ": nothing that they depend on has changed.")
+    same_key = any(old.key == new.key for name, (old, new) in why.step_pairs.items() if any(one.step == name for one in why.effects))
     if not why.causes and not same_key:
-        return "The results differ, and the records do not show why" + (": nothing that changed leads to them." if why.idle else ".")
-    if not why.causes and not why.idle:
+        return "The results differ, and the records do not show why" + (": nothing that changed leads to them." if why.without_effect else ".")
+    if not why.causes and not why.without_effect:
         return "Nothing that the records know has changed, and yet the results differ: something in the steps is left to chance. mlops verify looks for it."
     if not why.causes:
         return "The results differ, and nothing that changed seems to be the reason."
@@ -112,7 +112,7 @@ def _conclusion(why: Explanation) -> str:
 # %% ../../nbs/60_explanation/10_why.ipynb #89612dca
 def _cause_phrase(cause: Change) -> str:
     "A cause in the middle of a sentence"
-    return f"in {step_names_text(cause.steps)}, {cause.change}"
+    return f"in {step_names_text(cause.steps)}, {cause.summary}"
 
 # %% ../../nbs/60_explanation/10_why.ipynb #0167dc97
 def why(
@@ -152,7 +152,7 @@ def explain_runs(
     effects = tuple(one for name in order if (one := _find_effect(a.store, name, old.get(name), new.get(name))))
     causes = _rank_causes(a.store, order, pairs, effects, [*_one_sided_changes(pairs, old, new)])
     named = lambda run, step: f"{run.id}/{step}" if step else run.id
-    acting, idle = ([one for one in causes if bool(one.reaches) is wanted] for wanted in (True, False))
+    acting, idle = ([one for one in causes if bool(one.affected_steps) is wanted] for wanted in (True, False))
     return Explanation(named(a, step_a), named(b, step_b), b.data.get("pipeline") or "", tuple(acting), tuple(one for one in idle if one.kind != "machine"), effects, tuple(dict.fromkeys(notes)), pairs, graphs[0])
 
 # %% ../../nbs/60_explanation/10_why.ipynb #fdc6e342
@@ -167,7 +167,7 @@ def _one_sided_changes(pairs: dict[str, tuple[StepView, StepView]], old: dict[st
     for own, other, was, now in ((old, new, "an input", "(none)"), (new, old, "(none)", "an input")):
         for one in (name for name in own if name not in other):
             for name, pair in pairs.items():
-                if any(value.rpartition(".")[0] in ("*", one, one.partition("@")[0]) for seen in pair for value in seen.takes.values()):
+                if any(value.rpartition(".")[0] in ("*", one, one.partition("@")[0]) for seen in pair for value in seen.inputs.values()):
                     yield Change("input", one, (name,), was, now, f"{one} is {'no longer' if own is old else 'now'} among its inputs")
 
 # %% ../../nbs/60_explanation/10_why.ipynb #2f00b43f
@@ -176,9 +176,9 @@ def _incomplete_notes(name: str, pair: tuple[StepView, StepView], runs: tuple[Ru
     for one, run in zip(pair, runs):
         if one.status == "skipped":
             yield f"{name} was skipped in {run.id}: {one.error}"
-        elif not one.whole and one.status != "hit":
+        elif not one.has_full_record and one.status != "hit":
             yield f"{name} {one.status} in {run.id}, so only its parameters and cells can be compared"
-        elif not one.whole:
+        elif not one.has_full_record:
             yield f"the record of {name} in {run.id} is no longer there"
 
 # %% ../../nbs/60_explanation/10_why.ipynb #959ca2d2
@@ -213,16 +213,16 @@ def _rank_causes(store: Store, order: list[str], pairs: dict[str, tuple[StepView
             followers[source].append(name)
     for name, (a, b) in pairs.items():
         for cause in [*find_changes(store, name, a, b), *(one for one in more if one.steps == (name,) and a.key != b.key)]:
-            same = (cause.kind, cause.name, cause.was, cause.now, cause.change)
+            same = (cause.kind, cause.name, cause.was, cause.now, cause.summary)
             reaches = tuple(one for one in order if one in _downstream_steps(name, followers) and one in differ)
             if one := found.get(same):
-                cause = replace(cause, steps=(*one.steps, name), reaches=tuple(step for step in order if step in {*one.reaches, *reaches}), near=min(one.near, cause.near))
+                cause = replace(cause, steps=(*one.steps, name), affected_steps=tuple(step for step in order if step in {*one.affected_steps, *reaches}), distance=min(one.distance, cause.distance))
                 found[same] = cause
             else:
-                found[same] = replace(cause, reaches=reaches)
+                found[same] = replace(cause, affected_steps=reaches)
     found = {same: replace(one, steps=tuple(step for step in one.steps if step in differ) or one.steps) for same, one in found.items()}
     place = {name: number for number, name in enumerate(order)}
-    rank = lambda one: (one.kind == "machine", one.near < 0, CHANGE_KINDS.index(one.kind), place[one.steps[0]], one.near)
+    rank = lambda one: (one.kind == "machine", one.distance < 0, CHANGE_KINDS.index(one.kind), place[one.steps[0]], one.distance)
     return sorted(_merge_seed_changes(list(found.values())), key=rank)
 
 # %% ../../nbs/60_explanation/10_why.ipynb #17582f74
@@ -238,7 +238,7 @@ def _changed_producers(name: str, pairs: dict[str, tuple[StepView, StepView]]) -
     "The steps out of which this step got something else in the two runs"
     found = {}
     for one in pairs[name]:
-        for taken, value in one.takes.items():
+        for taken, value in one.inputs.items():
             producer = value.rpartition(".")[0]
             found.setdefault(taken, set()).update(pairs if producer == "*" else [step for step in pairs if step == producer or step.partition("@")[0] == producer])
     old, new = ({taken: digest for taken, (_, digest) in one.record["parts"].get("ins", {}).items()} for one in pairs[name])
@@ -259,7 +259,7 @@ def _downstream_steps(name: str, followers: dict[str, list[str]]) -> set[str]:
 # %% ../../nbs/60_explanation/10_why.ipynb #52eb6e61
 def why_lines(why: Explanation) -> list[tuple[str, str]]:
     "The answer as lines: (style, text); the styles are head, text, dim, add, del and good"
-    found = [("dim", f"{why.pipeline}: {why.old} -> {why.new}"), ("head", why.verdict)]
+    found = [("dim", f"{why.pipeline}: {why.old} -> {why.new}"), ("head", why.conclusion)]
     several = len(why.causes) > 1
     for number, one in enumerate(why.causes, 1):
         found += [("text", ""), ("head", f"{number}. {one}")] if several else []
@@ -268,9 +268,9 @@ def why_lines(why: Explanation) -> list[tuple[str, str]]:
         found += [("text", ""), ("head", "What came of it")]
     for effect in why.effects:
         found += _effect_lines(effect)
-    if why.idle:
-        found += [("text", ""), ("head", "Changed as well, but no result with it")] + [("dim", f"  {one}") for one in why.idle[:_MAX_SHOWN]]
-        found += [("dim", f"  ... and {len(why.idle) - _MAX_SHOWN} more")] if len(why.idle) > _MAX_SHOWN else []
+    if why.without_effect:
+        found += [("text", ""), ("head", "Changed as well, but no result with it")] + [("dim", f"  {one}") for one in why.without_effect[:_MAX_SHOWN]]
+        found += [("dim", f"  ... and {len(why.without_effect) - _MAX_SHOWN} more")] if len(why.without_effect) > _MAX_SHOWN else []
     return found + ([("text", "")] + [("dim", f"note: {one}") for one in why.notes] if why.notes else [])
 
 # %% ../../nbs/60_explanation/10_why.ipynb #4c557565
@@ -283,14 +283,14 @@ def _cause_lines(cause: Change) -> Iterator[tuple[str, str]]:
     for line in diff if len(diff) <= 2 * _MAX_SHOWN else [*diff[:_MAX_SHOWN], f"... {len(diff) - 2 * _MAX_SHOWN} more lines ...", *diff[-_MAX_SHOWN:]]:
         yield {"+": "add", "-": "del"}.get(line[:1], "dim"), f"     {line}"
     yield from (("text", f"     {line}") for line in cause.details)
-    if further := tuple(one for one in cause.reaches if one not in cause.steps):
+    if further := tuple(one for one in cause.affected_steps if one not in cause.steps):
         yield "dim", f"     from there it reaches {step_names_text(further)}"
 
 # %% ../../nbs/60_explanation/10_why.ipynb #6fa1a835
 def _effect_lines(effect: Effect) -> Iterator[tuple[str, str]]:
     "How one step's result differs"
     if not effect.outs and not effect.metrics:
-        yield "text", f"  {effect.step}: {effect.old} -> {effect.new}" + (f": {effect.errors[-1]}" if effect.errors else "")
+        yield "text", f"  {effect.step}: {effect.old_status} -> {effect.new_status}" + (f": {effect.errors[-1]}" if effect.errors else "")
         return
     yield "text", f"  {effect.step}"
     width = max((len(name) for name, _, _ in effect.metrics), default=0)
@@ -334,18 +334,18 @@ def why_html(
     "The answer as a piece of HTML"
     several = len(why.causes) > 1
     causes = "".join(f"<li>{_cause_html(one, len(one.diff) < 2000)}</li>" for one in why.causes)
-    body = [f"<div class=about>{escape(why.pipeline)}: <code>{escape(why.old)}</code> &rarr; <code>{escape(why.new)}</code></div><h2>{escape(why.verdict)}</h2>"]
+    body = [f"<div class=about>{escape(why.pipeline)}: <code>{escape(why.old)}</code> &rarr; <code>{escape(why.new)}</code></div><h2>{escape(why.conclusion)}</h2>"]
     body += [f"<ol>{causes}</ol>" if several else f"<div>{_cause_html(why.causes[0], True)}</div>"] if causes else []
     body += [more, _metrics_html(why.effects), _outs_html(why.effects)] if why.effects else [more]
-    body += [f"<details><summary>{len(why.idle)} more changed, but no result with it</summary><ul>{''.join(f'<li>{_cause_html(one, False)}</li>' for one in why.idle)}</ul></details>"] if why.idle else []
+    body += [f"<details><summary>{len(why.without_effect)} more changed, but no result with it</summary><ul>{''.join(f'<li>{_cause_html(one, False)}</li>' for one in why.without_effect)}</ul></details>"] if why.without_effect else []
     body += [f"<p class=about>{'<br>'.join(map(escape, why.notes))}</p>"] if why.notes else []
     return f"{_CSS}<div class=mlops-why>{''.join(body).replace(' -&gt; ', ' &rarr; ')}</div>"
 
 # %% ../../nbs/60_explanation/10_why.ipynb #41c82691
 def _cause_html(cause: Change, opened: bool) -> str:
     "One cause, with its diff to be opened"
-    found = f"<b>{escape(step_names_text(cause.steps))}</b>: {escape(cause.change)}<span class=kind>{escape(cause.kind)}</span>"
-    further = tuple(one for one in cause.reaches if one not in cause.steps)
+    found = f"<b>{escape(step_names_text(cause.steps))}</b>: {escape(cause.summary)}<span class=kind>{escape(cause.kind)}</span>"
+    further = tuple(one for one in cause.affected_steps if one not in cause.steps)
     if cause.details:
         found += f"<div class=about>{'<br>'.join(map(escape, cause.details))}</div>"
     if further:
@@ -369,7 +369,7 @@ def _metrics_html(effects: tuple[Effect, ...]) -> str:
 # %% ../../nbs/60_explanation/10_why.ipynb #38d43eff
 def _outs_html(effects: tuple[Effect, ...]) -> str:
     "What else came of it"
-    ended = lambda one: escape(f"{one.old} -> {one.new}" + (f": {one.errors[-1]}" if one.errors else ""))
+    ended = lambda one: escape(f"{one.old_status} -> {one.new_status}" + (f": {one.errors[-1]}" if one.errors else ""))
     rows = [(escape(one.step), escape(name), "<br>".join(map(escape, details)) or "other bytes") for one in effects for name, details in one.outs.items() if name != one.metrics_out or not one.metrics]
     rows += [(escape(one.step), "", ended(one)) for one in effects if not one.outs and not one.metrics]
     return f"<h3>The outs</h3><table><tr><th>step<th>out<th>where it differs</tr>{''.join('<tr>' + ''.join(f'<td>{cell}</td>' for cell in row) + '</tr>' for row in rows)}</table>" if rows else ""
@@ -382,4 +382,4 @@ def why_page(why: Explanation, more: str = "") -> str:
 # %% ../../nbs/60_explanation/10_why.ipynb #c72d6d2f
 def why_to_dict(why: Explanation) -> dict:
     "What programs want to know"
-    return {"old": why.old, "new": why.new, "pipeline": why.pipeline, "verdict": why.verdict, **{name: [asdict(one) for one in getattr(why, name)] for name in ("causes", "idle", "effects")}, "notes": list(why.notes)}
+    return {"old": why.old, "new": why.new, "pipeline": why.pipeline, "verdict": why.conclusion, **{name: [asdict(one) for one in getattr(why, name)] for name in ("causes", "without_effect", "effects")}, "notes": list(why.notes)}

@@ -96,13 +96,13 @@ class ForkedKernel:
     def poll(self) -> int | None:
         "The exit status, negative for a signal; None while it lives"
         with suppress(TimeoutError):
-            self._read(0)
+            self._read_message(0)
         return self.returncode
 
     def wait(self) -> int:
         "The exit status, when it has ended"
         while self.returncode is None:
-            self._read(None)
+            self._read_message(None)
         return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -116,10 +116,10 @@ class ForkedKernel:
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
 
-    def _read(self, patience: float | None) -> None:
+    def _read_message(self, patience: float | None) -> None:
         "Take in what the parent says; when it is silent for ever it is dead, and has taken the kernel with it"
         if self.returncode is None and self.child.read(patience) is None:
-            self.returncode = -signal.SIGKILL if self.child.code is None else self.child.code
+            self.returncode = -signal.SIGKILL if self.child.exit_code is None else self.child.exit_code
 
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #7fb962af
 IMPORT_TIMEOUT = 20  # seconds for the parent to import what was not imported yet
@@ -133,7 +133,7 @@ def fork_kernel(
     "A kernel out of the warm parent; OSError when there is none to be had"
     child = ChildProcess("mlops_kit.jupyter.kernelspec:run_kernel", work, [*IPYKERNEL_MODULES, *modules], connect_server(current_thread_count()))
     try:
-        child.pid = (child.lines.read(IMPORT_TIMEOUT) or {}).get("pid")
+        child.pid = (child.channel.read(IMPORT_TIMEOUT) or {}).get("pid")
         if child.pid is None:
             raise ConnectionError("the fork ended before it was a kernel")
     except OSError:
@@ -185,12 +185,12 @@ class ForkProvisioner(LocalProvisioner):
 def project_modules(project: Path) -> tuple[str, ...]:
     "The modules that `warm` in the configuration names, or else all that the project's step notebooks import"
     try:
-        named = compose([], project).tree.get("warm", "auto")
+        named = compose([], project).resolved.get("warm", "auto")
     except MlopsError:
         named = "auto"
     if named != "auto":
         return tuple(named)
-    return tuple(sorted({name for notebook in find_step_notebooks(project) for name in collect_code(notebook, project).modules}))
+    return tuple(sorted({name for notebook in find_step_notebooks(project) for name in collect_code(notebook, project).external_modules}))
 
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #a5d1a709
 def find_step_notebooks(project: Path) -> Iterator[Notebook]:

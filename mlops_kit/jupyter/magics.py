@@ -31,36 +31,36 @@ class LabProgress(Progress):
     def __init__(self):
         self.rows, self.handle = {}, None
 
-    def begin(self, plan: Plan, run: Run) -> None:
+    def run_started(self, plan: Plan, run: Run) -> None:
         from IPython.display import HTML, display
 
         self.rows = {name: (one.action, one.reason, "") for name, one in plan.decisions.items()}
-        self.handle = display(HTML(self.html()), display_id=True)
+        self.handle = display(HTML(self.table_html()), display_id=True)
 
-    def step(self, name: str, what: str, reason: str) -> None:
-        self.show(name, "running", reason, "")
+    def step_started(self, name: str, what: str, reason: str) -> None:
+        self.update_row(name, "running", reason, "")
 
-    def cell(self, name: str, event: dict) -> None:
-        self.show(name, "running", self.rows[name][1], f"cell {event['cell']}/{event['of']}")
+    def cell_event(self, name: str, event: dict) -> None:
+        self.update_row(name, "running", self.rows[name][1], f"cell {event['cell']}/{event['of']}")
 
-    def done(self, name: str, outcome: dict) -> None:
-        self.show(name, outcome["status"], outcome["error"] or outcome["reason"], format_seconds(outcome["seconds"]))
+    def step_ended(self, name: str, outcome: dict) -> None:
+        self.update_row(name, outcome["status"], outcome["error"] or outcome["reason"], format_seconds(outcome["seconds"]))
 
     def notice(self, text: str) -> None:
         print(text)
 
-    def end(self, run: Run) -> None:
+    def run_ended(self, run: Run) -> None:
         from IPython.display import HTML
 
         self.handle.update(HTML(run_html(run)))
 
-    def show(self, name: str, *row: str) -> None:
+    def update_row(self, name: str, *row: str) -> None:
         from IPython.display import HTML
 
         self.rows[name] = row
-        self.handle.update(HTML(self.html()))
+        self.handle.update(HTML(self.table_html()))
 
-    def html(self) -> str:
+    def table_html(self) -> str:
         "The steps as they are now"
         return html_table(["step", "", "", "why"], [[escape(name), status_badge(status), escape(how), escape(why)] for name, (status, why, how) in self.rows.items()])
 
@@ -76,14 +76,14 @@ def open_step(
         raise ConfigError(unknown_name("step", name, plan.prepared) + " (a step of a foreach is named with its item)")
     folder = _enter_step_folder(plan, name, _upstream_records(plan, name))
     prepared = plan.prepared[name]
-    ParameterInjector(shell, prepared.notebook, prepared.inject)
-    shell.run_code(compile(render_seed_code(prepared.seed, prepared.code.modules), "seeds", "exec"))
+    ParameterInjector(shell, prepared.notebook, prepared.injected)
+    shell.run_code(compile(render_seed_code(prepared.seed, prepared.code.external_modules), "seeds", "exec"))
     return folder
 
 # %% ../../nbs/80_jupyter/10_magics.ipynb #25189926
 def _upstream_records(plan: Plan, name: str) -> dict:
     "Good records of everything that the step needs; what is missing is run first"
-    before = plan.pipeline.before(plan.prepared[name].step)
+    before = plan.pipeline.producers(plan.prepared[name].step)
     if not before:
         return {}
     run = run_plan(make_plan(plan.pipeline.config, before), LabProgress(), ["%mlops", "step", name])
@@ -95,7 +95,7 @@ def _upstream_records(plan: Plan, name: str) -> dict:
 def _enter_step_folder(plan: Plan, name: str, records: dict) -> Path:
     "Lay the step's folder down and let this process work in it, in the environment of a step"
     files, project = plan.store.files, plan.pipeline.project
-    folder = files.tmp / "lab" / f"{plan.pipeline.name}.{name}"
+    folder = files.temp_folder / "lab" / f"{plan.pipeline.name}.{name}"
     remove_path(files, folder)
     with shared_lock(plan.store):
         stage_inputs(plan, name, records, folder)
@@ -116,17 +116,17 @@ class ParameterInjector:
 
     def __init__(self, shell, notebook, values: dict):
         self.shell, self.values = shell, values
-        self.cell = ast_digest(ast.parse(next(cell.source for cell in notebook.cells if cell.number == notebook.parameters_cell)).body)
+        self.parameters_digest = ast_digest(ast.parse(next(cell.source for cell in notebook.cells if cell.number == notebook.parameters_cell)).body)
         if before := getattr(shell, "mlops_injection", None):
-            shell.events.unregister("post_run_cell", before.after)
+            shell.events.unregister("post_run_cell", before.on_cell_run)
         shell.mlops_injection = self
-        shell.events.register("post_run_cell", self.after)
+        shell.events.register("post_run_cell", self.on_cell_run)
         shell.push(values)
 
-    def after(self, result) -> None:
+    def on_cell_run(self, result) -> None:
         "Called by IPython when a cell has run"
         try:
-            again = ast_digest(ast.parse(result.info.raw_cell).body) == self.cell
+            again = ast_digest(ast.parse(result.info.raw_cell).body) == self.parameters_digest
         except (SyntaxError, TypeError):
             return
         if again and result.success:

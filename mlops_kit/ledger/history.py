@@ -42,7 +42,7 @@ class HistoryWriter:
     def __init__(self, path: Path):
         self.path, self.file = Path(path), None
 
-    def add(self, metrics: dict, step: int, epoch: int | None = None) -> None:
+    def append_point(self, metrics: dict, step: int, epoch: int | None = None) -> None:
         "Write one point"
         line = json.dumps(make_point(metrics, step, epoch), ensure_ascii=False, separators=(",", ":")).encode("utf8", "replace") + b"\n"
         if self.file is None:
@@ -115,7 +115,7 @@ def history_logger(path: Path) -> "Logger":
         @rank_zero_only
         def log_metrics(self, metrics: dict, step: int | None = None) -> None:
             epoch = metrics.get("epoch")
-            self._series.add({name: value for name, value in metrics.items() if name != "epoch"}, step or 0, epoch)
+            self._series.append_point({name: value for name, value in metrics.items() if name != "epoch"}, step or 0, epoch)
 
         @rank_zero_only
         def finalize(self, status: str) -> None:

@@ -25,10 +25,10 @@ class Ledger:
     "What all good steps have made and used"
     store: Store
     steps: dict[str, dict]                          # key -> what is known about the step
-    made: dict[str, list[tuple[str, str]]]          # digest -> (key, out)
-    used: dict[str, list[tuple[str, str, str]]]     # digest -> (key, "input", "source", "observed" or "code", its name)
-    inside: dict[str, list[tuple[str, str]]]        # digest of an input that was put together -> ("out", digest) or ("key", key) of what is in it
-    holders: dict[str, list[str]]                   # the other way round: digest or key -> digests of such inputs
+    made_by: dict[str, list[tuple[str, str]]]          # digest -> (key, out)
+    used_by: dict[str, list[tuple[str, str, str]]]     # digest -> (key, "input", "source", "observed" or "code", its name)
+    members: dict[str, list[tuple[str, str]]]        # digest of an input that was put together -> ("out", digest) or ("key", key) of what is in it
+    containers: dict[str, list[str]]                   # the other way round: digest or key -> digests of such inputs
 
 # %% ../../nbs/25_ledger/20_lineage.ipynb #6d97c1e6
 def read_ledger(store: Store) -> Ledger:
@@ -76,15 +76,15 @@ def _find_producers(
     def best(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
         before = [one for one in found if ledger.steps[one[0]]["ended"] <= step["started"]]
         return sorted(before or found, key=lambda one: (ledger.steps[one[0]]["run"] == step["run"], ledger.steps[one[0]]["ended"]))[-1:]
-    if name in ledger.made:
-        return best(ledger.made[name])
-    parts = ledger.inside.get(name, [])
-    return [one for kind, part in parts for one in ([(part, "record")] if kind == "key" and part in ledger.steps else best(ledger.made.get(part, [])))]
+    if name in ledger.made_by:
+        return best(ledger.made_by[name])
+    parts = ledger.members.get(name, [])
+    return [one for kind, part in parts for one in ([(part, "record")] if kind == "key" and part in ledger.steps else best(ledger.made_by.get(part, [])))]
 
 # %% ../../nbs/25_ledger/20_lineage.ipynb #4d4f3d35
 def _find_consumers(ledger: Ledger, name: str) -> list[tuple[str, str, str]]:
     "The steps that have used content, also as a part of an input"
-    found = [*ledger.used.get(name, []), *(one for holder in ledger.holders.get(name, []) for one in ledger.used[holder])]
+    found = [*ledger.used_by.get(name, []), *(one for holder in ledger.containers.get(name, []) for one in ledger.used_by[holder])]
     return sorted(dict.fromkeys(found), key=lambda one: ledger.steps[one[0]]["ended"])
 
 # %% ../../nbs/25_ledger/20_lineage.ipynb #c0e911f6
@@ -95,13 +95,13 @@ def resolve_target(
     "What a user means. ConfigError when no record knows it"
     if Path(target).exists():
         name = digest_path(Path(target))
-        return name, ledger.made.get(name, [])
+        return name, ledger.made_by.get(name, [])
     if re.fullmatch(r"[0-9a-f]{6,64}(\.tree)?", target):
-        known = sorted({one for one in [*ledger.made, *ledger.used, *ledger.holders] if one and one.startswith(target) and one not in ledger.steps})
+        known = sorted({one for one in [*ledger.made_by, *ledger.used_by, *ledger.containers] if one and one.startswith(target) and one not in ledger.steps})
         if len(known) > 1:
             raise ConfigError(f"'{target}' may be {', '.join(known[:5])}: write more of it")
         name = (known or [target])[0]
-        return name, ledger.made.get(name, [])
+        return name, ledger.made_by.get(name, [])
     run, slash, step = target.rpartition("/")
     if not slash:
         raise ConfigError(f"'{target}' is neither a file nor a digest; an out is written RUN/STEP.OUT, for example last/train.model")
@@ -119,7 +119,7 @@ def resolve_target(
 # %% ../../nbs/25_ledger/20_lineage.ipynb #50841c73
 def _find_in_trees(ledger: Ledger, name: str) -> list[tuple[str, str]]:
     "The kept folders that hold content: their digests, and its name in them"
-    trees = {one for one in [*ledger.made, *ledger.used] if one and one.endswith(".tree") and one not in ledger.inside}
+    trees = {one for one in [*ledger.made_by, *ledger.used_by] if one and one.endswith(".tree") and one not in ledger.members}
     found = []
     for tree in sorted(trees):
         with suppress(StoreError, ValueError):
@@ -139,16 +139,16 @@ class Lineage:
     edges: list[dict]                     # from (key), out, to (key), input
     records: int                          # that were looked at
 
-    def as_json(self) -> dict:
+    def to_dict(self) -> dict:
         "For programs"
         return {name: getattr(self, name) for name in ("target", "digest", "made_by", "used_by", "steps", "edges", "records")}
 
-    def mermaid(self) -> str:
+    def to_mermaid(self) -> str:
         "A graph in Mermaid's language"
         return lineage_to_mermaid(self)
 
     def _repr_markdown_(self) -> str:
-        return f"```mermaid\n{self.mermaid()}\n```"
+        return f"```mermaid\n{self.to_mermaid()}\n```"
 
 # %% ../../nbs/25_ledger/20_lineage.ipynb #8a0e22b4
 def trace_lineage(
@@ -163,7 +163,7 @@ def trace_lineage(
     used = [{"key": key, "kind": kind, "name": one} for part in names for key, kind, one in _find_consumers(ledger, part)]
     if name and not made and not used:
         for tree, file in _find_in_trees(ledger, name):
-            made += [{"key": key, "out": out, "file": file} for key, out in ledger.made.get(tree, [])]
+            made += [{"key": key, "out": out, "file": file} for key, out in ledger.made_by.get(tree, [])]
             used += [{"key": key, "kind": kind, "name": one, "file": file} for key, kind, one in _find_consumers(ledger, tree)]
     if name and not made and not used:
         raise ConfigError(f"{target} ({name[:16]}): no record knows it. {len(ledger.steps):,} records in {store.root} were looked at, with all that their steps made, read and kept in folders.")
@@ -193,7 +193,7 @@ def _find_edges(
                     todo.append(("back", other))
         else:
             outs = [(out, user) for out, about in step["outs"].items() for user in _find_consumers(ledger, about["digest"])]
-            outs += [("record", user) for holder in ledger.holders.get(key, []) for user in ledger.used[holder]]
+            outs += [("record", user) for holder in ledger.containers.get(key, []) for user in ledger.used_by[holder]]
             for out, (other, kind, name) in outs:
                 if kind == "input":
                     found[key, out, other, name] = None

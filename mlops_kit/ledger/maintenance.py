@@ -118,7 +118,7 @@ class GcReport:
     objects: int
     bytes: int                # of these objects
     deleted: int              # entries of the trash that were there for longer than the time of grace
-    freed: int                # bytes of these
+    freed_bytes: int                # bytes of these
     leftovers: int            # of killed processes, and of things that can be made again
     kept: int                 # objects
 
@@ -157,15 +157,15 @@ class _GcPlan:
     "What `gc` is about to do"
     runs: list[str]
     records: list[str]
-    objects: dict[str, Path]  # that nothing refers to
-    needed: set[str]          # objects that something refers to
+    unreachable: dict[str, Path]  # that nothing refers to
+    reachable: set[str]          # objects that something refers to
 
-    def moves(self, store: Store) -> dict[Path, str]:
+    def trash_moves(self, store: Store) -> dict[Path, str]:
         "What goes to the trash, and its name there; what refers goes before what is referred to"
         found = {store.root / "runs" / one: f"run-{one}" for one in self.runs}
         found |= {store.root / f"records/{one}.json": f"record-{one}.json" for one in self.records}
         found |= {path: f"proofs-{one}" for one in self.records if (path := store.root / "proofs" / one).is_dir()}
-        return found | {path: name for name, path in self.objects.items()}
+        return found | {path: name for name, path in self.unreachable.items()}
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #4700ab9f
 def _plan_gc(store: Store, keep: int | None) -> _GcPlan:
@@ -189,7 +189,7 @@ def _move_within_store(store: Store, path: Path, target: Path) -> None:
     "Give something in the store another place in it"
     if target.is_dir():
         remove_path(store.files, target)
-    store.files.folder(str(target.parent.relative_to(store.root)))
+    store.files.ensure_folder(str(target.parent.relative_to(store.root)))
     failpoint("move", path)
     os.replace(path, target)
 
@@ -215,9 +215,9 @@ def gc(
     aged = lambda *folders: [one for folder in folders for one in _list_folder(folder) if time.time() - one.lstat().st_ctime >= grace]
     with exclusive_lock(store, wait):
         found = _plan_gc(store, keep)
-        moves, left, size = found.moves(store), find_leftovers(store) + aged(store.root / "composed", store.root / "followed", store.root / "seen") + _find_orphaned_uploads(store, found.runs) + _find_stale_scratch(store, grace), sum(path.stat().st_size for path in found.objects.values())
+        moves, left, size = found.trash_moves(store), find_leftovers(store) + aged(store.root / "composed", store.root / "followed", store.root / "seen") + _find_orphaned_uploads(store, found.runs) + _find_stale_scratch(store, grace), sum(path.stat().st_size for path in found.unreachable.values())
         if not dry:
-            for name in found.needed:
+            for name in found.reachable:
                 if not store.path(name).exists():
                     _move_within_store(store, trash / name, store.path(name))
             for path, name in moves.items():
@@ -226,7 +226,7 @@ def gc(
         freed = sum(map(_total_size, old))
         for path in [] if dry else [*left, *old]:
             remove_path(store.files, path)
-    return GcReport(tuple(found.runs), tuple(found.records), len(found.objects), size, len(old), freed, len(left), len(found.needed))
+    return GcReport(tuple(found.runs), tuple(found.records), len(found.unreachable), size, len(old), freed, len(left), len(found.reachable))
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #0a5c40f0
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ class FsckReport:
     runs: int
     proofs: int
     damaged: tuple[dict, ...]            # what, name, why, where it is now
-    again: tuple[str, ...]               # steps that must run again, as pipeline/step
+    rerun: tuple[str, ...]               # steps that must run again, as pipeline/step
     incomplete: dict[str, list[str]]     # what the record of a step names and the store lacks, but for outs
     leftovers: int                       # of killed processes, removed
     seconds: float
@@ -261,15 +261,15 @@ class _FsckPass:
     "One pass over a store"
 
     def __init__(self, store: Store):
-        self.store, self.damaged, self.incomplete, self.again, self.steps, self.found = store, [], {}, set(), {}, {}
+        self.store, self.damaged, self.incomplete, self.rerun, self.step_names, self.available = store, [], {}, set(), {}, {}
 
-    def aside(self, what: str, name: str, path: Path, why: str = "is not as it was written") -> None:
+    def quarantine(self, what: str, name: str, path: Path, why: str = "is not as it was written") -> None:
         "Put something damaged aside"
         target = self.store.root / "trash" / f"damaged-{name}"
         _move_within_store(self.store, path, target)
         self.damaged.append({"what": what, "name": name, "why": why, "now": str(target.relative_to(self.store.root))})
 
-    def objects(self) -> tuple[int, int]:
+    def check_objects(self) -> tuple[int, int]:
         "Digest all objects, on all cores; how many, how many bytes"
         found = _list_objects(self.store)
         size = sum(path.lstat().st_size for path in found.values())
@@ -277,73 +277,73 @@ class _FsckPass:
             sound = dict(zip(found, pool.map(_is_intact, found, found.values())))
         for name, path in found.items():
             if not sound[name]:
-                self.aside("object", name, path)
+                self.quarantine("object", name, path)
         return len(found), size
 
-    def runs(self) -> int:
+    def check_runs(self) -> int:
         "Check the records of runs; learn which step a key belongs to"
         names = run_ids(self.store)
         for name in names:
             folder = self.store.root / "runs" / name
             data = _unseal_exact((folder / "run.json").read_bytes())
             if data is None:
-                self.aside("run", name, folder / "run.json")
+                self.quarantine("run", name, folder / "run.json")
                 continue
             for step, one in [*data.get("plan", {}).items(), *data["steps"].items()]:
-                self.steps[one["key"]] = f"{data['pipeline']}/{step}"
+                self.step_names[one["key"]] = f"{data['pipeline']}/{step}"
             if data["status"] != "running" or not is_alive(data["owner"]):
-                self.events(name, folder / "events.jsonl", killed=data["status"] == "running")
+                self.check_events(name, folder / "events.jsonl", killed=data["status"] == "running")
         return len(names)
 
-    def events(self, run: str, path: Path, killed: bool) -> None:
+    def check_events(self, run: str, path: Path, killed: bool) -> None:
         "Check the journal of a run, whose last line may be torn if it was killed; the good lines stay"
         lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
         good = [line for line in lines if _unseal_exact(line)]
         torn = killed and lines and not lines[-1].endswith(b"\n")
         if len(good) + bool(torn) < len(lines):
-            self.aside("events", f"{run}-events", path)
+            self.quarantine("events", f"{run}-events", path)
             write_file(self.store.files, str(path.relative_to(self.store.root)), b"".join(good))
 
-    def records(self) -> int:
+    def check_records(self) -> int:
         "Check the records of steps, and that what they name is there"
         paths = _list_folder(self.store.root / "records")
         for path in paths:
             if (record := _unseal_exact(path.read_bytes())) is None or record["key"] != path.stem:
-                self.aside("record", path.stem, path)
-                self.again.add(self.steps.get(path.stem, f"?/{path.stem}"))
+                self.quarantine("record", path.stem, path)
+                self.rerun.add(self.step_names.get(path.stem, f"?/{path.stem}"))
                 continue
             step = f"{record['pipeline']}/{record['step']}"
-            if lost := [name for name, out in record["outs"].items() if not self.there(out["digest"])]:
-                self.aside("record", path.stem, path, f"its out {', '.join(lost)} is lost")
-                self.again.add(step)
-            elif lost := [what for what, name in _other_references(record) if not self.there(name)]:
+            if lost := [name for name, out in record["outs"].items() if not self.is_available(out["digest"])]:
+                self.quarantine("record", path.stem, path, f"its out {', '.join(lost)} is lost")
+                self.rerun.add(step)
+            elif lost := [what for what, name in _other_references(record) if not self.is_available(name)]:
                 self.incomplete[step] = lost
         return len(paths)
 
-    def there(self, name: str) -> bool:
+    def is_available(self, name: str) -> bool:
         "Is content in the store, or can it be brought back?"
-        if name not in self.found:
+        if name not in self.available:
             if (path := _locate_object(self.store, name)) and path != self.store.path(name):
                 _move_within_store(self.store, path, self.store.path(name))
-            self.found[name] = path is not None and (not name.endswith(".tree") or all(self.there(one) for _, one, _ in tree_entries(self.store, name)))
-        return self.found[name]
+            self.available[name] = path is not None and (not name.endswith(".tree") or all(self.is_available(one) for _, one, _ in tree_entries(self.store, name)))
+        return self.available[name]
 
-    def others(self) -> int:
+    def check_rest(self) -> int:
         "Check proofs, what steps observed, refs and the index; how many proofs"
         proofs = [path for folder in _list_folder(self.store.root / "proofs") for path in _list_folder(folder)]
         for path in proofs:
             if not _unseal_exact(path.read_bytes()):
-                self.aside("proof", f"proof-{path.parent.name}-{path.name}", path)
+                self.quarantine("proof", f"proof-{path.parent.name}-{path.name}", path)
         for path in _list_folder(self.store.root / "observed"):
             if not _unseal_exact(path.read_bytes()):
-                self.aside("observed", f"observed-{path.name}", path)
-                self.again.add(self.steps.get(path.stem, f"?/{path.stem}"))
+                self.quarantine("observed", f"observed-{path.name}", path)
+                self.rerun.add(self.step_names.get(path.stem, f"?/{path.stem}"))
         for path in [one for one in (self.store.root / "refs").rglob("*") if one.is_file()]:
             if not _DIGEST.fullmatch(path.read_bytes()):
-                self.aside("ref", "ref-" + path.relative_to(self.store.root / "refs").as_posix().replace("/", "-"), path)
+                self.quarantine("ref", "ref-" + path.relative_to(self.store.root / "refs").as_posix().replace("/", "-"), path)
         index = self.store.root / "index.json"
         if index.exists() and not _unseal_exact(index.read_bytes()):
-            self.aside("index", index.name, index)
+            self.quarantine("index", index.name, index)
         remove_path(self.store.files, index)
         runs(self.store)
         return len(proofs)
@@ -363,6 +363,6 @@ def fsck(store: Store) -> FsckReport:
     begun = time.monotonic()
     left, check = remove_leftovers(store), _FsckPass(store)
     with shared_lock(store):
-        objects, size = check.objects()
-        found, records, proofs = check.runs(), check.records(), check.others()
-    return FsckReport(objects, size, records, found, proofs, tuple(check.damaged), tuple(sorted(check.again)), check.incomplete, left, round(time.monotonic() - begun, 3))
+        objects, size = check.check_objects()
+        found, records, proofs = check.check_runs(), check.check_records(), check.check_rest()
+    return FsckReport(objects, size, records, found, proofs, tuple(check.damaged), tuple(sorted(check.rerun)), check.incomplete, left, round(time.monotonic() - begun, 3))

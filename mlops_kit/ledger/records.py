@@ -122,7 +122,7 @@ def start_run(
     about: dict, # what was asked: pipeline, overrides, config, command, git, environment, the order of the steps
 ) -> Run:
     "Begin the record of a run"
-    runs = store.files.folder("runs")
+    runs = store.files.ensure_folder("runs")
     while True:
         moment = datetime.now(timezone.utc)
         name = f"{moment:%Y%m%d-%H%M%S}-{moment.microsecond // 1000:03}{os.urandom(2).hex()}"
@@ -143,7 +143,7 @@ def append_event(
     **fields,   # JSON values
 ) -> None:
     "Append an event to the run's journal"
-    append_json_line(run.folder / "events.jsonl", seal({"time": utc_now(), "event": event, **fields}), sync=run.store.power and event == "ended")
+    append_json_line(run.folder / "events.jsonl", seal({"time": utc_now(), "event": event, **fields}), sync=run.store.durable and event == "ended")
 
 # %% ../../nbs/25_ledger/10_records.ipynb #8b50a9bf
 def end_run(

@@ -39,14 +39,14 @@ class Remote:
     fs: object  # of fsspec
     root: str   # there
     url: str    # for people: without secrets
-    patience: float | None = None  # seconds that it may be silent; PATIENCE when None
+    stall_timeout: float | None = None  # seconds that it may be silent; PATIENCE when None
 
     def path(self, name: str) -> str:
         "Where a file of the store is there"
         return f"{self.root}/{name}"
 
     @property
-    def whole(self) -> bool:
+    def in_one_part(self) -> bool:
         "Do files appear only when they are complete?"
         protocol = self.fs.protocol
         return not IN_ONE_PART.isdisjoint([protocol] if isinstance(protocol, str) else protocol)
@@ -118,7 +118,7 @@ def transfer_all(
                     lost.append(error)
                 beat()
 
-    patience = remote.patience or STALL_TIMEOUT
+    patience = remote.stall_timeout or STALL_TIMEOUT
     threads = [threading.Thread(target=labour, daemon=True) for _ in range(min(TRANSFER_THREADS, len(todo)))]
     for one in threads:
         one.start()
@@ -148,8 +148,8 @@ def send_stream(
 ) -> None:
     "Write one file; StoreError when its content is not what was wanted"
     path, found = remote.path(name), blake3()
-    temp = path if remote.whole else remote.path(f"tmp/{uuid4().hex}")
-    if not remote.whole:
+    temp = path if remote.in_one_part else remote.path(f"tmp/{uuid4().hex}")
+    if not remote.in_one_part:
         remote.fs.makedirs(temp.rpartition("/")[0], exist_ok=True)
         remote.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
     out = remote.fs.open(temp, "wb", block_size=CHUNK_BYTES)
@@ -163,14 +163,14 @@ def send_stream(
         _abort_write(remote, out, temp)
         raise
     out.close()
-    if not remote.whole:
+    if not remote.in_one_part:
         remote.fs.mv(temp, path)
 
 # %% ../../nbs/25_ledger/50_remote.ipynb #c06e5dca
 def _abort_write(remote: Remote, out, temp: str) -> None:
     "Give up a file that is being written"
     with suppress(Exception):
-        if remote.whole:
+        if remote.in_one_part:
             out.discard()
             out.closed = True
         else:
@@ -185,7 +185,7 @@ def fetch_object(
     beat: Callable[[], None] = lambda: None,
 ) -> None:
     "Bring one object into the store; StoreError when it is not what its name says"
-    temp, found = store.files.temp(), blake3()
+    temp, found = store.files.temp_path(), blake3()
     place = f"objects/{name[:2]}/{name[2:]}"
     failpoint("write", temp)
     try:
@@ -290,7 +290,7 @@ def _send_file(remote: Remote, name: str, path: Path, wanted: str, beat: Callabl
 # %% ../../nbs/25_ledger/50_remote.ipynb #1e140c35
 def _remove_stale_uploads(remote: Remote) -> None:
     "Remove what interrupted pushes have left there for more than a day"
-    if not remote.whole:
+    if not remote.in_one_part:
         with suppress(Exception):
             for path in remote.fs.find(remote.path("tmp")):
                 if time.time() - remote.fs.modified(path).timestamp() > 86400:

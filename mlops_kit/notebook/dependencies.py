@@ -53,8 +53,8 @@ class ProjectModule:
     is_package: bool = False
     bindings: dict[str, list[ast.stmt]] = field(default_factory=dict)  # what defines each name
     imports: dict[str, tuple] = field(default_factory=dict)            # name -> (module, attribute or None)
-    stars: list[str] = field(default_factory=list)                     # modules of `from x import *`
-    effects: list[ast.stmt] = field(default_factory=list)              # what may do something on import
+    star_imports: list[str] = field(default_factory=list)                     # modules of `from x import *`
+    side_effects: list[ast.stmt] = field(default_factory=list)              # what may do something on import
 
     def __post_init__(self):
         self.body = ast.parse(self.source).body
@@ -63,10 +63,10 @@ class ProjectModule:
             for name in names:
                 self.bindings.setdefault(name, []).append(node)
             if not isinstance(node, (ast.Import, ast.ImportFrom)) and _has_side_effects(node, self):
-                self.effects.append(node)
+                self.side_effects.append(node)
             for one in _import_time_nodes(node):
                 for name, target in _imported_names(one, self.package):
-                    self.stars.append(target[0]) if name == "*" else self.imports.update({name: target})
+                    self.star_imports.append(target[0]) if name == "*" else self.imports.update({name: target})
 
     @property
     def package(self) -> str:
@@ -123,26 +123,26 @@ def _imported_names(node: ast.AST, package: str) -> Iterator[tuple[str, tuple]]:
 @dataclass(frozen=True)
 class StepCode:
     "All the code that the result of a step may depend on"
-    cells: tuple[str, ...]      # shape of each code cell, in order
-    numbers: tuple[int, ...]    # and its number in the notebook
+    cell_digests: tuple[str, ...]      # shape of each code cell, in order
+    cell_numbers: tuple[int, ...]    # and its number in the notebook
     units: dict[str, str]       # "module.function" -> shape
-    modules: frozenset[str]     # dotted names of modules that come from elsewhere
-    files: dict[Path, bytes] = field(compare=False, repr=False) # the project's files that hold the units, as they were read
-    looked: dict[Path, bytes | str | None] | None = field(compare=False, repr=False) # what was found at each place that was looked at, see `probe_path`; None: any file may count
+    external_modules: frozenset[str]     # dotted names of modules that come from elsewhere
+    source_files: dict[Path, bytes] = field(compare=False, repr=False) # the project's files that hold the units, as they were read
+    probed: dict[Path, bytes | str | None] | None = field(compare=False, repr=False) # what was found at each place that was looked at, see `probe_path`; None: any file may count
 
     @property
-    def packages(self) -> frozenset[str]:
+    def external_packages(self) -> frozenset[str]:
         "The top-level modules among them"
-        return frozenset(name.partition(".")[0] for name in self.modules)
+        return frozenset(name.partition(".")[0] for name in self.external_modules)
 
     @property
-    def key(self) -> dict:
+    def key_part(self) -> dict:
         "The part of the key"
-        return {"cells": list(self.cells), "units": self.units}
+        return {"cells": list(self.cell_digests), "units": self.units}
 
-    def still(self) -> bool:
+    def unchanged(self) -> bool:
         "Do all files read as they did? Then nothing has changed, and nobody needs to look closer"
-        return self.looked is not None and all(probe_path(path) == found for path, found in self.looked.items())
+        return self.probed is not None and all(probe_path(path) == found for path, found in self.probed.items())
 
 # %% ../../nbs/15_notebook/10_dependencies.ipynb #0e64c104
 _NAMESPACE_ACCESS = {"globals", "vars", "locals"}  # these reach any name of their module
@@ -155,129 +155,129 @@ class _DependencyWalker:
     "Follows names through the modules of a project"
 
     def __init__(self, root: Path):
-        self.root, self.units, self.elsewhere, self.modules, self.docs, self.looked, self.found, self.open = root, {}, set(), {}, False, {}, {}, False
+        self.root, self.units, self.external_modules, self.visited, self.uses_docstrings, self.probed, self.resolved, self.unbounded = root, {}, set(), {}, False, {}, {}, False
 
-    def look(self, path: Path) -> bytes | str | None:
+    def probe(self, path: Path) -> bytes | str | None:
         "What there is; each file is read once"
-        if path not in self.looked:
-            self.looked[path] = probe_path(path)
-        return self.looked[path]
+        if path not in self.probed:
+            self.probed[path] = probe_path(path)
+        return self.probed[path]
 
-    def find(self, name: str) -> ProjectModule | None:
+    def find_module(self, name: str) -> ProjectModule | None:
         "A module of the project, by its dotted name"
-        if name not in self.found:
+        if name not in self.resolved:
             base = self.root.joinpath(*name.split("."))
-            path = next((one for one in (base / "__init__.py", base.with_suffix(".py")) if isinstance(self.look(one), bytes)), None)
+            path = next((one for one in (base / "__init__.py", base.with_suffix(".py")) if isinstance(self.probe(one), bytes)), None)
             try:
-                self.found[name] = path and _parse_module(name, path, self.look(path))
+                self.resolved[name] = path and _parse_module(name, path, self.probe(path))
             except SyntaxError as error:
                 raise ConfigError(f"{path.relative_to(self.root)}, line {error.lineno}: {error.msg}") from None
-        return self.found[name]
+        return self.resolved[name]
 
-    def module(self, name: str) -> ProjectModule | None:
+    def visit_module(self, name: str) -> ProjectModule | None:
         "A module of the project; noted as imported, with what its import does"
-        if name not in self.modules:
-            self.modules[name] = found = self.find(name)
+        if name not in self.visited:
+            self.visited[name] = found = self.find_module(name)
             if found is None:
-                if self.look(self.root.joinpath(*name.split("."))) != FOLDER:
-                    self.elsewhere.add(name)
+                if self.probe(self.root.joinpath(*name.split("."))) != FOLDER:
+                    self.external_modules.add(name)
                 return None
             if "." in name:
-                self.module(name.rpartition(".")[0])
-            for target, attribute in [*found.imports.values(), *((star, None) for star in found.stars)]:
-                self.import_of(target, attribute)
-            if found.effects:
-                self.take(found, ON_IMPORT, found.effects)
-        return self.modules[name]
+                self.visit_module(name.rpartition(".")[0])
+            for target, attribute in [*found.imports.values(), *((star, None) for star in found.star_imports)]:
+                self.visit_import(target, attribute)
+            if found.side_effects:
+                self.add_unit(found, ON_IMPORT, found.side_effects)
+        return self.visited[name]
 
-    def import_of(self, target: str, attribute: str | None) -> None:
+    def visit_import(self, target: str, attribute: str | None) -> None:
         "An import statement was reached: its module is imported, and perhaps a submodule"
-        if self.module(target) is not None and attribute and self.find(f"{target}.{attribute}"):
-            self.module(f"{target}.{attribute}")
+        if self.visit_module(target) is not None and attribute and self.find_module(f"{target}.{attribute}"):
+            self.visit_module(f"{target}.{attribute}")
 
-    def take(self, module: ProjectModule, name: str, nodes: list[ast.stmt]) -> None:
+    def add_unit(self, module: ProjectModule, name: str, nodes: list[ast.stmt]) -> None:
         "Note statements as reached, and follow the names in them"
         if (module.name, name) not in self.units:
             self.units[module.name, name] = nodes
-            self.follow(module, nodes)
+            self.follow_names(module, nodes)
 
-    def need(self, module: ProjectModule, name: str) -> None:
+    def use_name(self, module: ProjectModule, name: str) -> None:
         "A name of a module is used"
         if name in module.bindings:
-            self.take(module, name, module.bindings[name])
+            self.add_unit(module, name, module.bindings[name])
         elif name in module.imports:
-            self.use(*module.imports[name])
-        elif (submodule := self.module(f"{module.name}.{name}") if self.find(f"{module.name}.{name}") else None):
-            self.whole(submodule)
+            self.use_import(*module.imports[name])
+        elif (submodule := self.visit_module(f"{module.name}.{name}") if self.find_module(f"{module.name}.{name}") else None):
+            self.use_whole_module(submodule)
         elif not name.startswith("__"):
-            self.whole(module)
+            self.use_whole_module(module)
 
-    def use(self, target: str, attribute: str | None) -> None:
+    def use_import(self, target: str, attribute: str | None) -> None:
         "Something imported is used: an attribute of a module, or the module itself"
-        module = self.module(target)
+        module = self.visit_module(target)
         if module is None:
-            if attribute and (submodule := self.find(f"{target}.{attribute}")):
-                self.module(submodule.name)
-                self.whole(submodule)
+            if attribute and (submodule := self.find_module(f"{target}.{attribute}")):
+                self.visit_module(submodule.name)
+                self.use_whole_module(submodule)
         elif attribute is None:
-            self.whole(module)
+            self.use_whole_module(module)
         else:
-            self.need(module, attribute)
+            self.use_name(module, attribute)
 
-    def whole(self, module: ProjectModule) -> None:
+    def use_whole_module(self, module: ProjectModule) -> None:
         "A module is used in a way that can't be followed: all of it counts"
-        self.take(module, WHOLE_MODULE, module.body)
+        self.add_unit(module, WHOLE_MODULE, module.body)
 
-    def everything(self) -> None:
+    def use_whole_project(self) -> None:
         "Code was reached that may import anything: the whole project counts"
-        self.open = True
+        self.unbounded = True
         for path in sorted(self.root.rglob("*.py")):
             parts = path.relative_to(self.root).with_suffix("").parts
             if not any(part.startswith(".") or part in _SKIPPED_FOLDERS or not part.isidentifier() for part in parts):
                 name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-                if name and (module := self.module(name)):
+                if name and (module := self.visit_module(name)):
                     self.units.setdefault((name, WHOLE_MODULE), module.body)
 
-    def follow(self, module: ProjectModule, nodes: list[ast.stmt]) -> None:
+    def follow_names(self, module: ProjectModule, nodes: list[ast.stmt]) -> None:
         "Follow every name in some statements of a module"
         imports = dict(module.imports)
         for node in (inner for one in nodes for inner in ast.walk(one)):
             for name, target in _imported_names(node, module.package):
-                self.import_of(*target)
+                self.visit_import(*target)
                 imports[name] = target
                 if name == "*":
-                    self.use(target[0], None)
-                elif target[1] and name not in module.imports and not self.find(".".join(target)):
-                    self.use(*target)
+                    self.use_import(target[0], None)
+                elif target[1] and name not in module.imports and not self.find_module(".".join(target)):
+                    self.use_import(*target)
         for node in nodes:
             for chain in _name_chains(node):
-                self.name(module, imports, chain)
+                self.follow_chain(module, imports, chain)
 
-    def name(self, module: ProjectModule, imports: dict, chain: list[str]) -> None:
+    def follow_chain(self, module: ProjectModule, imports: dict, chain: list[str]) -> None:
         "One name with its attributes: `a.b.c` is the chain [a, b, c]"
-        self.docs |= "__doc__" in chain
+        self.uses_docstrings |= "__doc__" in chain
         if chain[0] in imports and imports[chain[0]][0]:
             target, attribute = imports[chain[0]]
             dotted = [*target.split("."), *([attribute] if attribute else []), *chain[1:]]
-            depth = next((n for n in range(len(dotted), 0, -1) if self.find(".".join(dotted[:n]))), 0)
+            depth = next((n for n in range(len(dotted), 0, -1) if self.find_module(".".join(dotted[:n]))), 0)
             if depth:
-                self.use(".".join(dotted[:depth]), dotted[depth] if depth < len(dotted) else None)
+                self.use_import(".".join(dotted[:depth]), dotted[depth] if depth < len(dotted) else None)
         elif chain[0] in module.bindings:
-            self.need(module, chain[0])
+            self.use_name(module, chain[0])
         else:
-            for star in filter(None, map(self.module, module.stars)):
+            for star in filter(None, map(self.visit_module, module.star_imports)):
                 if chain[0] in star.bindings or chain[0] in star.imports:
-                    self.need(star, chain[0])
+                    self.use_name(star, chain[0])
         if chain[0] in _NAMESPACE_ACCESS:
-            self.whole(module)
+            self.use_whole_module(module)
         if chain[0] in _DYNAMIC_IMPORTS or chain[-1] in _DYNAMIC_IMPORTS - {"eval", "exec"}:
-            self.everything()
+            self.use_whole_project()
 
-    def shapes(self) -> dict[str, str]:
+    def unit_digests(self) -> dict[str, str]:
         "The shape of every unit, by a name for people; a module that counts as a whole is one unit"
         whole = {module for module, name in self.units if name == WHOLE_MODULE}
         return {
-            f"{module}{name if name.startswith(' ') else '.' + name}": ast_digest(nodes, self.docs)
+            f"{module}{name if name.startswith(' ') else '.' + name}": ast_digest(nodes, self.uses_docstrings)
             for (module, name), nodes in sorted(self.units.items()) if name == WHOLE_MODULE or module not in whole
         }
 
@@ -344,16 +344,16 @@ def collect_code(
     walk = _DependencyWalker(root)
     trees = [(cell, _code_statements(cell, notebook)) for cell in notebook.cells if "skip-execution" not in cell.tags]
     main = ProjectModule("", root, b"")
-    walk.follow(main, [node for _, body in trees for node in body])
+    walk.follow_names(main, [node for _, body in trees for node in body])
     if re.search(r"^\s*(%run|[%!].*\.py\b)|^%%\w+.*\n(.*\n)*.*\.py\b", "\n".join(cell.source for cell in notebook.cells), re.M):
-        walk.everything()
+        walk.use_whole_project()
     for target in targets:
-        walk.name(main, {target.split(".")[0]: (target.split(".")[0], None)}, target.split("."))
-        walk.module(target.split(".")[0])
+        walk.follow_chain(main, {target.split(".")[0]: (target.split(".")[0], None)}, target.split("."))
+        walk.visit_module(target.split(".")[0])
     counted = [(cell, body) for cell, body in trees if body]
-    cells = tuple(ast_digest(body, walk.docs) + ("!" if "raises-exception" in cell.tags else "") for cell, body in counted)
-    files = {module.path: module.source for module in walk.modules.values() if module}
-    return StepCode(cells, tuple(cell.number for cell, _ in counted), walk.shapes(), frozenset(walk.elsewhere), files, None if walk.open else walk.looked)
+    cells = tuple(ast_digest(body, walk.uses_docstrings) + ("!" if "raises-exception" in cell.tags else "") for cell, body in counted)
+    files = {module.path: module.source for module in walk.visited.values() if module}
+    return StepCode(cells, tuple(cell.number for cell, _ in counted), walk.unit_digests(), frozenset(walk.external_modules), files, None if walk.unbounded else walk.probed)
 
 # %% ../../nbs/15_notebook/10_dependencies.ipynb #f93176e7
 def _code_statements(cell: Cell, notebook: Notebook) -> list[ast.stmt]:

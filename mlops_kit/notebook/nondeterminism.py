@@ -20,7 +20,7 @@ from .parameters import Cell, parse_cell
 class Hazard:
     "A reason why a result comes out differently"
     id: str      # R1 to R30
-    what: str    # to end a sentence: "it depends on ..."
+    description: str    # to end a sentence: "it depends on ..."
     advice: str
 
 # %% ../../nbs/15_notebook/20_nondeterminism.ipynb #8f31cfe4
@@ -148,7 +148,7 @@ class NameUsage:
     "What one statement does with names"
     reads: frozenset[str]
     binds: frozenset[str]  # or may change
-    texts: tuple[str, ...] # the strings in it
+    strings: tuple[str, ...] # the strings in it
 
 # %% ../../nbs/15_notebook/20_nondeterminism.ipynb #f5d26322
 def analyze_name_usage(source: str) -> list[NameUsage]:
@@ -186,7 +186,7 @@ def trace_result_names(
     "The names that a result was made from"
     wanted, after = set(), {}
     for place, (cell, statements) in enumerate(reversed(cells)):
-        writes = lambda use: use.reads & names or any(text and any(text.endswith(file) or file.startswith(text) for file in files) for text in use.texts)
+        writes = lambda use: use.reads & names or any(text and any(text.endswith(file) or file.startswith(text) for file in files) for text in use.strings)
         relevant = [use for use in statements if writes(use)]
         if place == 0 and not relevant:
             relevant = statements

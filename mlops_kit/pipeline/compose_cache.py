@@ -58,8 +58,8 @@ def compose_cached(
         if made_from and kept["origins"] == made_from:
             return Config(project, tuple(overrides), kept["tree"], kept["source"])
     composed = compose(overrides, project)
-    if made_from and made_from == composition_digest(project, overrides) and (project / ".mlops").is_dir() and composed.tree.get("store") == ".mlops":
-        _save_composition(Files(project / ".mlops"), name, {"origins": made_from, "tree": composed.tree, "source": composed.source})
+    if made_from and made_from == composition_digest(project, overrides) and (project / ".mlops").is_dir() and composed.resolved.get("store") == ".mlops":
+        _save_composition(Files(project / ".mlops"), name, {"origins": made_from, "tree": composed.resolved, "source": composed.unresolved})
     return composed
 
 # %% ../../nbs/40_pipeline/05_compose_cache.ipynb #f1dcea25
@@ -71,9 +71,9 @@ def _save_composition(
     "Keep a composition, and no more than `MAX_COMPOSITIONS`"
     with suppress(OSError, TypeError, ValueError):
         text = json.dumps(memory)
-        told = make_redactor(memory["source"], memory["tree"], os.environ).text(text) != text
+        told = make_redactor(memory["source"], memory["tree"], os.environ).redact_text(text) != text
         if redact_by_name(memory) == memory == json.loads(text) and not told and not _UNCACHEABLE.search(text):
-            for old in sorted(kept.folder("composed").iterdir(), key=lambda path: path.stat().st_mtime)[:1 - MAX_COMPOSITIONS]:
+            for old in sorted(kept.ensure_folder("composed").iterdir(), key=lambda path: path.stat().st_mtime)[:1 - MAX_COMPOSITIONS]:
                 remove_path(kept, old)
             write_file(kept, name, text.encode(), replace=True)
 
@@ -91,12 +91,12 @@ def find_code_cached(
     "What `code_of` gives, from memory where that is sure to be the same"
     cells = digest([_KIT_DIGEST, notebook.parameters_cell, [[one.number, one.source, list(one.tags)] for one in notebook.cells], list(targets)])
     known, name = _code_cache.get((cells, project)), f"followed/{digest([notebook.name, list(targets)])[:16]}.json"
-    if known and known.still():
+    if known and known.unchanged():
         return known
     known = store and _load_code(store.root / name, cells, project)
     if not known:
         known = collect_code(notebook, project, targets)
-        if store and store.root.is_dir() and known.looked is not None:
+        if store and store.root.is_dir() and known.probed is not None:
             _save_code(Files(store.root), name, cells, project, known)
     _code_cache[cells, project] = known
     return known
@@ -111,7 +111,7 @@ def _save_code(kept: Files, name: str, cells: str, project: Path, code: StepCode
     "Keep what was followed"
     with suppress(OSError, ValueError):
         at = lambda path: path.relative_to(project).as_posix()
-        memory = {"of": cells, "shapes": code.cells, "numbers": code.numbers, "units": code.units, "modules": sorted(code.modules), "files": list(map(at, code.files)), "looked": {at(path): _probe_digest(found) for path, found in code.looked.items()}}
+        memory = {"of": cells, "shapes": code.cell_digests, "numbers": code.cell_numbers, "units": code.units, "modules": sorted(code.external_modules), "files": list(map(at, code.source_files)), "looked": {at(path): _probe_digest(found) for path, found in code.probed.items()}}
         write_file(kept, name, canonical_json(seal(memory)), replace=True)
 
 # %% ../../nbs/40_pipeline/05_compose_cache.ipynb #2d34aff0

@@ -71,7 +71,7 @@ def make_executor(
     if config["kind"] == "pool":
         return ThreadPoolExecutor(worker_count(config), thread_name_prefix="step")
     if config["kind"] in _CLUSTER_KINDS:
-        return import_module(CLUSTER_MODULE).Cluster(config, wanted or {}, plan)
+        return import_module(CLUSTER_MODULE).DaskExecutor(config, wanted or {}, plan)
     raise ConfigError(f"executor: {unknown_name('kind', config['kind'], _LOCAL_KINDS + _CLUSTER_KINDS)}")
 
 # %% ../../nbs/40_pipeline/35_executors.ipynb #55f7a2ea

@@ -50,7 +50,7 @@ class Pipeline:
     config: Config
 
     @cached_property
-    def named(self) -> dict[str, list[str]]:
+    def steps_by_name(self) -> dict[str, list[str]]:
         "The steps by every name that an input can call them"
         found = {name: [name] for name in self.steps}
         for name in self.steps:
@@ -61,9 +61,9 @@ class Pipeline:
 
     def members(self, name: str) -> list[str]:
         "The steps that a name in an input stands for: itself, or all that a `foreach` or `matrix` made of it"
-        return self.named.get(name, [])
+        return self.steps_by_name.get(name, [])
 
-    def before(self, step: Step) -> list[str]:
+    def producers(self, step: Step) -> list[str]:
         "The steps whose outs this step takes"
         return list(dict.fromkeys(one for value in step.ins.values() for one in self.members(value.rpartition(".")[0])))
 
@@ -73,7 +73,7 @@ class Pipeline:
         while todo:
             if (name := todo.pop()) not in wanted:
                 wanted.add(name)
-                todo += self.before(self.steps[name])
+                todo += self.producers(self.steps[name])
         return [name for name in self.steps if name in wanted]
 
 # %% ../../nbs/40_pipeline/00_graph.ipynb #0f5b9b24
@@ -86,7 +86,7 @@ def read_pipeline(
     problems: list[str], # gets all that is wrong with it
 ) -> Pipeline:
     "The pipeline of a configuration, as far as it can be understood"
-    tree = config.tree.get("pipeline")
+    tree = config.resolved.get("pipeline")
     if not tree:
         known = sorted(path.stem for path in (config.project / "conf/pipeline").glob("*.yaml"))
         raise ConfigError(f"which pipeline? Say pipeline=<name>; there is: {', '.join(known) or 'none in conf/pipeline'}")
@@ -202,9 +202,9 @@ def _check_step(pipeline: Pipeline, step: Step, problems: list[str]) -> None:
             problems.append(f"{where}: tolerance: {unknown_name('out', out, step.outs)}")
         elif not isinstance(number, (int, float)) or isinstance(number, bool) or not number >= 0:
             problems.append(f"{where}: tolerance: {name} wants a number, not {number!r}")
-    known = ["cpu", "gpu", *(pipeline.config.tree.get("executor", {}).get("resources") or ())]
+    known = ["cpu", "gpu", *(pipeline.config.resolved.get("executor", {}).get("resources") or ())]
     for name, number in step.resources.items():
-        if name not in known and pipeline.config.tree.get("executor", {}).get("kind", "pool") in ("inline", "pool"):
+        if name not in known and pipeline.config.resolved.get("executor", {}).get("kind", "pool") in ("inline", "pool"):
             problems.append(f"{where}: resources: {unknown_name('resource', name, known)} (others are declared by executor.resources)")
         elif not isinstance(number, int) or number < 0:
             problems.append(f"{where}: resources: {name} wants a whole number, not {number!r}")
@@ -226,13 +226,13 @@ def _reference_problems(pipeline: Pipeline, step: Step, value: str) -> list[str]
 def _sort_steps(pipeline: Pipeline, problems: list[str]) -> Pipeline:
     "The same pipeline with its steps in an order in which they can run"
     try:
-        order = list(TopologicalSorter({name: pipeline.before(step) for name, step in pipeline.steps.items()}).static_order())
+        order = list(TopologicalSorter({name: pipeline.producers(step) for name, step in pipeline.steps.items()}).static_order())
     except CycleError as error:
         problems.append(f"pipeline {pipeline.name}: the steps {' -> '.join(reversed(error.args[1]))} wait for each other")
         return pipeline
     depth = {}
     for name in order:
-        depth[name] = 1 + max((depth[one] for one in pipeline.before(pipeline.steps[name])), default=0)
+        depth[name] = 1 + max((depth[one] for one in pipeline.producers(pipeline.steps[name])), default=0)
     place = {name: number for number, name in enumerate(pipeline.steps)}
     ordered = sorted(order, key=lambda name: (depth[name], place[name]))
     return Pipeline(pipeline.name, pipeline.project, {name: pipeline.steps[name] for name in ordered}, pipeline.config)

@@ -38,7 +38,7 @@ class PreparedStep:
     notebook: Notebook
     params: dict             # the values of all plain parameters
     paths: dict[str, str]    # where each input, source and output lies in the step's folder
-    inject: dict             # what papermill is told: the given parameters, and paths that are text
+    injected: dict             # what papermill is told: the given parameters, and paths that are text
     code: StepCode
     env: dict                # the part of the key
     seed: int
@@ -46,10 +46,10 @@ class PreparedStep:
 # %% ../../nbs/40_pipeline/20_plan.ipynb #5de923c1
 def open_store(config: Config) -> Store:
     "The store that a configuration names"
-    level = config.tree.get("durability", "process")
+    level = config.resolved.get("durability", "process")
     if level not in ("process", "power"):
         raise ConfigError(f"durability: {unknown_name('level', level, ('process', 'power'))}")
-    return Store(config.project / config["store"], power=level == "power")
+    return Store(config.project / config["store"], durable=level == "power")
 
 # %% ../../nbs/40_pipeline/20_plan.ipynb #d4f40e59
 def prepare_steps(
@@ -71,7 +71,7 @@ def prepare_steps(
             problems += wrong
             code = code_for(step.notebook, tuple(find_targets(params)))
             given = {one: params[one] for one in step.params if one in params}
-            prepared[name] = PreparedStep(step, notebook, params, paths, given | texts, code, env_for(code.packages), pipeline.config["seed"])
+            prepared[name] = PreparedStep(step, notebook, params, paths, given | texts, code, env_for(code.external_packages), pipeline.config["seed"])
         except ConfigError as error:
             problems += error.problems
     return prepared
@@ -147,7 +147,7 @@ def key_parts(
     "The parts of a step's key"
     at = lambda digests: {name: [prepared.paths[name], one] for name, one in digests.items()}
     return {
-        "code": {**prepared.code.key, "outs": prepared.step.outs}, "params": prepared.params, "ins": at(ins), "sources": at(sources),
+        "code": {**prepared.code.key_part, "outs": prepared.step.outs}, "params": prepared.params, "ins": at(ins), "sources": at(sources),
         "env": prepared.env, "seed": prepared.seed, "observed": {},
     }
 
@@ -216,17 +216,17 @@ class Plan:
         return {action: actions.count(action) for action in ("hit", "run", "wait") if action in actions}
 
     @cached_property
-    def kept(self) -> frozenset[str]:
+    def stored_sources(self) -> frozenset[str]:
         "The digests of the sources that the store keeps: the smallest, as many as there is room for"
         sizes = {one.digest: one.size for sources in self.sources.values() for one in sources.values()}
         smallest = sorted(sizes, key=lambda one: (sizes[one], one))
         return frozenset(one for one, filled in zip(smallest, accumulate(sizes[one] for one in smallest)) if filled <= float(self.pipeline.config["sources_limit"]))
 
     @cached_property
-    def mask(self) -> Redactor:
+    def redactor(self) -> Redactor:
         "What must not be written down about this plan and its steps"
         config = self.pipeline.config
-        return make_redactor(config.source, config.tree, os.environ)
+        return make_redactor(config.unresolved, config.resolved, os.environ)
 
     def _repr_html_(self) -> str:
         return html_table(["step", "", "why"], [[escape(name), status_badge(one.action), escape(one.reason)] for name, one in self.decisions.items()])
@@ -243,7 +243,7 @@ def make_plan(
     names = pipeline.upstream([one for name in until or pipeline.steps for one in pipeline.members(name)])
     prepared, sources = prepare_steps(pipeline, names, problems), find_sources(pipeline, names, problems)
     plan, records = Plan(pipeline, store, prepared, sources, {}), {}
-    raise_problems([plan.mask.text(one) for one in problems + secrets_in_code(plan)])
+    raise_problems([plan.redactor.redact_text(one) for one in problems + secrets_in_code(plan)])
     for name in names:
         plan.decisions[name] = decide_step(plan, name, records)
         records[name] = plan.decisions[name].record
@@ -267,11 +267,11 @@ def find_record(
 # %% ../../nbs/40_pipeline/20_plan.ipynb #749fc764
 def secrets_in_code(plan: Plan) -> list[str]:
     "A sentence for each file of code that holds the value of a secret"
-    files = {path: content for one in plan.prepared.values() for path, content in one.code.files.items()} if plan.mask else {}
-    books = {one.notebook.name: one.notebook for one in plan.prepared.values()} if plan.mask else {}
+    files = {path: content for one in plan.prepared.values() for path, content in one.code.source_files.items()} if plan.redactor else {}
+    books = {one.notebook.name: one.notebook for one in plan.prepared.values()} if plan.redactor else {}
     texts = {path.relative_to(plan.pipeline.project).as_posix(): content.decode("utf8", "replace") for path, content in files.items()}
     texts |= {f"{name}, cell {cell.number}": cell.source for name, book in books.items() for cell in book.cells}
-    return [f"{where}: the value of the secret {name} stands in the code, which is kept. Read it from the environment (pass_env), or name it in `unmask` if it is none." for where, text in texts.items() for value, name in plan.mask.found.items() if value in text]
+    return [f"{where}: the value of the secret {name} stands in the code, which is kept. Read it from the environment (pass_env), or name it in `unmask` if it is none." for where, text in texts.items() for value, name in plan.redactor.redactable.items() if value in text]
 
 # %% ../../nbs/40_pipeline/20_plan.ipynb #1d1e57aa
 def decide_step(
@@ -281,7 +281,7 @@ def decide_step(
 ) -> Decision:
     "Is the result of this step there, and if not, why must it run?"
     prepared = plan.prepared[name]
-    waiting = [one for one in plan.pipeline.before(prepared.step) if records.get(one) is None]
+    waiting = [one for one in plan.pipeline.producers(prepared.step) if records.get(one) is None]
     if waiting:
         return Decision("wait", f"after {', '.join(waiting[:3])}" + (" ..." if len(waiting) > 3 else ""))
     ins = {one: input_digest(plan, name, value, records) for one, value in prepared.step.ins.items()}
@@ -300,7 +300,7 @@ def _run_reason(plan: Plan, prepared: PreparedStep, parts: dict) -> str:
     if (record := read_record(plan.store, last)) is None:
         return "its result is no longer whole in the store"
     parts = {**parts, "observed": {name: current_digest(plan.pipeline.project, name) for name in record["parts"]["observed"]}}
-    found = key_changes(record["parts"], {**parts, "params": plan.mask.named(parts["params"])}, prepared.code.numbers)[:4]
+    found = key_changes(record["parts"], {**parts, "params": plan.redactor.redact(parts["params"])}, prepared.code.cell_numbers)[:4]
     hidden = [f"secret parameter {name} changed" for name in record["masked"]]
     return "; ".join(found or hidden) or "its result is no longer whole in the store"
 
@@ -334,7 +334,7 @@ def group_tree_bytes(plan: Plan, value: str, records: dict[str, dict]) -> bytes:
 # %% ../../nbs/40_pipeline/20_plan.ipynb #79c08208
 def record_input_bytes(plan: Plan, name: str, value: str, records: dict[str, dict]) -> bytes:
     "What is known about a step, or about all steps before one, as a file"
-    before = plan.pipeline.upstream(plan.pipeline.before(plan.prepared[name].step))
+    before = plan.pipeline.upstream(plan.pipeline.producers(plan.prepared[name].step))
     wanted = before if value == "*.record" else plan.pipeline.members(value.rpartition(".")[0])
     return canonical_json([record_summary(records[one]) for one in wanted])
 

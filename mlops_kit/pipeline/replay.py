@@ -34,10 +34,10 @@ class Replay:
 class ReplayOptions:
     "What may be another this time, besides the process and its folder"
     engine: str | None = None       # name of a papermill engine; the recorded one when None
-    environment: dict[str, str] = field(default_factory=dict) # variables that differ from those of a step
+    variables: dict[str, str] = field(default_factory=dict) # variables that differ from those of a step
     prelude: str = ""               # code that runs before everything else
     timeout: float | None = None    # seconds
-    fresh: bool = True              # in a process that shares nothing with the warm parent
+    fresh_process: bool = True              # in a process that shares nothing with the warm parent
 
 # %% ../../nbs/40_pipeline/50_replay.ipynb #ea8bc83f
 _AS_RECORDED = ReplayOptions()
@@ -73,12 +73,12 @@ def replay_step(
     notebook = read_notebook(project / record["notebook"]["name"], record["notebook"]["name"])
     (inside / "step.ipynb").write_bytes(with_parameters_tag(notebook.raw, notebook.parameters_cell))
     (folder / "config.json").write_bytes(_run_config(store, record))
-    threads, modules = parts["env"]["threads"], collect_code(notebook, project, tuple(find_targets(parts["params"]))).modules
+    threads, modules = parts["env"]["threads"], collect_code(notebook, project, tuple(find_targets(parts["params"]))).external_modules
     told = {"WANDB_MODE": "disabled", "MLOPS_CONFIG": str(folder / "config.json"), "MLOPS_RUN": record["run"], "MLOPS_STEP": record["step"]}
     work = Execution(
         str(inside / "step.ipynb"), str(inside / "executed.ipynb"), str(folder / "log"), str(step), record["inject"],
-        make_env_variables(project, threads, tuple(record.get("pass_env", ()))) | told | conditions.environment,
-        conditions.prelude + render_seed_code(parts["seed"], modules), conditions.engine or record["engine"], conditions.timeout, threads, tuple(sorted(modules)), conditions.fresh,
+        make_env_variables(project, threads, tuple(record.get("pass_env", ()))) | told | conditions.variables,
+        conditions.prelude + render_seed_code(parts["seed"], modules), conditions.engine or record["engine"], conditions.timeout, threads, tuple(sorted(modules)), conditions.fresh_process,
     )
     return _collect_replay(record, execute_notebook(work, on_event, on_start), step)
 

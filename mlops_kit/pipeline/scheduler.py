@@ -43,11 +43,11 @@ def run_metadata(
     command: list[str], # what the user typed
 ) -> dict:
     "What the record of a run says about what was asked, and in which state of the project"
-    config, store, mask = plan.pipeline.config, plan.store, plan.mask
+    config, store, mask = plan.pipeline.config, plan.store, plan.redactor
     git = read_git_state(plan.pipeline.project)
     return {
-        "pipeline": plan.pipeline.name, "overrides": mask.deep(redact_arguments(config.overrides)), "config": mask.named(config.source), "command": mask.deep(redact_arguments(command)),
-        "composed": put_bytes(store, canonical_json(mask.named(config.tree))), "git": {**git, "changes": put_bytes(store, mask.text(git["changes"]).encode()) if git.get("changes") else None},
+        "pipeline": plan.pipeline.name, "overrides": mask.redact_values(redact_arguments(config.overrides)), "config": mask.redact(config.unresolved), "command": mask.redact_values(redact_arguments(command)),
+        "composed": put_bytes(store, canonical_json(mask.redact(config.resolved))), "git": {**git, "changes": put_bytes(store, mask.redact_text(git["changes"]).encode()) if git.get("changes") else None},
         "environment": put_bytes(store, canonical_json(describe_environment(), pretty=True)), "hardware": describe_hardware(), "threads": next((one.env["threads"] for one in plan.prepared.values()), None),
         "seed": config["seed"], "order": list(plan.prepared), "plan": {name: {"action": one.action, "reason": one.reason, "key": one.key} for name, one in plan.decisions.items()},
     }
@@ -56,12 +56,12 @@ def run_metadata(
 class Progress:
     "Is told what happens during a run"
 
-    def begin(self, plan: Plan, run: Run) -> None: "The run has begun"
-    def step(self, name: str, what: str, reason: str) -> None: "A step began"
-    def cell(self, name: str, event: dict) -> None: "A cell of a step began or ended"
-    def done(self, name: str, outcome: dict) -> None: "A step ended"
+    def run_started(self, plan: Plan, run: Run) -> None: "The run has begun"
+    def step_started(self, name: str, what: str, reason: str) -> None: "A step began"
+    def cell_event(self, name: str, event: dict) -> None: "A cell of a step began or ended"
+    def step_ended(self, name: str, outcome: dict) -> None: "A step ended"
     def notice(self, text: str) -> None: "Something to know"
-    def end(self, run: Run) -> None: "The run has ended"
+    def run_ended(self, run: Run) -> None: "The run has ended"
 
 # %% ../../nbs/40_pipeline/45_scheduler.ipynb #8f5e5ae5
 def run_plan(
@@ -75,8 +75,8 @@ def run_plan(
         return _run_read_only(plan, progress)
     with open_scheduler(plan, progress.notice, alone=True) as crew:
         course = ActiveRun(crew, plan, progress, list(command), {"resumes": resumes})
-        while not course.over:
-            crew.turn()
+        while not course.finished:
+            crew.poll()
     return course.run
 
 # %% ../../nbs/40_pipeline/45_scheduler.ipynb #35c4b940
@@ -90,11 +90,11 @@ def _run_read_only(
         raise ConfigError(f"the store {plan.store.root} can't be written to and lacks the results of {len(missing)} steps ({', '.join(missing[:5])}): let it be written to, or keep the store elsewhere (store=...)")
     outcomes = {name: success_outcome("hit", one.record, one.reason) for name, one in plan.decisions.items()}
     run = Run(plan.store, "unrecorded", {"pipeline": plan.pipeline.name, "status": "done", "order": list(outcomes), "steps": outcomes, "started": ledger.utc_now(), "seconds": 0.0})
-    progress.begin(plan, run)
+    progress.run_started(plan, run)
     for name, outcome in outcomes.items():
-        progress.done(name, outcome)
+        progress.step_ended(name, outcome)
     progress.notice(f"the store {plan.store.root} can't be written to: this run leaves no record")
-    progress.end(run)
+    progress.run_ended(run)
     return run
 
 # %% ../../nbs/40_pipeline/45_scheduler.ipynb #bd4aa96a
@@ -115,29 +115,29 @@ def export_views(
 # %% ../../nbs/40_pipeline/45_scheduler.ipynb #e1fadfc5
 class InterruptHandler:
     "What signals ask of a run"
-    number, at_once = None, False  # the first signal; whether there was a second one
+    signal_number, immediate = None, False  # the first signal; whether there was a second one
 
     def __init__(self):
-        self.children = {}  # (run, step) -> its process
+        self.processes = {}  # (run, step) -> its process
 
     def __call__(self, number: int, frame=None) -> None:
         "A signal has come"
-        self.number, self.at_once = self.number or number, self.number is not None
+        self.signal_number, self.immediate = self.signal_number or number, self.signal_number is not None
         if number == signal.SIGHUP:
             _mute_terminal()
-        for child in list(self.children.values()):
-            child.stop(self.why, self.at_once)
+        for child in list(self.processes.values()):
+            child.stop(self.reason, self.immediate)
 
     @property
-    def why(self) -> str:
+    def reason(self) -> str:
         "Why steps are stopped"
-        return PREEMPTED if self.number == signal.SIGTERM else INTERRUPTED
+        return PREEMPTED if self.signal_number == signal.SIGTERM else INTERRUPTED
 
-    def begun(self, name: tuple[str, str], child: RunningNotebook) -> None:
+    def add_process(self, name: tuple[str, str], child: RunningNotebook) -> None:
         "A step's process was started; it may be too late for it"
-        self.children[name] = child
-        if self.number:
-            child.stop(self.why, self.at_once)
+        self.processes[name] = child
+        if self.signal_number:
+            child.stop(self.reason, self.immediate)
 
 # %% ../../nbs/40_pipeline/45_scheduler.ipynb #13d63795
 def _mute_terminal() -> None:
@@ -170,78 +170,78 @@ class Scheduler:
     "Carries out the steps of one run, or of several at once: within the resources, and each key once"
 
     def __init__(self, executor: Executor, resources: dict[str, int], gpus: list[str], interruption: InterruptHandler, notice: Callable[[str], None]):
-        self.executor, self.total, self.gpus, self.interruption, self.notice, self.told, self.numbers = executor, resources, gpus, interruption, notice, False, count()
-        self.taken, self.lines, self.running, self.settled = Counter(), {}, {}, cache(tracking.resolve_mode)
-        self.waiting, self.ends = {}, {}  # key in work -> who waits for it; key -> None, or the error that it ended with
+        self.executor, self.total_resources, self.free_gpus, self.interrupt, self.notice, self.announced, self.run_numbers = executor, resources, gpus, interruption, notice, False, count()
+        self.used_resources, self.queues, self.running, self.resolve_mode = Counter(), {}, {}, cache(tracking.resolve_mode)
+        self.waiting_by_key, self.errors_by_key = {}, {}  # key in work -> who waits for it; key -> None, or the error that it ended with
 
     @property
     def interrupted(self) -> bool:
         "Has a signal come? The user learns it once"
-        if self.interruption.number and not self.told:
-            self.told = True
-            name = {signal.SIGINT: "Ctrl-C"}.get(self.interruption.number) or signal.Signals(self.interruption.number).name
+        if self.interrupt.signal_number and not self.announced:
+            self.announced = True
+            name = {signal.SIGINT: "Ctrl-C"}.get(self.interrupt.signal_number) or signal.Signals(self.interrupt.signal_number).name
             self.notice(f"{name}: nothing new starts, and what runs is given {GRACEFUL[-1][0]} s to end; once more ends it at once")
-        return self.told
+        return self.announced
 
-    def turn(self, patience: float = 0.5) -> None:
+    def poll(self, patience: float = 0.5) -> None:
         "Start what finds room, and wait a little for something to end"
-        self.start_some()
+        self.start_ready()
         for future in wait(self.running, timeout=patience, return_when=FIRST_COMPLETED).done:
-            self.finish(future)
+            self.collect(future)
 
-    def wants(self, course: "ActiveRun", name: str) -> tuple[tuple[str, int], ...]:
+    def required_resources(self, course: "ActiveRun", name: str) -> tuple[tuple[str, int], ...]:
         "The resources that a step takes; what is more than there is counts as all"
         resources = {"cpu": 1, **course.plan.prepared[name].step.resources}
-        return tuple((one, min(number, self.total.get(one, 0))) for one, number in resources.items())
+        return tuple((one, min(number, self.total_resources.get(one, 0))) for one, number in resources.items())
 
-    def take(self, course: "ActiveRun", name: str, sign: int) -> None:
+    def adjust_usage(self, course: "ActiveRun", name: str, sign: int) -> None:
         "Take the resources of a step, or give them back"
-        for one, number in self.wants(course, name):
-            self.taken[one] += sign * number
+        for one, number in self.required_resources(course, name):
+            self.used_resources[one] += sign * number
 
-    def line_up(self, course: "ActiveRun", name: str, decision: Decision) -> None:
+    def enqueue(self, course: "ActiveRun", name: str, decision: Decision) -> None:
         "A step is ready: it waits for room, or for somebody who is at the same key"
-        if decision.key in self.waiting:
-            self.waiting[decision.key].append((course, name))
+        if decision.key in self.waiting_by_key:
+            self.waiting_by_key[decision.key].append((course, name))
         else:
-            self.waiting[decision.key] = []
-            heappush(self.lines.setdefault(self.wants(course, name), []), (course.number, course.place[name], course, name, decision))
+            self.waiting_by_key[decision.key] = []
+            heappush(self.queues.setdefault(self.required_resources(course, name), []), (course.number, course.position[name], course, name, decision))
 
-    def start_some(self) -> None:
+    def start_ready(self) -> None:
         "Start what is in line and finds room, the first run and the first of its plan first; the steps of one line want the same"
-        room = lambda wanted: self.interrupted or all(self.taken[one] + number <= self.total.get(one, 0) for one, number in wanted)
-        while lines := [line for wanted, line in self.lines.items() if line and room(wanted)]:
+        room = lambda wanted: self.interrupted or all(self.used_resources[one] + number <= self.total_resources.get(one, 0) for one, number in wanted)
+        while lines := [line for wanted, line in self.queues.items() if line and room(wanted)]:
             *_, course, name, decision = heappop(min(lines, key=lambda line: line[0][:2]))
             if self.interrupted:
-                self.ended(course, name, decision, failure_outcome("skipped", INTERRUPTED))
+                self.report_outcome(course, name, decision, failure_outcome("skipped", INTERRUPTED))
             else:
-                self.take(course, name, 1)
-                number = dict(self.wants(course, name)).get("gpu", 0)
-                gpus, self.gpus = self.gpus[:number], self.gpus[number:]
-                self.running[self.executor.submit(execution.run_step, course.job(name, decision, gpus))] = course, name, decision, gpus
+                self.adjust_usage(course, name, 1)
+                number = dict(self.required_resources(course, name)).get("gpu", 0)
+                gpus, self.free_gpus = self.free_gpus[:number], self.free_gpus[number:]
+                self.running[self.executor.submit(execution.run_step, course.start_step(name, decision, gpus))] = course, name, decision, gpus
 
-    def finish(self, future) -> None:
+    def collect(self, future) -> None:
         "A step that was handed out has ended"
         course, name, decision, gpus = self.running.pop(future)
-        self.gpus += gpus
-        self.interruption.children.pop((course.run.id, name), None)
-        self.take(course, name, -1)
+        self.free_gpus += gpus
+        self.interrupt.processes.pop((course.run.id, name), None)
+        self.adjust_usage(course, name, -1)
         error = future.exception()
-        self.ended(course, name, decision, failure_outcome("failed", course.plan.mask.text(disk_error_text(error) or (str(error) if isinstance(error, MlopsError) else f"{type(error).__name__}: {error}"))) if error else future.result())
+        self.report_outcome(course, name, decision, failure_outcome("failed", course.plan.mask.text(disk_error_text(error) or (str(error) if isinstance(error, MlopsError) else f"{type(error).__name__}: {error}"))) if error else future.result())
 
-    def ended(self, course: "ActiveRun", name: str, decision: Decision, outcome: dict) -> None:
+    def report_outcome(self, course: "ActiveRun", name: str, decision: Decision, outcome: dict) -> None:
         "Tell a run how its step ended, and those who waited for the same key"
         if outcome["status"] in ("ran", "hit", "failed"):
-            self.ends[decision.key] = outcome["error"] and f"{outcome['error']} (in run {course.run.id})"
-        course.end(name, outcome)
-        course.go_on()
-        for other, waiting in self.waiting.pop(decision.key):
-            other.consider(waiting)
-            other.go_on()
+            self.errors_by_key[decision.key] = outcome["error"] and f"{outcome['error']} (in run {course.run.id})"
+        course.finish_step(name, outcome)
+        course.advance()
+        for other, waiting in self.waiting_by_key.pop(decision.key):
+            other.dispatch(waiting)
+            other.advance()
 
-    def stop(self, course: "ActiveRun", name: str, why: str) -> None:
+    def stop_step(self, course: "ActiveRun", name: str, why: str) -> None:
         "End one running step at once"
-        if child := self.interruption.children.get((course.run.id, name)):
+        if child := self.interrupt.processes.get((course.run.id, name)):
             child.stop(why, at_once=True)
 
 # %% ../../nbs/40_pipeline/45_scheduler.ipynb #582524d2
@@ -270,26 +270,26 @@ class ActiveRun:
         command: list[str],      # what the user typed
         more: dict | None = None,# what else the record of the run says
     ):
-        config, self.crew, self.plan, self.progress, self.begun = plan.pipeline.config, crew, plan, progress, time.monotonic()
-        self.number, self.place = next(crew.numbers), {name: place for place, name in enumerate(plan.prepared)}
-        self.mode, notice = crew.settled(config["tracking"]["mode"])
-        self.records, self.outcomes, self.over, self.working = {}, {}, False, {}  # name of a running step -> its key
-        self.order = TopologicalSorter({name: plan.pipeline.before(one.step) for name, one in plan.prepared.items()})
-        self.order.prepare()
+        config, self.scheduler, self.plan, self.progress, self.start_time = plan.pipeline.config, crew, plan, progress, time.monotonic()
+        self.number, self.position = next(crew.run_numbers), {name: place for place, name in enumerate(plan.prepared)}
+        self.tracking_mode, notice = crew.resolve_mode(config["tracking"]["mode"])
+        self.records, self.outcomes, self.finished, self.running_keys = {}, {}, False, {}  # name of a running step -> its key
+        self.sorter = TopologicalSorter({name: plan.pipeline.producers(one.step) for name, one in plan.prepared.items()})
+        self.sorter.prepare()
         self.run = start_run(plan.store, {**run_metadata(plan, command), **(more or {})})
-        write_file(plan.store.files, f"runs/{self.run.id}/config.json", canonical_json(plan.mask.named(keep_env_references(config.source, config.tree)), pretty=True))
-        progress.begin(plan, self.run)
+        write_file(plan.store.files, f"runs/{self.run.id}/config.json", canonical_json(plan.redactor.redact(keep_env_references(config.unresolved, config.resolved)), pretty=True))
+        progress.run_started(plan, self.run)
         if notice:
             progress.notice(notice)
-        self.guests = ExitStack()
-        self.guests.enter_context(live_upload(self.run, self.mode, plan.mask.secrets, progress.notice))
-        self.go_on()
+        self.cleanup = ExitStack()
+        self.cleanup.enter_context(live_upload(self.run, self.tracking_mode, plan.redactor.secrets, progress.notice))
+        self.advance()
 
     @property
     def signal(self) -> int | None:
         "The signal that ended the run, also when only the process of a step got it"
         preempted = any(one["status"] == PREEMPTED for one in self.outcomes.values())
-        return self.crew.interruption.number or (signal.SIGTERM if preempted else None)
+        return self.scheduler.interrupt.signal_number or (signal.SIGTERM if preempted else None)
 
     @property
     def status(self) -> str:
@@ -299,51 +299,51 @@ class ActiveRun:
             return "interrupted"
         return "failed" if "failed" in ends else PRUNED if PRUNED in ends else "failed" if "skipped" in ends else "done"
 
-    def go_on(self) -> None:
+    def advance(self) -> None:
         "Consider what is ready; when nothing is left, the run is over"
-        while ready := self.order.get_ready():
+        while ready := self.sorter.get_ready():
             for name in ready:
-                self.consider(name)
-        if not self.over and not self.order.is_active():
-            self.over = True
-            self.guests.close()
+                self.dispatch(name)
+        if not self.finished and not self.sorter.is_active():
+            self.finished = True
+            self.cleanup.close()
             export_views(self.plan.store, self.records)
             steps = {name: self.outcomes[name] for name in self.plan.prepared}
-            self.run = end_run(self.run, self.status, steps, round(time.monotonic() - self.begun, 3), signal=self.signal)
-            self.progress.end(self.run)
+            self.run = end_run(self.run, self.status, steps, round(time.monotonic() - self.start_time, 3), signal=self.signal)
+            self.progress.run_ended(self.run)
 
-    def consider(self, name: str) -> None:
+    def dispatch(self, name: str) -> None:
         "Skip, reuse or line up one step, now that all steps before it have ended"
-        lost = [one for one in self.plan.pipeline.before(self.plan.prepared[name].step) if one not in self.records]
-        if self.crew.interrupted or lost:
-            return self.end(name, failure_outcome("skipped", f"{lost[0]} has no result" if lost else INTERRUPTED))
+        lost = [one for one in self.plan.pipeline.producers(self.plan.prepared[name].step) if one not in self.records]
+        if self.scheduler.interrupted or lost:
+            return self.finish_step(name, failure_outcome("skipped", f"{lost[0]} has no result" if lost else INTERRUPTED))
         known = self.plan.decisions[name]
-        decision = known if known.action != "wait" and known.key not in self.crew.ends else decide_step(self.plan, name, self.records)
+        decision = known if known.action != "wait" and known.key not in self.scheduler.errors_by_key else decide_step(self.plan, name, self.records)
         if decision.action == "hit":
             self.records[name] = decision.record
-            self.end(name, success_outcome("hit", decision.record, decision.reason))
-        elif error := self.crew.ends.get(decision.key):
-            self.end(name, failure_outcome("failed", error, decision))
+            self.finish_step(name, success_outcome("hit", decision.record, decision.reason))
+        elif error := self.scheduler.errors_by_key.get(decision.key):
+            self.finish_step(name, failure_outcome("failed", error, decision))
         else:
-            self.crew.line_up(self, name, decision)
+            self.scheduler.enqueue(self, name, decision)
 
-    def job(self, name: str, decision: Decision, gpus: list[str]) -> StepRequest:
+    def start_step(self, name: str, decision: Decision, gpus: list[str]) -> StepRequest:
         "A step begins: what the executor is handed"
-        self.working[name] = decision.key
-        self.progress.step(name, "run", decision.reason)
+        self.running_keys[name] = decision.key
+        self.progress.step_started(name, "run", decision.reason)
         append_event(self.run, "started", step=name, key=decision.key, reason=decision.reason)
-        interruption, progress = self.crew.interruption, self.progress
-        return StepRequest(self.plan, name, decision, self.records, self.run, self.mode, lambda event: progress.cell(name, event), lambda child: interruption.begun((self.run.id, name), child), progress.notice, lambda: interruption.number is not None, tuple(gpus))
+        interruption, progress = self.scheduler.interrupt, self.progress
+        return StepRequest(self.plan, name, decision, self.records, self.run, self.tracking_mode, lambda event: progress.cell_event(name, event), lambda child: interruption.add_process((self.run.id, name), child), progress.notice, lambda: interruption.signal_number is not None, tuple(gpus))
 
-    def end(self, name: str, outcome: dict) -> None:
+    def finish_step(self, name: str, outcome: dict) -> None:
         "Note how a step ended"
-        self.working.pop(name, None)
+        self.running_keys.pop(name, None)
         if outcome["status"] in ("ran", "hit") and name not in self.records:
             self.records[name] = read_record(self.plan.store, outcome["key"])
         self.outcomes[name] = outcome
-        self.order.done(name)
+        self.sorter.done(name)
         append_event(self.run, "ended", step=name, outcome=outcome)
-        self.progress.done(name, outcome)
+        self.progress.step_ended(name, outcome)
 
 # %% ../../nbs/40_pipeline/45_scheduler.ipynb #889ac04a
 def plan(
@@ -408,7 +408,7 @@ def _recorded_config(run: Run) -> Config:
     if "***" in canonical_json(stored).decode():
         today = compose_cached([one for one in overrides if "***" not in one])
         typed = {one.partition("=")[0].lstrip("+") for one in overrides if "***" in one}
-        stored = _restore_secrets(stored, today.tree, make_redactor(today.source, today.tree, os.environ).named(today.tree), "", typed, lost)
+        stored = _restore_secrets(stored, today.resolved, make_redactor(today.unresolved, today.resolved, os.environ).redact(today.resolved), "", typed, lost)
     if lost:
         words = " ".join(["mlops run", *overrides])
         raise ConfigError(f"run {run.id} can't be resumed: it had secrets that no record holds and today's configuration does not give ({', '.join(lost)}). Run it with their values: {words}")

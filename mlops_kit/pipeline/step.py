@@ -40,11 +40,11 @@ class StepRequest:
     decision: Decision     # why it runs; its key and the parts of it
     records: dict          # good records of the steps before it
     run: Run
-    mode: str              # of tracking: offline, online, disabled
+    tracking_mode: str              # of tracking: offline, online, disabled
     on_event: Callable[[dict], None]
     on_start: Callable[[RunningNotebook], None]
     notice: Callable[[str], None]
-    stopped: Callable[[], bool] = lambda: False  # has somebody interrupted the run?
+    should_stop: Callable[[], bool] = lambda: False  # has somebody interrupted the run?
     gpus: tuple[str, ...] = ()                   # those that are the step's own
 
     @property
@@ -73,7 +73,7 @@ def stage_inputs(
         else:
             checkout(store, put_bytes(store, group_tree_bytes(plan, value, records), ".tree"), target, 0o444)
     for one, source in plan.sources[name].items():
-        if source.digest in plan.kept:
+        if source.digest in plan.stored_sources:
             checkout(store, store_source(store, source), folder / prepared.paths[one], 0o444)
         else:
             copy_source(source, folder / prepared.paths[one])
@@ -95,11 +95,11 @@ def with_parameters_tag(
 def run_step(job: StepRequest) -> dict:
     "Carry out one step, or take the result of somebody who just did; how it ended"
     store, found = job.plan.store, lambda: find_record(job.plan.store, job.plan.pipeline.project, job.decision.parts)
-    with hold_lease(store.files, f"{job.decision.key}.json", until=lambda: job.stopped() or found() is not None):
+    with hold_lease(store.files, f"{job.decision.key}.json", until=lambda: job.should_stop() or found() is not None):
         if record := found():
             return success_outcome("hit", record, "another run made it meanwhile")
         for attempt in range(1, job.prepared.step.retries + 2):
-            if job.stopped():
+            if job.should_stop():
                 return failure_outcome("interrupted", INTERRUPTED, job.decision)
             result = _run_attempt(job, attempt)
             if result["status"] != "failed":
@@ -123,8 +123,8 @@ def failure_outcome(status: str, error: str, decision: Decision | None = None, s
 def _run_attempt(job: StepRequest, attempt: int) -> dict:
     "Execute the notebook once, and keep what came out"
     files, begun, told = job.plan.store.files, utc_now(), {}
-    folder, clock = files.temp(), time.monotonic()
-    files.folder(str(folder.relative_to(files.root)))
+    folder, clock = files.temp_path(), time.monotonic()
+    files.ensure_folder(str(folder.relative_to(files.root)))
     try:
         kept = _open_scratch_dir(job)
         stage_inputs(job.plan, job.name, job.records, folder)
@@ -141,7 +141,7 @@ def _run_attempt(job: StepRequest, attempt: int) -> dict:
         remove_path(files, kept)
         return success_outcome("ran", record, job.decision.reason)
     except (StepError, StoreError, OSError) as error:
-        return told | failure_outcome("failed", job.plan.mask.text(disk_error_text(error, folder) or str(error)), job.decision, time.monotonic() - clock)
+        return told | failure_outcome("failed", job.plan.redactor.redact_text(disk_error_text(error, folder) or str(error)), job.decision, time.monotonic() - clock)
     finally:
         with suppress(OSError):
             remove_path(files, folder)
@@ -189,8 +189,8 @@ def _failure_status(job: StepRequest, outcome: ExecutionOutcome) -> str:
 # %% ../../nbs/40_pipeline/30_step.ipynb #c6bad4f8
 def _modules_to_preimport(plan: Plan, name: str) -> tuple[str, ...]:
     "What the warm parent imports before a step"
-    named = plan.pipeline.config.tree.get("warm", "auto")
-    return tuple(sorted(plan.prepared[name].code.modules)) if named == "auto" else tuple(named)
+    named = plan.pipeline.config.resolved.get("warm", "auto")
+    return tuple(sorted(plan.prepared[name].code.external_modules)) if named == "auto" else tuple(named)
 
 # %% ../../nbs/40_pipeline/30_step.ipynb #51226970
 def preimport_for_plan(plan: Plan) -> None:
@@ -208,19 +208,19 @@ def _build_execution(job: StepRequest, folder: Path) -> Execution:
     inside.mkdir()
     (inside / "step.ipynb").write_bytes(with_parameters_tag(stored_notebook(job), prepared.notebook.parameters_cell))
     environment = make_env_variables(job.plan.pipeline.project, prepared.env["threads"], tuple(config["pass_env"]))
-    environment |= tracking.wandb_variables(job.mode, config["tracking"].get("project") or job.plan.pipeline.name, run.id, job.name, run.folder, run.folder / "config.json")
+    environment |= tracking.wandb_variables(job.tracking_mode, config["tracking"].get("project") or job.plan.pipeline.name, run.id, job.name, run.folder, run.folder / "config.json")
     environment |= {"MLOPS_RUN": run.id, "MLOPS_STEP": job.name}
-    environment |= {"MLOPS_PARTIAL": str(scratch_dir(job.plan.store, job.decision.key)), "MLOPS_SNAPSHOTS": str(config.tree.get("snapshots", 60))}
-    environment |= {"MLOPS_POWER": "1"} if job.plan.store.power else {}
+    environment |= {"MLOPS_PARTIAL": str(scratch_dir(job.plan.store, job.decision.key)), "MLOPS_SNAPSHOTS": str(config.resolved.get("snapshots", 60))}
+    environment |= {"MLOPS_POWER": "1"} if job.plan.store.durable else {}
     environment |= {"CUDA_VISIBLE_DEVICES": ",".join(job.gpus)} if job.gpus else {}
-    known = [str(path) for path in prepared.code.files] + [str(job.plan.pipeline.project / prepared.step.notebook)]
+    known = [str(path) for path in prepared.code.source_files] + [str(job.plan.pipeline.project / prepared.step.notebook)]
     watch = render_call_code(
         capture.start_auditing, project=str(job.plan.pipeline.project), folder=str(folder), store=str(job.plan.store.root), known=known, variables=list(config["pass_env"]), journal=str(inside / "notes"),
     )
     return Execution(
-        str(inside / "step.ipynb"), str(inside / "executed.ipynb"), str(run.folder / f"{job.name}.log"), str(folder), prepared.inject, environment,
-        watch + render_seed_code(prepared.seed, prepared.code.modules), config["engine"], prepared.step.timeout, prepared.env["threads"], _modules_to_preimport(job.plan, job.name),
-        secrets=job.plan.mask.secrets | (find_secrets(environment) if job.mode == "online" else {}),
+        str(inside / "step.ipynb"), str(inside / "executed.ipynb"), str(run.folder / f"{job.name}.log"), str(folder), prepared.injected, environment,
+        watch + render_seed_code(prepared.seed, prepared.code.external_modules), config["engine"], prepared.step.timeout, prepared.env["threads"], _modules_to_preimport(job.plan, job.name),
+        secrets=job.plan.redactor.secrets | (find_secrets(environment) if job.tracking_mode == "online" else {}),
     )
 
 # %% ../../nbs/40_pipeline/30_step.ipynb #b0edbb3b
@@ -234,7 +234,7 @@ def _store_series(job: StepRequest, mask: Redactor) -> dict:
     "Put the series into the store; what the record says about it"
     path = series_path(job.plan.store, job.decision.key)
     data = b"".join(line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")) if path.exists() else b""
-    return {"series": put_bytes(job.plan.store, mask.data(data)), "began": (path.parent / RUN_ID_FILE).read_text()} if data else {}
+    return {"series": put_bytes(job.plan.store, mask.redact_bytes(data)), "began": (path.parent / RUN_ID_FILE).read_text()} if data else {}
 
 # %% ../../nbs/40_pipeline/30_step.ipynb #0dddb54e
 def _check_result(job: StepRequest, folder: Path) -> None:
@@ -247,7 +247,7 @@ def _check_result(job: StepRequest, folder: Path) -> None:
     if missing:
         there = ", ".join(sorted(one.relative_to(folder / "out").as_posix() for one in (folder / "out").rglob("*") if one.is_file())) or "nothing"
         raise StepError(f"the notebook ended without writing {', '.join(f'out/{file}' for file in missing)}; in out/ there is {there}")
-    if not prepared.code.still() and collect_code(prepared.notebook, job.plan.pipeline.project, tuple(find_targets(prepared.params))).units != prepared.code.units:
+    if not prepared.code.unchanged() and collect_code(prepared.notebook, job.plan.pipeline.project, tuple(find_targets(prepared.params))).units != prepared.code.units:
         raise StepError("the project's code changed while the step ran, so nobody knows which code made its result: run again")
 
 # %% ../../nbs/40_pipeline/30_step.ipynb #109922b3
@@ -280,8 +280,8 @@ def _remove_leaked_tracking(job: StepRequest, mask: Redactor) -> None:
 # %% ../../nbs/40_pipeline/30_step.ipynb #6818998f
 def stored_notebook(job: StepRequest) -> bytes:
     "The notebook as it's kept: a secret that stands in old outputs is masked, code has none"
-    raw, mask = job.prepared.notebook.raw, job.plan.mask
-    return raw if mask.data(raw) == raw else canonical_json(redact_notebook(mask, json.loads(raw)), pretty=True)
+    raw, mask = job.prepared.notebook.raw, job.plan.redactor
+    return raw if mask.redact_bytes(raw) == raw else canonical_json(redact_notebook(mask, json.loads(raw)), pretty=True)
 
 # %% ../../nbs/40_pipeline/30_step.ipynb #3c1e12c3
 def _record_result(job: StepRequest, folder: Path, outcome: ExecutionOutcome, attempt: int, begun: str, mask: Redactor, told: dict) -> dict:
@@ -290,18 +290,18 @@ def _record_result(job: StepRequest, folder: Path, outcome: ExecutionOutcome, at
     _check_secrets(job, folder, mask)
     store, prepared, project = job.plan.store, job.prepared, job.plan.pipeline.project
     seen = _record_undeclared(job, folder)
-    parts = {**job.decision.parts, "observed": seen.worth}
+    parts = {**job.decision.parts, "observed": seen.digests}
     outs = {name: _store_out(store, folder / "out" / file, file) for name, file in prepared.step.outs.items()}
     metrics = read_metrics(folder / "out" / prepared.step.outs[prepared.step.metrics]) if prepared.step.metrics else {}
-    code = [(path.relative_to(project).as_posix(), put_bytes(store, content), len(content)) for path, content in prepared.code.files.items()]
-    params, inject = mask.named(parts["params"]), mask.named(prepared.inject)
-    hidden = sorted(name for shown, told in ((params, parts["params"]), (inject, prepared.inject)) for name in told if canonical_json(shown.get(name)) != canonical_json(told[name]))
-    record = publish_record(store, mask.deep({
+    code = [(path.relative_to(project).as_posix(), put_bytes(store, content), len(content)) for path, content in prepared.code.source_files.items()]
+    params, inject = mask.redact(parts["params"]), mask.redact(prepared.injected)
+    hidden = sorted(name for shown, told in ((params, parts["params"]), (inject, prepared.injected)) for name in told if canonical_json(shown.get(name)) != canonical_json(told[name]))
+    record = publish_record(store, mask.redact_values({
         "schema": STEP_SCHEMA, "key": step_key(parts), "pipeline": job.plan.pipeline.name, "step": job.name, "run": job.run.id, "status": "done", "attempt": attempt,
-        "parts": {**parts, "params": params}, "looked": seen.looked, "notes": seen.notes, "outs": outs, "metrics": metrics, "metrics_out": prepared.step.metrics, "tolerance": {name: {"abs": number, "rel": number} for name, number in prepared.step.tolerance.items()}, "inject": inject, "masked": list(dict.fromkeys(hidden)), "pass_env": list(job.plan.pipeline.config["pass_env"]),
+        "parts": {**parts, "params": params}, "looked": seen.first_access, "notes": seen.other_accesses, "outs": outs, "metrics": metrics, "metrics_out": prepared.step.metrics, "tolerance": {name: {"abs": number, "rel": number} for name, number in prepared.step.tolerance.items()}, "inject": inject, "masked": list(dict.fromkeys(hidden)), "pass_env": list(job.plan.pipeline.config["pass_env"]),
         "notebook": {"name": prepared.step.notebook, "digest": put_bytes(store, stored_notebook(job)), "parameters_cell": prepared.notebook.parameters_cell},
         "code": put_bytes(store, encode_tree(code), ".tree"),
-        "sources": {name: {"url": redact_by_name(source.url), "size": source.size, "kept": source.digest in job.plan.kept} for name, source in job.plan.sources[job.name].items()},
+        "sources": {name: {"url": redact_by_name(source.url), "size": source.size, "kept": source.digest in job.plan.stored_sources} for name, source in job.plan.sources[job.name].items()},
         "executed": put_path(store, job.run.folder / f"{job.name}.ipynb"), "log": put_path(store, job.run.folder / f"{job.name}.log"),
         "engine": job.plan.pipeline.config["engine"], "environment": job.run.data["environment"], "hardware": job.run.data["hardware"], "git": job.run.data["git"],
         "started": begun, "ended": utc_now(), "seconds": round(outcome.seconds, 3), "cells": list(outcome.cells), **told,
@@ -314,14 +314,14 @@ def _record_undeclared(job: StepRequest, folder: Path) -> UndeclaredInputs:
     "What the step observed, kept and remembered; StepError when it changed meanwhile"
     store, project = job.plan.store, job.plan.pipeline.project
     seen = collect_undeclared(folder / ".kernel/notes", project, (folder / ".kernel/step.ipynb").stat().st_ctime_ns)
-    if seen.changed:
-        raise StepError(f"{', '.join(seen.changed)} changed while the step read it, so nobody knows what its result was made from: run again")
+    if seen.changed_files:
+        raise StepError(f"{', '.join(seen.changed_files)} changed while the step read it, so nobody knows what its result was made from: run again")
     if clock := {words: None for id, words in find_hazards([parse_cell(cell.source) for cell in job.prepared.notebook.cells], find_import_aliases(job.prepared.notebook.cells)) if id == "R5"}:
-        seen.notes["clock"] = clock
-    if seen.worth:
-        store_undeclared(store, project, seen.worth, float(job.plan.pipeline.config["sources_limit"]))
-        save_undeclared_names(store, job.decision.key, list(seen.worth))
-        job.notice(f"{job.name} also looked at {', '.join(list(seen.worth)[:3])}{' ...' if len(seen.worth) > 3 else ''}: this counts as its input from now on")
+        seen.other_accesses["clock"] = clock
+    if seen.digests:
+        store_undeclared(store, project, seen.digests, float(job.plan.pipeline.config["sources_limit"]))
+        save_undeclared_names(store, job.decision.key, list(seen.digests))
+        job.notice(f"{job.name} also looked at {', '.join(list(seen.digests)[:3])}{' ...' if len(seen.digests) > 3 else ''}: this counts as its input from now on")
     return seen
 
 # %% ../../nbs/40_pipeline/30_step.ipynb #524d4c5d

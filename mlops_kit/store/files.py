@@ -71,14 +71,14 @@ def _process_tag(pid: int) -> str:
 class Files:
     "A folder in which every file appears whole or not at all"
     root: Path          # all changes happen below it
-    power: bool = False # also survive a power cut: sync content and folders
+    durable: bool = False # also survive a power cut: sync content and folders
 
     @property
-    def tmp(self) -> Path:
+    def temp_folder(self) -> Path:
         "Where content is written before it gets its name; in the same file system as the rest"
-        return self.folder("tmp")
+        return self.ensure_folder("tmp")
 
-    def folder(self, name: str) -> Path:
+    def ensure_folder(self, name: str) -> Path:
         "The folder `name`, made when missing"
         path = self.root / name
         if not path.is_dir():
@@ -86,9 +86,9 @@ class Files:
             path.mkdir(parents=True, exist_ok=True, mode=0o777)
         return path
 
-    def temp(self, suffix: str = "") -> Path:
+    def temp_path(self, suffix: str = "") -> Path:
         "A fresh name in `tmp` that nobody else uses, and that tells who made it"
-        return self.tmp / f"{_process_tag(os.getpid())}-{uuid4().hex}{suffix}"
+        return self.temp_folder / f"{_process_tag(os.getpid())}-{uuid4().hex}{suffix}"
 
 # %% ../../nbs/10_store/00_files.ipynb #10ab5a39
 @contextmanager
@@ -97,7 +97,7 @@ def temporary(
     size: int = 0, # bytes that will be written, for the error when there is no room for them
 ) -> Iterator[Path]:
     "A name for content in the making; what still has it at the end is removed"
-    temp = files.temp()
+    temp = files.temp_path()
     try:
         yield temp
     except OSError as error:
@@ -179,7 +179,7 @@ def ensure_synced(
     path: Path,  # exists, below `files.root`
 ) -> None:
     "At level `power`, make sure that what is there will be there after a power cut: the file or folder, and all names that lead to it"
-    if files.power:
+    if files.durable:
         for one in (path, *(above for above in path.parents if above.is_relative_to(files.root.parent))):
             _sync_once(one, one.stat().st_ino)
 
@@ -198,13 +198,13 @@ def publish(
 ) -> Path:
     "Give a finished file its name in one step"
     path = files.root / name
-    folder = files.folder(os.path.dirname(name))
-    if files.power:
+    folder = files.ensure_folder(os.path.dirname(name))
+    if files.durable:
         ensure_synced(files, folder)
         _sync(temp)
     failpoint("publish", path)
     won = _move_into_place(files, temp, path, replace)
-    if files.power:
+    if files.durable:
         try:
             if not won:
                 _sync(path)
@@ -401,7 +401,7 @@ def acquire_lease(
     name: str,   # of the lease
 ) -> str | None:
     "Take a lease: a token to give it back with, or None when a living process holds it"
-    path, token = files.folder("leases") / name, uuid4().hex
+    path, token = files.ensure_folder("leases") / name, uuid4().hex
     with file_lock(files.root / "leases" / ".lock"):
         holder = lease_holder(path)
         if is_alive(holder) and (holder["pid"] != os.getpid() or holder["token"] in _held_leases) or _may_live_elsewhere(holder, path):

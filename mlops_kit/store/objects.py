@@ -107,12 +107,12 @@ def _object_name(name: str) -> str:
 class Store:
     "Content under its digest, below one folder"
     root: Path          # usually `.mlops` in the project
-    power: bool = False # see `Files`
+    durable: bool = False # see `Files`
 
     @property
     def files(self) -> Files:
         "The writer of this folder"
-        return Files(self.root, self.power)
+        return Files(self.root, self.durable)
 
     def path(self, digest: str) -> Path:
         "Where content with this digest is, or would be"
@@ -213,7 +213,7 @@ def _quarantine(store: Store, name: str) -> StoreError:
     "Move damaged content out of the way, so that it can be made again; the error that says so"
     aside = store.root / "trash" / f"damaged-{name}"
     try:
-        store.files.folder("trash")
+        store.files.ensure_folder("trash")
         failpoint("quarantine", aside)
         os.replace(store.path(name), aside)
     except OSError as error:

@@ -32,7 +32,7 @@ class TrialRow:
     best: bool = False# is no other trial better?
 
     @property
-    def good(self) -> bool:
+    def has_results(self) -> bool:
         "Is there a number for everything that was wanted?"
         return self.status == "done" and all(map(is_finite_number, self.results))
 
@@ -45,16 +45,16 @@ class Leaderboard:
     rows: list[TrialRow]
 
     @property
-    def keys(self) -> list[str]:
+    def varied_keys(self) -> list[str]:
         "What varies"
         return list(dict.fromkeys(key for row in self.rows for key in row.values))
 
     @property
-    def good(self) -> list[TrialRow]:
+    def rows_with_results(self) -> list[TrialRow]:
         "The trials that have a number for everything that was wanted"
-        return [row for row in self.rows if self.metrics and row.good]
+        return [row for row in self.rows if self.metrics and row.has_results]
 
-    def as_json(self) -> dict:
+    def to_json(self) -> dict:
         "For programs"
         return {"sweep": self.name, "metrics": self.metrics, "trials": [asdict(row) for row in self.rows]}
 
@@ -80,7 +80,7 @@ def rank_rows(
     ways = list(metrics.values())
     if not all(ways) or not ways:
         return sorted(rows, key=lambda row: row.trial)
-    good = [row for row in rows if row.good]
+    good = [row for row in rows if row.has_results]
     front = {row.trial for row in good if not any(dominates(other.results, row.results, ways) for other in good)}
     worth = lambda row: (row.trial not in front, row.results[0] if ways[0] == "minimize" else -row.results[0], row.trial)
     last = {"done": 0, "running": 1, "interrupted": 2, "pruned": 3}
@@ -131,12 +131,12 @@ def column_titles(board: Leaderboard) -> list[str]:
     "The heads of the table"
     ways = {"minimize": " ↓", "maximize": " ↑", "": ""}
     heads = [head + ways[way] for head, way in zip(short_names(list(board.metrics)), board.metrics.values())]
-    return ["", "trial", *short_names(board.keys), *heads, "", "time", "run", ""]
+    return ["", "trial", *short_names(board.varied_keys), *heads, "", "time", "run", ""]
 
 # %% ../../nbs/65_sweep/20_leaderboard.ipynb #42c527ea
 def row_cells(board: Leaderboard, row: TrialRow) -> list[str]:
     "One line of it"
-    shown = [short_text(row.values.get(key, "")) for key in board.keys] + ["" if value is None else format_number(value) for value in row.results]
+    shown = [short_text(row.values.get(key, "")) for key in board.varied_keys] + ["" if value is None else format_number(value) for value in row.results]
     return ["★" if row.best else "", str(row.trial), *shown, row.status, format_seconds(row.seconds or None), row.run, row.error or ""]
 
 # %% ../../nbs/65_sweep/20_leaderboard.ipynb #932ab8b5

@@ -20,7 +20,7 @@ def plot_optimization_history(board: Leaderboard):
     "Every trial, and the best one so far"
     (name, way), *_ = board.metrics.items()
     figure, axes = new_figure(3, f"{name} by trial")
-    good = sorted(board.good, key=lambda row: row.trial)
+    good = sorted(board.rows_with_results, key=lambda row: row.trial)
     numbers, found, better = [row.trial for row in good], [row.results[0] for row in good], min if way == "minimize" else max
     axes.scatter(numbers, found, s=26, color=BLUE, zorder=3)
     axes.step(numbers, [better(found[:place]) for place in range(1, len(found) + 1)], where="post", color=ORANGE, linewidth=1.6, label="best so far")
@@ -54,8 +54,8 @@ def plot_parallel_coordinates(board: Leaderboard):
     from matplotlib.patches import PathPatch
 
     (name, way), *_ = board.metrics.items()
-    names, good = short_names([*board.keys, name]), board.good
-    axes_of = [_scale_axis([row.values.get(key, "") for row in good]) for key in board.keys] + [_scale_axis([row.results[0] for row in good])]
+    names, good = short_names([*board.varied_keys, name]), board.rows_with_results
+    axes_of = [_scale_axis([row.values.get(key, "") for row in good]) for key in board.varied_keys] + [_scale_axis([row.results[0] for row in good])]
     figure, axes = new_figure(3.8, f"Trials, coloured by {name}")
     order = sorted(range(len(good)), key=lambda one: good[one].results[0], reverse=way == "minimize")
     colours = colormaps["viridis"]
@@ -85,7 +85,7 @@ def parameter_importances(
     metric: int = 0, # its place
 ) -> dict[str, float]:
     "The share of each key in what makes the results differ, the largest first; {} when nobody can tell"
-    rows, keys = board.good, [key for key in board.keys if len({short_text(row.values.get(key)) for row in board.good}) > 1]
+    rows, keys = board.rows_with_results, [key for key in board.varied_keys if len({short_text(row.values.get(key)) for row in board.rows_with_results}) > 1]
     if len(rows) < MIN_TRIALS or not keys or len({row.results[metric] for row in rows}) < 2:
         return {}
     import optuna
@@ -129,7 +129,7 @@ def plot_importances(board: Leaderboard):
 # %% ../../nbs/65_sweep/30_plots.ipynb #583d0798
 def plot_pareto_front(board: Leaderboard):
     "Two results against each other; the front is what nothing beats"
-    (first, second), rows = list(board.metrics)[:2], board.good
+    (first, second), rows = list(board.metrics)[:2], board.rows_with_results
     figure, axes = new_figure(3.8, f"{first} against {second}")
     front = sorted((row for row in rows if row.best), key=lambda row: row.results[:2])
     rest = [row.results for row in rows if not row.best]
@@ -144,7 +144,7 @@ def plot_pareto_front(board: Leaderboard):
 # %% ../../nbs/65_sweep/30_plots.ipynb #50d8805c
 def make_plots(board: Leaderboard) -> dict:
     "What there is to see, by what it shows"
-    if len(board.good) < 2 or not all(board.metrics.values()):
+    if len(board.rows_with_results) < 2 or not all(board.metrics.values()):
         return {}
     found = {"What nothing beats in both wishes": plot_pareto_front(board)} if len(board.metrics) == 2 else {}
     found |= {"Every trial, and the best one so far": plot_optimization_history(board), "Each line is a trial; the best one is orange": plot_parallel_coordinates(board), "How much of the variance each parameter explains": plot_importances(board)}

@@ -67,7 +67,7 @@ def read_sweep(
 ) -> tuple[Sweep, Plan]:
     "The sweep that a configuration describes, and the plan of its first corner; ConfigError with all problems"
     config = compose_cached(overrides)
-    if not config.tree.get("sweep"):
+    if not config.resolved.get("sweep"):
         config = compose_cached([*overrides, "sweep=tpe"])
     tree, problems = config["sweep"], []
     problems += [f"sweep: {unknown_name('key', one, _SWEEP_KEYS)}" for one in tree if one not in _SWEEP_KEYS]
@@ -109,7 +109,7 @@ def _wants_float(base: Plan, key: str) -> bool:
         with suppress(ValueError):
             return bool(parameter) and isinstance(coerce_value(parameter.annotation, 1), float)
         return False
-    value = base.pipeline.config.tree
+    value = base.pipeline.config.resolved
     for one in key.split("."):
         value = value.get(one) if isinstance(value, dict) else None
     return isinstance(value, float)
@@ -136,7 +136,7 @@ def _recorded_metrics(plan: Plan, step: str) -> list[str]:
     "The metrics that a step gave when it ran last, if that was with the code of today"
     last = read_ref(plan.store, f"steps/{plan.pipeline.name}/{step}")
     record = read_record(plan.store, last) if last else None
-    same = record and {name: record["parts"]["code"][name] for name in ("cells", "units")} == plan.prepared[step].code.key
+    same = record and {name: record["parts"]["code"][name] for name in ("cells", "units")} == plan.prepared[step].code.key_part
     return [f"{step}.{name}" for name in record["metrics"]] if same else []
 
 # %% ../../nbs/65_sweep/10_search.ipynb #fdc0a6ff
@@ -226,18 +226,18 @@ class OptunaSearch:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.sweep, self.plan, self.broken, self.lost, self.reported = sweep, first, None, 0, {}
-        first.store.files.folder("leases")
+        self.sweep, self.first_plan, self.metrics_error, self.invalid_trials, self.reported_epochs = sweep, first, None, 0, {}
+        first.store.files.ensure_folder("leases")
         with _ignore_warnings():
             self.study = optuna.create_study(storage=sweep.storage, study_name=sweep.name, directions=list(sweep.metrics.values()), load_if_exists=True, pruner=make_pruner(sweep))
-        self._same()
-        self.foresees = sweep.sampler["kind"] in ("random", "grid")
-        self.points = [dict(zip(sweep.space, one)) for one in itertools.product(*map(grid_values, sweep.space.values()))] if sweep.sampler["kind"] == "grid" else None
-        self.left = [one for one in self.study.get_trials(deepcopy=False) if one.state.name == "RUNNING"]
+        self._check_definition()
+        self.can_plan_ahead = sweep.sampler["kind"] in ("random", "grid")
+        self.grid_points = [dict(zip(sweep.space, one)) for one in itertools.product(*map(grid_values, sweep.space.values()))] if sweep.sampler["kind"] == "grid" else None
+        self.interrupted_trials = [one for one in self.study.get_trials(deepcopy=False) if one.state.name == "RUNNING"]
 
-    def _same(self) -> None:
+    def _check_definition(self) -> None:
         "ConfigError when the sweep goes on that was another one when it began"
-        now, was = sweep_definition(self.sweep, self.plan), self.study.user_attrs.get("definition")
+        now, was = sweep_definition(self.sweep, self.first_plan), self.study.user_attrs.get("definition")
         if was is None:
             self.study.set_user_attr("definition", now)
         elif differs := [f"{name} {verb}" for name, verb, _, _ in changed_entries(was, json.loads(json.dumps(now)))]:
@@ -248,18 +248,18 @@ class OptunaSearch:
         from optuna.trial import Trial as Guide
 
         trials = self.study.get_trials(deepcopy=False)
-        wanted = min(self.sweep.trials or len(self.points), len(self.points)) if self.points else self.sweep.trials
-        if self.broken or (not self.left and sum(one.state.name != "WAITING" for one in trials) >= wanted):
+        wanted = min(self.sweep.trials or len(self.grid_points), len(self.grid_points)) if self.grid_points else self.sweep.trials
+        if self.metrics_error or (not self.interrupted_trials and sum(one.state.name != "WAITING" for one in trials) >= wanted):
             return None
         with _ignore_warnings():
-            if self.left:
-                guide = Guide(self.study, self.left.pop(0)._trial_id)
+            if self.interrupted_trials:
+                guide = Guide(self.study, self.interrupted_trials.pop(0)._trial_id)
                 self.study.sampler = make_sampler(self.sweep, guide.number)
             else:
                 number = next((one.number for one in trials if one.state.name == "WAITING"), len(trials))
                 self.study.sampler = make_sampler(self.sweep, number)
-                if self.points and number == len(trials):
-                    self.study.enqueue_trial(self.points[number])
+                if self.grid_points and number == len(trials):
+                    self.study.enqueue_trial(self.grid_points[number])
                 guide = self.study.ask()
             values = {key: _suggest(guide, key, one) for key, one in self.sweep.space.items()}
         return Trial(guide.number, decode_values(self.sweep, values), trial_overrides(self.sweep, values), guide)
@@ -268,29 +268,29 @@ class OptunaSearch:
         "How a trial ended; one that was interrupted has not ended"
         from optuna.trial import TrialState
 
-        status, self.lost = run.status if run else "failed", self.lost + (run is None)
+        status, self.invalid_trials = run.status if run else "failed", self.invalid_trials + (run is None)
         values = metric_values(self.sweep.metrics, run.metrics) if status == "done" else []
         if status == "done" and None in values:
             there = [f"{step}.{name}" for step, ones in run.metrics.items() for name in ones]
-            self.broken = next(f"trial {trial.number} (run {run.id}): {unknown_name('metric', name, there)}" for name, value in zip(self.sweep.metrics, values) if value is None)
+            self.metrics_error = next(f"trial {trial.number} (run {run.id}): {unknown_name('metric', name, there)}" for name, value in zip(self.sweep.metrics, values) if value is None)
         good = bool(values) and all(map(is_finite_number, values))
         if status != "interrupted":
             with _ignore_warnings():
-                self.study.tell(trial.guide, values if good else None, state=TrialState.COMPLETE if good else TrialState.PRUNED if status == PRUNED else TrialState.FAIL)
+                self.study.tell(trial.optuna_trial, values if good else None, state=TrialState.COMPLETE if good else TrialState.PRUNED if status == PRUNED else TrialState.FAIL)
 
-    def watch(self, trial: Trial, course: ActiveRun) -> str | None:
+    def step_to_prune(self, trial: Trial, course: ActiveRun) -> str | None:
         "The running step of a trial that promises nothing any more"
         if not self.sweep.pruner.get("kind"):
             return None
         metric = self.sweep.pruner.get("metric") or next(iter(self.sweep.metrics))
-        step = next((one for one in course.working if metric.startswith(f"{one}.")), None)
-        reported = self.reported.setdefault(trial.number, set())
+        step = next((one for one in course.running_keys if metric.startswith(f"{one}.")), None)
+        reported = self.reported_epochs.setdefault(trial.number, set())
         for epoch, value in read_epoch_values(course, step, metric[len(step) + 1:]) if step else ():
             if epoch not in reported:
                 reported.add(epoch)
                 with _ignore_warnings():
-                    trial.guide.report(value, epoch)
-                if trial.guide.should_prune():
+                    trial.optuna_trial.report(value, epoch)
+                if trial.optuna_trial.should_prune():
                     return step
 
 # %% ../../nbs/65_sweep/10_search.ipynb #7aaeeaf2
@@ -315,7 +315,7 @@ def read_epoch_values(
     metric: str,
 ) -> Iterator[tuple[int, float]]:
     "The values of a metric so far, by epoch"
-    seen, path = set(), series_path(course.plan.store, course.working[step])
+    seen, path = set(), series_path(course.plan.store, course.running_keys[step])
     for line in read_history(path) if path.exists() else ():
         if metric in line["metrics"] and line["epoch"] not in seen:
             seen.add(line["epoch"])
@@ -324,7 +324,7 @@ def read_epoch_values(
 # %% ../../nbs/65_sweep/10_search.ipynb #2fa11d76
 def sweep_definition(sweep: Sweep, first: Plan) -> dict:
     "What the results of a sweep depend on"
-    steps = {name: digest([one.code.key, one.params, one.env, one.seed, {source: found.digest for source, found in first.sources[name].items()}]) for name, one in first.prepared.items()}
+    steps = {name: digest([one.code.key_part, one.params, one.env, one.seed, {source: found.digest for source, found in first.sources[name].items()}]) for name, one in first.prepared.items()}
     return {"space": {key: str(one) for key, one in sweep.space.items()}, "metrics": sweep.metrics, "sampler": sweep.sampler, "pruner": sweep.pruner, "seed": sweep.seed, "steps": steps}
 
 # %% ../../nbs/65_sweep/10_search.ipynb #62a8e3a3
@@ -336,13 +336,13 @@ def run_sweep(
     "Try what an optimiser proposes until there are as many trials as wanted; a sweep of the same name goes on. The store, the sweep's name, the runs"
     composed = ParameterComposer()
     made, first = read_sweep(list(overrides), composed)
-    lock = first.store.files.folder("leases") / f".sweep-{made.name}.lock"
+    lock = first.store.files.ensure_folder("leases") / f".sweep-{made.name}.lock"
     with file_lock(lock, wait=False) as free:
         if not free:
             raise ConfigError(f"sweep {made.name} is going on already: wait for its end, or give this one another name (sweep.name=...)")
         preimport_for_plan(first)  # while Optuna is imported and asked
         study = OptunaSearch(made, first)
         done = run_trials(made, first, study, lambda trial: make_plan(composed(trial.overrides)), progress, list(command))
-    if study.broken or study.lost:
-        raise StepError(f"sweep {made.name}: {study.broken or f'{study.lost} trials could not begin, because their values do not go together'}")
+    if study.metrics_error or study.invalid_trials:
+        raise StepError(f"sweep {made.name}: {study.metrics_error or f'{study.invalid_trials} trials could not begin, because their values do not go together'}")
     return first.store, made.name, done

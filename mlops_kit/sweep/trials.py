@@ -28,10 +28,10 @@ class Trial:
     number: int
     values: dict             # key of the configuration -> value
     overrides: list[str]     # all of them, the common ones too
-    guide: object = field(default=None, compare=False, repr=False) # the optimiser's view of it
+    optuna_trial: object = field(default=None, compare=False, repr=False) # the optimiser's view of it
 
     @property
-    def text(self) -> str:
+    def values_text(self) -> str:
         "Its values for people"
         return " ".join(f"{name}={short_text(value)}" for name, value in zip(short_names(list(self.values)), self.values.values()))
 
@@ -89,36 +89,36 @@ def grid_trials(
 # %% ../../nbs/65_sweep/00_trials.ipynb #bb6f0017
 class GridSearch:
     "Asks for the trials of a list, one after the other"
-    foresees = True  # the next trial does not depend on what came of the last one
+    can_plan_ahead = True  # the next trial does not depend on what came of the last one
 
     def __init__(self, trials: list[Trial]):
-        self.todo = list(reversed(trials))
+        self.remaining = list(reversed(trials))
 
     def ask(self) -> Trial | None:
         "The next trial; None when there is none"
-        return self.todo.pop() if self.todo else None
+        return self.remaining.pop() if self.remaining else None
 
     def tell(self, trial: Trial, run: Run | None) -> None: "How a trial ended; None: it could not begin"
-    def watch(self, trial: Trial, course: ActiveRun) -> str | None: "The step of a trial that may be stopped"
+    def step_to_prune(self, trial: Trial, course: ActiveRun) -> str | None: "The step of a trial that may be stopped"
 
 # %% ../../nbs/65_sweep/00_trials.ipynb #f12d4625
 class SweepProgress(Progress):
     "Is told what happens during a sweep; what happens inside its trials, too"
 
-    def sweep(self, sweep: Sweep) -> None: "The sweep goes on"
-    def trial(self, trial: Trial, run: Run | None, words: str) -> None: "A trial ended: its run, and what came of it"
-    def over(self, sweep: Sweep) -> None: "The sweep has ended"
+    def sweep_started(self, sweep: Sweep) -> None: "The sweep goes on"
+    def trial_ended(self, trial: Trial, run: Run | None, words: str) -> None: "A trial ended: its run, and what came of it"
+    def sweep_ended(self, sweep: Sweep) -> None: "The sweep has ended"
 
 # %% ../../nbs/65_sweep/00_trials.ipynb #3e921b0c
 class _TrialNotices(Progress):
     "Passes on what a person should know of the runs of a sweep, once"
 
     def __init__(self, progress: SweepProgress):
-        self.progress, self.told = progress, set()
+        self.progress, self.shown_notices = progress, set()
 
     def notice(self, text: str) -> None:
-        if text not in self.told:
-            self.told.add(text)
+        if text not in self.shown_notices:
+            self.shown_notices.add(text)
             self.progress.notice(text)
 
 # %% ../../nbs/65_sweep/00_trials.ipynb #30f964e6
@@ -133,55 +133,55 @@ def run_trials(
     "Carry out trials until there is none left, or somebody interrupts; their runs"
     session = _SweepSession(sweep, guide, plan_of, progress, command)
     with open_scheduler(first, progress.notice) as crew:
-        progress.sweep(replace(sweep, parallel=sweep.parallel or crew.total["cpu"]))
+        progress.sweep_started(replace(sweep, parallel=sweep.parallel or crew.total_resources["cpu"]))
         try:
-            while session.fill(crew):
-                crew.turn(0.2)
-                session.look(crew)
+            while session.start_trials(crew):
+                crew.poll(0.2)
+                session.collect_ended(crew)
         finally:
-            progress.over(sweep)
-    return sorted(session.done, key=lambda run: run.data["sweep"]["trial"])
+            progress.sweep_ended(sweep)
+    return sorted(session.ended_runs, key=lambda run: run.data["sweep"]["trial"])
 
 # %% ../../nbs/65_sweep/00_trials.ipynb #19ae59e1
 class _SweepSession:
     "The trials of a sweep that run, and the runs of those that have ended"
 
     def __init__(self, sweep: Sweep, guide, plan_of: Callable[[Trial], Plan], progress: SweepProgress, command: list[str]):
-        self.sweep, self.guide, self.plan_of, self.progress, self.command = sweep, guide, plan_of, progress, command
-        self.active, self.done, self.inside, self.ahead = {}, [], _TrialNotices(progress), None  # ahead: the next trial and its plan
+        self.sweep, self.search, self.plan_trial, self.progress, self.command = sweep, guide, plan_of, progress, command
+        self.active_runs, self.ended_runs, self.trial_progress, self.planned_next = {}, [], _TrialNotices(progress), None  # ahead: the next trial and its plan
 
-    def fill(self, crew: Scheduler) -> bool:
+    def start_trials(self, crew: Scheduler) -> bool:
         "Begin as many trials as may run, and plan one more; whether any runs"
-        while not crew.interrupted and len(self.active) < (self.sweep.parallel or crew.total["cpu"]) and (found := self.ahead or self.next()):
-            self.begin(crew, *found)
-            self.ahead = None
-        if self.guide.foresees and self.ahead is None and not crew.interrupted:
-            self.ahead = self.next()
-        return bool(self.active)
+        while not crew.interrupted and len(self.active_runs) < (self.sweep.parallel or crew.total_resources["cpu"]) and (found := self.planned_next or self.plan_next()):
+            self.start_trial(crew, *found)
+            self.planned_next = None
+        if self.search.can_plan_ahead and self.planned_next is None and not crew.interrupted:
+            self.planned_next = self.plan_next()
+        return bool(self.active_runs)
 
-    def next(self) -> tuple[Trial, Plan] | None:
+    def plan_next(self) -> tuple[Trial, Plan] | None:
         "The next trial whose values go together, and its plan"
-        while trial := self.guide.ask():
+        while trial := self.search.ask():
             try:
-                return trial, self.plan_of(trial)
+                return trial, self.plan_trial(trial)
             except ConfigError as error:
-                self.guide.tell(trial, None)
-                self.progress.trial(trial, None, str(error))
+                self.search.tell(trial, None)
+                self.progress.trial_ended(trial, None, str(error))
 
-    def begin(self, crew: Scheduler, trial: Trial, plan: Plan) -> None:
+    def start_trial(self, crew: Scheduler, trial: Trial, plan: Plan) -> None:
         "Begin one trial"
-        mark = {"name": self.sweep.name, "trial": trial.number, "values": plan.mask.deep(trial.values), "metrics": self.sweep.metrics}
-        self.active[ActiveRun(crew, plan, self.inside, self.command, {"sweep": mark})] = trial
+        mark = {"name": self.sweep.name, "trial": trial.number, "values": plan.redactor.redact_values(trial.values), "metrics": self.sweep.metrics}
+        self.active_runs[ActiveRun(crew, plan, self.trial_progress, self.command, {"sweep": mark})] = trial
 
-    def look(self, crew: Scheduler) -> None:
+    def collect_ended(self, crew: Scheduler) -> None:
         "Tell what has ended, and stop what promises nothing"
-        for course, trial in list(self.active.items()):
-            if course.over:
-                self.done.append(course.run)
-                self.guide.tell(self.active.pop(course), course.run)
-                self.progress.trial(trial, course.run, trial_result_text(self.sweep, course.run))
-            elif step := self.guide.watch(trial, course):
-                crew.stop(course, step, PRUNED)
+        for course, trial in list(self.active_runs.items()):
+            if course.finished:
+                self.ended_runs.append(course.run)
+                self.search.tell(self.active_runs.pop(course), course.run)
+                self.progress.trial_ended(trial, course.run, trial_result_text(self.sweep, course.run))
+            elif step := self.search.step_to_prune(trial, course):
+                crew.stop_step(course, step, PRUNED)
 
 # %% ../../nbs/65_sweep/00_trials.ipynb #2de5c11e
 def trial_result_text(sweep: Sweep, run: Run) -> str:

@@ -30,12 +30,12 @@ class WandbRun:
     project: str
     config: dict                 # as composed, without secrets; the step's own parameters as `params`
     points: list[dict]
-    done: bool = False           # the step has ended; the rest is known only then
-    code: int = 0                # exit code
+    finished: bool = False           # the step has ended; the rest is known only then
+    exit_code: int = 0                # exit code
     tags: list[str] = field(default_factory=list)
     summary: dict = field(default_factory=dict)
-    made: list[dict] = field(default_factory=list)   # W&B artifacts: name, type, file, digest, size, metadata
-    used: list[dict] = field(default_factory=list)
+    logged_artifacts: list[dict] = field(default_factory=list)   # W&B artifacts: name, type, file, digest, size, metadata
+    used_artifacts: list[dict] = field(default_factory=list)
     notebook: str = ""           # executed, for its pictures
 
 # %% ../../nbs/35_tracking/10_mirror.ipynb #0f3cb6b9
@@ -87,8 +87,8 @@ def build_wandb_run(run: Run, step: str) -> WandbRun | None:
         return WandbRun(**about)
     notebook = run.folder / f"{step}.ipynb"
     return WandbRun(
-        **about, done=True, code=0 if outcome.get("status") == "ran" else 1, tags=[one[:64] for one in (run.data["pipeline"], step, outcome.get("status", "interrupted"))], summary=outcome.get("metrics") or {},
-        made=[_artifact_entry(run.data["pipeline"], step, name, out, record) for name, out in record.get("outs", {}).items()], used=_used_artifacts(run, record) if record else [], notebook=str(notebook) if notebook.exists() else "",
+        **about, finished=True, exit_code=0 if outcome.get("status") == "ran" else 1, tags=[one[:64] for one in (run.data["pipeline"], step, outcome.get("status", "interrupted"))], summary=outcome.get("metrics") or {},
+        logged_artifacts=[_artifact_entry(run.data["pipeline"], step, name, out, record) for name, out in record.get("outs", {}).items()], used_artifacts=_used_artifacts(run, record) if record else [], notebook=str(notebook) if notebook.exists() else "",
     )
 
 def _first_run_id(run: Run, step: str) -> str:
@@ -106,23 +106,23 @@ def content_digest(points: Iterable[dict]) -> str:
 @dataclass(frozen=True)
 class UploadState:
     "What is known about a copy at a server"
-    where: str           # server and project
-    rows: int = 0        # as many points may be there
-    like: str = ""       # likeness of these
-    trial: int = 0       # how many times the series has become another one
-    whole: str = ""      # digest of the copy that the server has all of
+    destination: str           # server and project
+    points_sent: int = 0        # as many points may be there
+    points_digest: str = ""       # likeness of these
+    generation: int = 0       # how many times the series has become another one
+    complete_digest: str = ""      # digest of the copy that the server has all of
 
 def read_upload_state(
     store: Store,
     id: str,    # of a copy
-    where: str, # server and project
+    destination: str, # server and project
 ) -> UploadState:
     "What was noted about a copy"
     with suppress(OSError):
         noted = unseal((store.root / "mirror" / f"{id}.json").read_bytes())
-        if noted and noted["where"] == where:
+        if noted and noted["destination"] == destination:
             return UploadState(**{name: value for name, value in noted.items() if name not in ("seal", "run")})
-    return UploadState(where)
+    return UploadState(destination)
 
 def write_upload_state(
     store: Store,
@@ -139,7 +139,7 @@ def generation_of(
     points: list[dict],
 ) -> int:
     "Which W&B run these points go to: the one that has some of them already, or a new one"
-    return noted.trial + (noted.rows > 0 and content_digest(points[:noted.rows]) != noted.like)
+    return noted.generation + (noted.points_sent > 0 and content_digest(points[:noted.points_sent]) != noted.points_digest)
 
 def wandb_run_digest(copy: WandbRun) -> str:
     "A digest of all that a copy shows"
@@ -149,7 +149,7 @@ def wandb_run_digest(copy: WandbRun) -> str:
 def build_wandb_runs(run: Run) -> list[WandbRun]:
     "The copies of all steps of a run that has ended"
     found = [one for name in dict.fromkeys([*run.steps, *run_histories(run)]) if (one := build_wandb_run(run, name))]
-    return [one for one in found if one.code == 0 or not _was_resumed(run, one)]
+    return [one for one in found if one.exit_code == 0 or not _was_resumed(run, one)]
 
 def _was_resumed(run: Run, copy: WandbRun) -> bool:
     "Has a later run gone on with this training?"

@@ -42,41 +42,41 @@ class _Upload:
     def __init__(self, store: Store, copy: WandbRun, where: str, seconds: float):
         import wandb
 
-        self.store, self.copy, self.noted = store, copy, read_upload_state(store, copy.id, where)
-        trial = generation_of(self.noted, copy.points)
-        if trial != self.noted.trial:
-            self.noted = UploadState(where, trial=trial)
+        self.store, self.source, self.state = store, copy, read_upload_state(store, copy.id, where)
+        trial = generation_of(self.state, copy.points)
+        if trial != self.state.generation:
+            self.state = UploadState(where, generation=trial)
         self.id = f"{copy.id}-{trial}" if trial else copy.id
         settings = wandb.Settings(**wandb_client.WANDB_SETTINGS | {"init_timeout": seconds, "finish_timeout": seconds}, finish_timeout_raises=True, x_file_stream_transmit_interval=1)
         self.run = wandb.init(
             project=copy.project, id=self.id, resume="allow", group=copy.run, name=copy.step, job_type=copy.step[:64], tags=copy.tags or None, config=copy.config, dir=os.environ["WANDB_DIR"], reinit="create_new",
             settings=settings)
-        self.rows = self.run.step if self.run.resumed else 0
+        self.points_sent = self.run.step if self.run.resumed else 0
         self.run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
 
-    def feed(self, points: list[dict]) -> None:
+    def send_points(self, points: list[dict]) -> None:
         "Send the points that are new"
-        if len(points) > self.rows:
-            self.noted = write_upload_state(self.store, self.copy, UploadState(self.noted.where, len(points), content_digest(points), self.noted.trial))
-            for number in range(self.rows, len(points)):
+        if len(points) > self.points_sent:
+            self.state = write_upload_state(self.store, self.source, UploadState(self.state.destination, len(points), content_digest(points), self.state.generation))
+            for number in range(self.points_sent, len(points)):
                 self.run.log(wandb_row(points[number], points[0]["time"]), step=number, commit=True)
-            self.rows = len(points)
+            self.points_sent = len(points)
 
-    def end(self, copy: WandbRun) -> None:
+    def finish(self, copy: WandbRun) -> None:
         "Send all the rest, and make sure that it has arrived"
-        self.feed(copy.points)
+        self.send_points(copy.points)
         self.run.config.update(copy.config, allow_val_change=True)
         self.run.tags = copy.tags
         self.run.summary.update({**copy.summary, **_notebook_images(copy), **_output_previews(self.store, copy)})
-        for one in copy.used:
+        for one in copy.used_artifacts:
             self.run.use_artifact(_make_artifact(self.store, copy, one))
-        for one in copy.made:
+        for one in copy.logged_artifacts:
             self.run.log_artifact(_make_artifact(self.store, copy, one), aliases=[re.sub(r"[/:]", "-", copy.run)])
-        self.run.finish(exit_code=copy.code)
-        there = _points_on_server(self.copy.project, self.id, len(copy.points))
+        self.run.finish(exit_code=copy.exit_code)
+        there = _points_on_server(self.source.project, self.id, len(copy.points))
         if there < len(copy.points):
             raise TimeoutError(f"the server has {there} of {len(copy.points)} points")
-        write_upload_state(self.store, copy, UploadState(self.noted.where, len(copy.points), content_digest(copy.points), self.noted.trial, wandb_run_digest(copy)))
+        write_upload_state(self.store, copy, UploadState(self.state.destination, len(copy.points), content_digest(copy.points), self.state.generation, wandb_run_digest(copy)))
 
 # %% ../../nbs/35_tracking/20_sync.ipynb #e90cc0de
 def _points_on_server(project: str, id: str, wanted: int) -> int:
@@ -112,7 +112,7 @@ def _output_previews(store: Store, copy: WandbRun) -> dict:
     import wandb
 
     found = {}
-    for one in copy.made:
+    for one in copy.logged_artifacts:
         label, kind = one["metadata"]["out"], Path(one["file"]).suffix
         if one["size"] > MAX_PREVIEW_BYTES or kind not in (".png", ".html", ".json", ".parquet"):
             continue
@@ -162,65 +162,65 @@ def main() -> None:
     threading.Thread(target=lambda: (sys.stdin.read(), last()), daemon=True).start()
     with file_lock(store.root / f"runs/{told['run']}/.mirror.lock"):
         while told["follow"] and not ends.wait(1):
-            work.look()
-        work.finish()
+            work.poll()
+        work.send_rest()
 
 # %% ../../nbs/35_tracking/20_sync.ipynb #e1c1fa98
 class _RunSync:
     "The copies of one run"
 
     def __init__(self, store: Store, run: str, mask: Redactor, seconds: float, again: bool):
-        self.store, self.name, self.mask, self.seconds, self.again, self.open, self.over = store, run, mask, seconds, again, {}, {}
+        self.store, self.run_id, self.mask, self.seconds, self.recheck, self.uploads, self.finished = store, run, mask, seconds, again, {}, {}
 
-    def try_to(self, copy: WandbRun, deed: Callable[[WandbRun], str]) -> None:
+    def attempt(self, copy: WandbRun, deed: Callable[[WandbRun], str]) -> None:
         "Do something with a copy; what goes wrong is said, and is all that there is about it"
         try:
             status, error = deed(copy), ""
         except Exception as problem:
             status, error = "failed", redact_by_name(" ".join(str(problem).split()) or type(problem).__name__)
         if status:
-            self.over[copy.step] = status
-            print(json.dumps({"run": self.name, "step": copy.step, "id": copy.id, "status": status, "points": len(copy.points), "error": error}), flush=True)
+            self.finished[copy.step] = status
+            print(json.dumps({"run": self.run_id, "step": copy.step, "id": copy.id, "status": status, "points": len(copy.points), "error": error}), flush=True)
 
-    def begin(self, copy: WandbRun) -> _Upload:
+    def open_upload(self, copy: WandbRun) -> _Upload:
         "The W&B run of a copy"
-        if copy.step not in self.open:
-            self.open[copy.step] = _Upload(self.store, copy, wandb_client.destination(copy.project), self.seconds)
-        return self.open[copy.step]
+        if copy.step not in self.uploads:
+            self.uploads[copy.step] = _Upload(self.store, copy, wandb_client.destination(copy.project), self.seconds)
+        return self.uploads[copy.step]
 
-    def masked(self, copy: WandbRun) -> WandbRun:
+    def redacted(self, copy: WandbRun) -> WandbRun:
         "A copy without secrets: a series that still grows may have some"
-        return WandbRun(**self.mask.deep({name: getattr(copy, name) for name in copy.__dataclass_fields__})) if self.mask else copy
+        return WandbRun(**self.mask.redact_values({name: getattr(copy, name) for name in copy.__dataclass_fields__})) if self.mask else copy
 
-    def look(self) -> None:
+    def poll(self) -> None:
         "Send what is new of the steps that run, and the rest of those that have ended"
-        run = read_run(self.store, self.name)
+        run = read_run(self.store, self.run_id)
         for step in started_steps(run):
-            if step not in self.over and (copy := build_wandb_run(run, step)):
-                copy = self.masked(copy)
-                self.try_to(copy, self.end if copy.done else self.feed)
+            if step not in self.finished and (copy := build_wandb_run(run, step)):
+                copy = self.redacted(copy)
+                self.attempt(copy, self.complete if copy.finished else self.send_new_points)
 
-    def feed(self, copy: WandbRun) -> str:
+    def send_new_points(self, copy: WandbRun) -> str:
         "Send what is new of a step that runs"
-        if copy.points and len(copy.points) >= read_upload_state(self.store, copy.id, wandb_client.destination(copy.project)).rows:
-            self.begin(copy).feed(copy.points)
+        if copy.points and len(copy.points) >= read_upload_state(self.store, copy.id, wandb_client.destination(copy.project)).points_sent:
+            self.open_upload(copy).send_points(copy.points)
         return ""
 
-    def end(self, copy: WandbRun) -> str:
+    def complete(self, copy: WandbRun) -> str:
         "Send all of a step that has ended"
         noted = read_upload_state(self.store, copy.id, wandb_client.destination(copy.project))
-        if noted.whole == wandb_run_digest(copy) and not self.again:
+        if noted.complete_digest == wandb_run_digest(copy) and not self.recheck:
             return "there already"
-        if (one := self.open.get(copy.step)) and generation_of(one.noted, copy.points) != one.noted.trial:
-            self.open.pop(copy.step).run.finish(exit_code=1)
-        self.begin(copy).end(copy)
+        if (one := self.uploads.get(copy.step)) and generation_of(one.noted, copy.points) != one.noted.trial:
+            self.uploads.pop(copy.step).run.finish(exit_code=1)
+        self.open_upload(copy).finish(copy)
         return "sent"
 
-    def finish(self) -> None:
+    def send_rest(self) -> None:
         "Send what is left of a run that has ended"
-        for copy in map(self.masked, build_wandb_runs(read_run(self.store, self.name))):
-            if copy.step not in self.over and copy.done:
-                self.try_to(copy, self.end)
+        for copy in map(self.redacted, build_wandb_runs(read_run(self.store, self.run_id))):
+            if copy.step not in self.finished and copy.finished:
+                self.attempt(copy, self.complete)
 
 # %% ../../nbs/35_tracking/20_sync.ipynb #4ad459a7
 _CHILD_CODE = "from mlops_kit.tracking.sync import main; main()"
@@ -228,8 +228,8 @@ _CHILD_CODE = "from mlops_kit.tracking.sync import main; main()"
 @contextmanager
 def _sync_process(run: Run, follow: bool, seconds: float, again: bool = False, secrets: dict | None = None) -> Iterator[tuple[subprocess.Popen, Callable[[], list[dict]]]]:
     "Start to send a run; the process, and what tells its answers so far"
-    folder, files = run.store.files.temp(), run.store.files
-    files.folder(str(folder.relative_to(files.root)))
+    folder, files = run.store.files.temp_path(), run.store.files
+    files.ensure_folder(str(folder.relative_to(files.root)))
     outer = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "MLOPS_FAILPOINT"))}
     env = outer | wandb_client.wandb_variables("online", "", "", "", folder, "") | {"PYTHONPATH": os.pathsep.join(one for one in sys.path if one)}
     order = {"root": str(run.store.root.absolute()), "run": run.id, "follow": follow, "seconds": seconds, "again": again, "secrets": secrets or {}}
@@ -273,9 +273,9 @@ def sync_run(
     again: bool = False,  # ask the server also about what is known to be there
 ) -> list[dict]:          # run, step, id, status (sent, there already, failed), points, error
     "Send what the server lacks of a run"
-    todo = [one for one in build_wandb_runs(run) if one.done]
+    todo = [one for one in build_wandb_runs(run) if one.finished]
     line = lambda copy, status, error="": {"run": run.id, "step": copy.step, "id": copy.id, "status": status, "points": len(copy.points), "error": error}
-    if all(read_upload_state(run.store, one.id, wandb_client.destination(one.project)).whole == wandb_run_digest(one) for one in todo) and not again:
+    if all(read_upload_state(run.store, one.id, wandb_client.destination(one.project)).complete_digest == wandb_run_digest(one) for one in todo) and not again:
         return [line(one, "there already") for one in todo]
     wandb_client.require_credentials()
     with _sync_process(run, False, seconds, again, find_secrets(os.environ)) as (child, answers):

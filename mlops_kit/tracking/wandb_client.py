@@ -164,7 +164,7 @@ def _wandb_logger(theirs: "Run | None", config: dict) -> "Iterator[Logger]":
     "Lightning's logger for the W&B run of the notebook, or for one of our own"
     from lightning.pytorch.loggers import WandbLogger
     composed = json.loads(Path(path).read_text(encoding="utf8")) if (path := os.environ.get("MLOPS_CONFIG")) else {}
-    config, code = Redactor(find_secrets(os.environ)).named(composed | config), 1
+    config, code = Redactor(find_secrets(os.environ)).redact(composed | config), 1
     run = theirs or _start_wandb_run(config)
     try:
         run.config.update(config, allow_val_change=True)

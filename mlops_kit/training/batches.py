@@ -23,20 +23,20 @@ class TensorBatchSampler(DistributedSampler):
         size: int,               # rows of a batch; the last one may be smaller
         seed: int | None = None, # None: in order
     ):
-        self.rows, self.size, self.seed, self.epoch = rows, size, seed, 0
+        self.row_count, self.batch_size, self.seed, self.epoch = rows, size, seed, 0
 
     def set_epoch(self, epoch: int) -> None: self.epoch = epoch
 
-    def __len__(self) -> int: return math.ceil(self.rows / self.size)
+    def __len__(self) -> int: return math.ceil(self.row_count / self.batch_size)
 
     def __iter__(self) -> Iterator[torch.Tensor]:
-        order = torch.arange(self.rows)
+        order = torch.arange(self.row_count)
         if self.seed is not None:
             chance = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch) # a prime apart: seeds don't share epochs
-            order = torch.randperm(self.rows, generator=chance)
+            order = torch.randperm(self.row_count, generator=chance)
         together = torch.distributed.is_available() and torch.distributed.is_initialized()
         rank, ranks = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)
-        return (batch[rank % len(batch)::ranks] for batch in order.split(self.size)) # a batch with fewer rows than ranks: some count twice
+        return (batch[rank % len(batch)::ranks] for batch in order.split(self.batch_size)) # a batch with fewer rows than ranks: some count twice
 
 # %% ../../nbs/70_training/00_batches.ipynb #03a37699
 def batch_loader(

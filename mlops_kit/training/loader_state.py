@@ -23,9 +23,9 @@ class ResumableSampler:
     "The rows of a loader's batches: what its sampler says, all at once when the first one is wanted"
 
     def __init__(self, inner: Any, loader: "DataLoader"):
-        self.inner, self.loader, self.waits = inner, loader, False
-        self.began = self.drawn = None      # states: when the loader was opened, and when the rows were drawn
-        self.skip, self.first = 0, None     # batches to leave out, and the state to draw the rows with
+        self.inner, self.loader, self.opened = inner, loader, False
+        self.epoch_state = self.draw_state = None      # states: when the loader was opened, and when the rows were drawn
+        self.skip_batches, self.replay_state = 0, None     # batches to leave out, and the state to draw the rows with
 
     def __len__(self) -> int:
         return len(self.inner)
@@ -34,28 +34,28 @@ class ResumableSampler:
         return getattr(self.__dict__["inner"], name)  # `sampler`, `set_epoch` ...
 
     def __iter__(self) -> Iterator:
-        if not self.waits:  # with workers a loader opens its sampler twice
-            self.began, self.waits = self.state(), True
-        skip, first, self.skip, self.first = self.skip, self.first, 0, None
-        return self.rows(skip, first)
+        if not self.opened:  # with workers a loader opens its sampler twice
+            self.epoch_state, self.opened = self.capture_state(), True
+        skip, first, self.skip_batches, self.replay_state = self.skip_batches, self.replay_state, 0, None
+        return self.iter_batches(skip, first)
 
-    def rows(self, skip: int, first: dict | None) -> Iterator:
+    def iter_batches(self, skip: int, first: dict | None) -> Iterator:
         "The rows of one batch after the other"
-        now, self.waits = None, False
+        now, self.opened = None, False
         if first:
-            now = self.state()
-            self.put(first)
-        self.drawn = self.state()
+            now = self.capture_state()
+            self.restore_state(first)
+        self.draw_state = self.capture_state()
         rows = list(self.inner) if _is_sized(self.inner) else self.inner
         if now:
-            self.put(now)
+            self.restore_state(now)
         yield from rows[skip:] if skip else rows
 
-    def state(self) -> dict:
+    def capture_state(self) -> dict:
         "Where all random numbers are: of the process, and of the parts of the loader that may draw"
         return {"chance": rng_state(), "loader": dump_loader(self.loader)}
 
-    def put(self, state: dict) -> None:
+    def restore_state(self, state: dict) -> None:
         "Put them back"
         load_loader(self.loader, state["loader"])
         set_rng_state(state["chance"])
@@ -109,7 +109,7 @@ def supports_fast_forward(loader: Any) -> bool:
 # %% ../../nbs/70_training/10_loader_state.ipynb #763f8903
 def epoch_position(order: ResumableSampler) -> dict:
     "How the epoch began, and when its rows were drawn"
-    return {"began": order.began, "drawn": order.drawn}
+    return {"began": order.epoch_state, "drawn": order.draw_state}
 
 def fast_forward(
     order: ResumableSampler,
@@ -118,10 +118,10 @@ def fast_forward(
     fetcher: Any,     # an iterator that `iter` starts again, as Lightning's
 ) -> None:
     "Start the epoch again and go to where `read` batches were read; all random numbers are elsewhere then"
-    order.put(place["began"])
-    order.began, order.waits = place["began"], True
+    order.restore_state(place["began"])
+    order.epoch_state, order.opened = place["began"], True
     if order.loader.num_workers == 0:
-        order.skip, order.first = read, place["drawn"]
+        order.skip_batches, order.replay_state = read, place["drawn"]
         iter(fetcher)
         return
     iter(fetcher)

@@ -36,14 +36,14 @@ class SnapshotTimer:
     "Says when a snapshot is due"
 
     def __init__(self, seconds: float):
-        self.seconds, self.next = seconds, time.monotonic() + seconds
+        self.interval, self.next_due = seconds, time.monotonic() + seconds
 
-    def due(self) -> bool:
-        return time.monotonic() >= self.next
+    def is_due(self) -> bool:
+        return time.monotonic() >= self.next_due
 
-    def took(self, seconds: float) -> None:
+    def snapshot_taken(self, seconds: float) -> None:
         "A snapshot was kept"
-        self.next = time.monotonic() + (self.seconds and max(self.seconds, COST_FACTOR * seconds))
+        self.next_due = time.monotonic() + (self.interval and max(self.interval, COST_FACTOR * seconds))
 
 # %% ../../nbs/70_training/25_resume.ipynb #3a706a4c
 class StopRequested(BaseException):
@@ -60,45 +60,45 @@ class Resumption:
     "Keeps the moments of one training, and goes on where the last attempt was"
 
     def __init__(self, trainer: "Trainer", what: Any):
-        self.trainer, self.began, self.spent, self.clock = trainer, time.monotonic(), 0.0, SnapshotTimer(float(os.environ.get("MLOPS_SNAPSHOTS") or SNAPSHOT_SECONDS))
-        self.asked = self.order = self.before = self.found = None  # a signal; of the loader, where it can be; the moment before a validation; what the last attempt left
-        self.what, self.used, self.told = digest(repr(what).encode())[:16], [], set()
+        self.trainer, self.start_time, self.previous_seconds, self.timer = trainer, time.monotonic(), 0.0, SnapshotTimer(float(os.environ.get("MLOPS_SNAPSHOTS") or SNAPSHOT_SECONDS))
+        self.stop_signal = self.sampler = self.state_before_validation = self.resume_state = None  # a signal; of the loader, where it can be; the moment before a validation; what the last attempt left
+        self.identity_digest, self.used_files, self.logged = digest(repr(what).encode())[:16], [], set()
         partial = os.environ.get("MLOPS_PARTIAL")
-        self.partial = Path(partial).absolute() if partial and trainer.world_size == 1 else None
-        if partial and not self.partial and trainer.is_global_zero:
-            self.say("a training in several processes keeps no snapshots: interrupted, it begins anew")
-        self.snapshots = self.partial and SnapshotFolder(self.partial / f"fit-{self.what}-{_completed_fits[self.what]}", bool(os.environ.get("MLOPS_POWER")), self.say)
+        self.scratch_dir = Path(partial).absolute() if partial and trainer.world_size == 1 else None
+        if partial and not self.scratch_dir and trainer.is_global_zero:
+            self.log_once("a training in several processes keeps no snapshots: interrupted, it begins anew")
+        self.snapshots = self.scratch_dir and SnapshotFolder(self.scratch_dir / f"fit-{self.identity_digest}-{_completed_fits[self.identity_digest]}", bool(os.environ.get("MLOPS_POWER")), self.log_once)
 
-    def say(self, text: str) -> None:
+    def log_once(self, text: str) -> None:
         "Tell the user, once"
-        if text not in self.told:
-            self.told.add(text)
+        if text not in self.logged:
+            self.logged.add(text)
             log(text)
 
     @property
-    def seconds(self) -> float:
+    def total_seconds(self) -> float:
         "How long the training took, in all attempts"
-        return self.spent + time.monotonic() - self.began
+        return self.previous_seconds + time.monotonic() - self.start_time
 
     def fit(self, *given) -> None:
         "As the trainer does, from where the last attempt was"
-        self.first = truncate_history(self.partial / HISTORY_FILE) if self.snapshots else 0  # points of other trainings of this step
-        path, self.found = self.snapshots and load_latest_snapshot(self.snapshots) or (None, None)
+        self.first_point = truncate_history(self.scratch_dir / HISTORY_FILE) if self.snapshots else 0  # points of other trainings of this step
+        path, self.resume_state = self.snapshots and load_latest_snapshot(self.snapshots) or (None, None)
         if path:
-            self.bring(self.found)
+            self.prepare_checkpoint(self.resume_state)
         patch_loops(self)
         try:
             self.trainer.fit(*given, ckpt_path=path)
         except StopRequested:
             kept = "its last moment was kept" if self.snapshots.names() else "no moment was kept"
             text = f"the training was interrupted after {self.trainer.global_step} steps: {kept}, and it goes on from there"
-            raise (KeyboardInterrupt(text) if self.asked == signal.SIGINT else Preempted(text)) from None
-        _completed_fits[self.what] += 1
+            raise (KeyboardInterrupt(text) if self.stop_signal == signal.SIGINT else Preempted(text)) from None
+        _completed_fits[self.identity_digest] += 1
 
-    def bring(self, state: dict) -> None:
+    def prepare_checkpoint(self, state: dict) -> None:
         "Prepare what Lightning is about to load"
         told, here = state["resumption"], os.getcwd()
-        self.spent, self.used = told["seconds"], [set(state["files"].values())]
+        self.previous_seconds, self.used_files = told["seconds"], [set(state["files"].values())]
         restore_snapshot_files(self.snapshots, state["files"], Path(here))
         state["callbacks"] = relocate_paths(state["callbacks"], told["folder"], here)
         state["moment"]["callbacks"] = relocate_paths(state["moment"]["callbacks"], told["folder"], here)
@@ -107,104 +107,104 @@ class Resumption:
 
     # -- called by the loops
 
-    def open(self, loaders: list) -> None:
+    def attach_loaders(self, loaders: list) -> None:
         "The loaders of training are there"
-        self.order = None
+        self.sampler = None
         for one in loaders:
             if supports_fast_forward(one):
-                self.order = make_resumable(one)
+                self.sampler = make_resumable(one)
             disable_persistent_workers(one)
-        if len(loaders) > 1 or self.order is None:
-            self.order = None
+        if len(loaders) > 1 or self.sampler is None:
+            self.sampler = None
             if self.snapshots:
-                self.say("this loader can't be opened in the middle of an epoch: an interrupted training goes on from the start of an epoch")
+                self.log_once("this loader can't be opened in the middle of an epoch: an interrupted training goes on from the start of an epoch")
 
-    def exact(self) -> bool:
+    def supports_snapshot(self) -> bool:
         "Can a training go on from here?"
         fit = self.trainer.fit_loop
         shared = fit.epoch_loop.val_loop._combined_loader
-        return self.order is not None and fit._data_fetcher.length is not None and not (shared and any(one is self.order.loader for one in shared.flattened))
+        return self.sampler is not None and fit._data_fetcher.length is not None and not (shared and any(one is self.sampler.loader for one in shared.flattened))
 
-    def between(self, fetcher: Any) -> None:
+    def on_batch_end(self, fetcher: Any) -> None:
         "A batch has ended; what follows it, as a validation, has not begun"
-        if not self.snapshots or not self.exact():
-            if self.asked:
+        if not self.snapshots or not self.supports_snapshot():
+            if self.stop_signal:
                 raise StopRequested
-        elif self.asked or self.clock.due():
-            self.keep(self.moment(fetcher.fetched))
+        elif self.stop_signal or self.timer.is_due():
+            self.save_state(self.capture_state(fetcher.fetched))
         elif self.trainer.fit_loop.epoch_loop._should_check_val_fx(fetcher):
-            self.before = self.moment(fetcher.fetched)
+            self.state_before_validation = self.capture_state(fetcher.fetched)
 
-    def validating(self) -> None:
+    def on_validation_batch_end(self) -> None:
         "A batch of validation has ended; weights are what they were before"
-        if self.asked and not self.trainer.sanity_checking:
-            self.keep(self.before) if self.before else None
+        if self.stop_signal and not self.trainer.sanity_checking:
+            self.save_state(self.state_before_validation) if self.state_before_validation else None
             raise StopRequested
 
-    def epoch_begins(self) -> None:
+    def on_epoch_start(self) -> None:
         "An epoch is about to begin"
-        self.before = None
-        if self.found and self.found["resumption"]["read"] is None:
-            self.load_loops()
-            self.put_back()
-        elif self.snapshots and self.trainer.current_epoch and (self.asked or self.order is None and self.clock.due()):
-            self.keep(self.moment(None))
+        self.state_before_validation = None
+        if self.resume_state and self.resume_state["resumption"]["read"] is None:
+            self.load_loop_state()
+            self.restore_state()
+        elif self.snapshots and self.trainer.current_epoch and (self.stop_signal or self.sampler is None and self.timer.is_due()):
+            self.save_state(self.capture_state(None))
 
-    def moment(self, read: int | None) -> dict:
+    def capture_state(self, read: int | None) -> dict:
         "All that must be known to go on; `read` batches of this epoch were read, None before it begins"
         for logger in self.trainer.loggers:
             logger.save()
-        told = {"read": read, "place": epoch_position(self.order) if read else None, "seconds": self.seconds, "points": read_points_after(self.partial / HISTORY_FILE, self.first), "folder": os.getcwd()}
+        told = {"read": read, "place": epoch_position(self.sampler) if read else None, "seconds": self.total_seconds, "points": read_points_after(self.scratch_dir / HISTORY_FILE, self.first_point), "folder": os.getcwd()}
         return capture(self.trainer) | {"resumption": told}
 
-    def keep(self, state: dict) -> None:
+    def save_state(self, state: dict) -> None:
         "Keep a moment; end if that was asked for"
         begun = time.monotonic()
         try:
             files = save_snapshot_files(self.snapshots, Path.cwd(), list_checkpoints(self.trainer, Path.cwd()))
             save_snapshot(self.snapshots, state | {"files": files})
-            self.used = [*self.used, set(files.values())][-2:]
-            prune_snapshot_files(self.snapshots, set().union(*self.used))
+            self.used_files = [*self.used_files, set(files.values())][-2:]
+            prune_snapshot_files(self.snapshots, set().union(*self.used_files))
         except OSError as error:
-            self.say(f"no snapshot could be kept: {error}")
-        self.clock.took(time.monotonic() - begun)
-        if self.asked:
+            self.log_once(f"no snapshot could be kept: {error}")
+        self.timer.snapshot_taken(time.monotonic() - begun)
+        if self.stop_signal:
             raise StopRequested
 
-    def load_loops(self) -> None:
+    def load_loop_state(self) -> None:
         "Let the loops be as far as they were"
         from lightning.pytorch.loops.fit_loop import _FitLoop
         fit = self.trainer.fit_loop
-        _FitLoop.load_state_dict(fit, self.found["loops"]["fit_loop"])
+        _FitLoop.load_state_dict(fit, self.resume_state["loops"]["fit_loop"])
         for loop in (fit, fit.epoch_loop, fit.epoch_loop.val_loop, fit.epoch_loop.automatic_optimization, fit.epoch_loop.manual_optimization):
             loop._restarting = loop._loaded_from_state_dict = loop._resuming_from_checkpoint = False
 
-    def prepare(self) -> None:
+    def prepare_progress(self) -> None:
         "Before `on_train_start`: hooks are to see the epoch that is about to go on"
-        if self.found:
-            self.load_loops()
+        if self.resume_state:
+            self.load_loop_state()
             for progress in (self.trainer.fit_loop.epoch_progress.total, self.trainer.fit_loop.epoch_progress.current):
                 progress.ready = progress.started = progress.processed = progress.completed
 
-    def take_up(self, fetcher: Any) -> bool:
+    def resume_epoch(self, fetcher: Any) -> bool:
         "The epoch has begun: go to the batch where the last attempt was. Whether we did"
-        if not self.found:
+        if not self.resume_state:
             return False
-        read = self.found["resumption"]["read"]
-        fast_forward(self.order, self.found["resumption"]["place"], read, fetcher)
-        self.load_loops()
-        self.put_back()
+        read = self.resume_state["resumption"]["read"]
+        fast_forward(self.sampler, self.resume_state["resumption"]["place"], read, fetcher)
+        self.load_loop_state()
+        self.restore_state()
         fetcher.fetched, fetcher.done = read, read >= fetcher.length
         return True
 
-    def put_back(self) -> None:
+    def restore_state(self) -> None:
         "Be where the last attempt was"
-        restore_history(self.partial / HISTORY_FILE, self.first, self.found["resumption"]["points"])
-        restore(self.trainer, self.found)
-        self.found = None
+        restore_history(self.scratch_dir / HISTORY_FILE, self.first_point, self.resume_state["resumption"]["points"])
+        restore(self.trainer, self.resume_state)
+        self.resume_state = None
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def defer_signals(self) -> Iterator[None]:
         "Note signals instead of dying at once; a second one works as ever"
         if not self.snapshots or threading.current_thread() is not threading.main_thread():
             yield
@@ -212,7 +212,7 @@ class Resumption:
         before = {}
 
         def ask(number: int, frame: Any) -> None:
-            self.asked = number
+            self.stop_signal = number
             restore()
 
         def restore() -> None:
@@ -226,8 +226,8 @@ class Resumption:
             ended = True
         finally:
             restore()
-        if ended and self.asked:
-            signal.raise_signal(self.asked)
+        if ended and self.stop_signal:
+            signal.raise_signal(self.stop_signal)
 
 # %% ../../nbs/70_training/25_resume.ipynb #0833c656
 def _fit_loop_class(resumption: Resumption) -> type:
@@ -238,17 +238,17 @@ def _fit_loop_class(resumption: Resumption) -> type:
         def load_state_dict(self, state_dict, prefix=""): pass  # `load_loops` does, when it is time
 
         def run(self):
-            with resumption.listening():
+            with resumption.defer_signals():
                 super().run()
 
-        def _load_combined_loader_states(self): resumption.open(self._combined_loader.flattened)
+        def _load_combined_loader_states(self): resumption.attach_loaders(self._combined_loader.flattened)
 
         def on_run_start(self):
-            resumption.prepare()
+            resumption.prepare_progress()
             super().on_run_start()
 
         def on_advance_start(self):
-            resumption.epoch_begins()
+            resumption.on_epoch_start()
             super().on_advance_start()
 
     return Fit
@@ -261,11 +261,11 @@ def _epoch_loop_class(resumption: Resumption) -> type:
     class Epoch(_TrainingEpochLoop):
         def on_run_start(self, data_fetcher):
             super().on_run_start(data_fetcher)
-            if resumption.take_up(data_fetcher):
+            if resumption.resume_epoch(data_fetcher):
                 super().on_advance_end(data_fetcher)
 
         def on_advance_end(self, data_fetcher):
-            resumption.between(data_fetcher)
+            resumption.on_batch_end(data_fetcher)
             super().on_advance_end(data_fetcher)
 
     return Epoch
@@ -283,7 +283,7 @@ def _validation_loop_class(resumption: Resumption) -> type:
 
         def on_iteration_done(self):
             super().on_iteration_done()
-            resumption.validating()
+            resumption.on_validation_batch_end()
 
     return Validation
 

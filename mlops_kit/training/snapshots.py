@@ -26,7 +26,7 @@ class SnapshotFolder:
     "The snapshots of one thing that takes long"
     root: Path                                         # made when the first one is written
     power: bool = False                                # see `Files`
-    notice: Callable[[str], None] = lambda text: None  # is told of a damaged one
+    warn: Callable[[str], None] = lambda text: None  # is told of a damaged one
 
     @property
     def files(self) -> Files:
@@ -50,7 +50,7 @@ def save_snapshot(
         torch.save(state, temp)
         number = 1 + int(names[0].partition("-")[0]) if names else 1
         path = publish(files, temp, f"{number:012}-{digest(temp)}.ckpt")
-    for old in [*(snapshots.root / name for name in snapshots.names()[MAX_SNAPSHOTS:]), *filter(is_abandoned, files.tmp.iterdir())]:
+    for old in [*(snapshots.root / name for name in snapshots.names()[MAX_SNAPSHOTS:]), *filter(is_abandoned, files.temp_folder.iterdir())]:
         remove_path(files, old)
     return path
 
@@ -61,7 +61,7 @@ def load_latest_snapshot(snapshots: SnapshotFolder) -> tuple[Path, dict] | None:
         path = snapshots.root / name
         if (state := _read_snapshot(path)) is not None:
             return path, state
-        snapshots.notice(f"the snapshot {path.name} is damaged: the one before it is looked for")
+        snapshots.warn(f"the snapshot {path.name} is damaged: the one before it is looked for")
         remove_path(snapshots.files, path)
     return None
 
@@ -87,7 +87,7 @@ def save_snapshot_files(
     kept = {}
     for name in names:
         kept[name] = digest(folder / name)
-        if not (snapshots.files.folder("files") / kept[name]).exists():
+        if not (snapshots.files.ensure_folder("files") / kept[name]).exists():
             with temporary(snapshots.files) as temp:
                 copy_file(folder / name, temp)
                 publish(snapshots.files, temp, f"files/{kept[name]}")

@@ -130,27 +130,27 @@ class _IdleDetector:
     "Notices that ranks do nothing, of those that all others wait for"
 
     def __init__(self, folder: Path, processes: int, seconds: float):
-        self.folder, self.processes, self.seconds, self.still = folder, processes, seconds, defaultdict(IdleTimer)
+        self.folder, self.processes, self.timeout, self.timers = folder, processes, seconds, defaultdict(IdleTimer)
 
-    def place(self, rank: str) -> int:
+    def read_progress(self, rank: str) -> int:
         "How far a rank is"
         path = self.folder / f"{rank}.place"
         return int(path.read_bytes() or 0) if path.exists() else 0
 
-    def look(self, family: dict[int, tuple[str, str]], passed: float) -> None:
+    def check(self, family: dict[int, tuple[str, str]], passed: float) -> None:
         "Look again; MlopsError when it is time"
         ranks = defaultdict(list)
         for pid, (who, _) in family.items():
             ranks[who].append(pid)
         ranks.pop("torchrun", None)
         for rank, pids in ranks.items():
-            self.still[rank].look(pids, passed)
-        places = {rank: self.place(rank) for rank in ranks}
+            self.timers[rank].update(pids, passed)
+        places = {rank: self.read_progress(rank) for rank in ranks}
         late = [rank for rank in sorted(ranks, key=int) if places[rank] == min(places.values())]
-        if self.processes > 1 and late and all(self.still[rank].seconds >= self.seconds for rank in late):
-            raise self.error(late, ranks)
+        if self.processes > 1 and late and all(self.timers[rank].idle_seconds >= self.timeout for rank in late):
+            raise self.idle_error(late, ranks)
 
-    def error(self, late: list[str], ranks: dict[str, list[int]]) -> MlopsError:
+    def idle_error(self, late: list[str], ranks: dict[str, list[int]]) -> MlopsError:
         "What is said in the end"
         stood = {}
         for rank in late:
@@ -159,7 +159,7 @@ class _IdleDetector:
             stood[rank] = read_stacks(self.folder / f"{rank}.stack")
         who = f"rank {late[0]} of {self.processes} has" if len(late) == 1 else f"ranks {', '.join(late)} of {self.processes} have"
         where = "".join(f" Rank {rank} stood in {innermost_frame(found)}." for rank, found in stood.items() if found)
-        error = MlopsError(f"{who} done nothing for {self.seconds:g} s, so all ranks were ended.{where} Who waits for something that takes so long, such as a server, needs a larger `idle` in the trainer's config (null: for ever).")
+        error = MlopsError(f"{who} done nothing for {self.timeout:g} s, so all ranks were ended.{where} Who waits for something that takes so long, such as a server, needs a larger `idle` in the trainer's config (null: for ever).")
         error.__cause__ = RemoteTraceback("\n".join(f"rank {rank}{', in a process that it started' if number else ''}:\n{''.join(stack.format())}" for rank, found in stood.items() for number, stack in enumerate(found)))
         return error
 
@@ -171,13 +171,13 @@ class _LogFollower:
     "Prints what comes into a file"
 
     def __init__(self, path: Path):
-        self.path, self.place, self.decoder = path, 0, codecs.getincrementaldecoder("utf8")("replace")
+        self.path, self.offset, self.decoder = path, 0, codecs.getincrementaldecoder("utf8")("replace")
 
     def __call__(self) -> None:
         with suppress(FileNotFoundError), open(self.path, "rb") as file:
-            file.seek(self.place)
+            file.seek(self.offset)
             new = file.read()
-            self.place += len(new)
+            self.offset += len(new)
             if text := self.decoder.decode(new):
                 print(text, end="", flush=True)
 
@@ -199,7 +199,7 @@ def _monitor(process: subprocess.Popen, folder: Path, processes: int, idle: floa
                 if late := [family[pid][0] for pid, begun in since.items() if now - begun > STOPPED_TIMEOUT]:
                     raise MlopsError(f"{late[0] if late[0] == 'torchrun' else 'rank ' + late[0]} of {processes} was stopped (SIGSTOP) for {STOPPED_TIMEOUT} s, so all ranks were ended. Who stopped it?")
                 if not since:
-                    still.look(family, min(now - last, 2 * CHECK_SECONDS))
+                    still.check(family, min(now - last, 2 * CHECK_SECONDS))
                 last = now
     finally:
         echo()
@@ -274,7 +274,7 @@ def _auditor_arguments() -> dict | None:
     if seen is None:
         return None
     journal = os.readlink(f"/proc/self/fd/{seen.journal}")
-    return {"project": seen.project, "folder": seen.folder, "store": seen.store, "known": sorted(seen.known), "variables": sorted(seen.variables), "journal": journal}
+    return {"project": seen.project, "folder": seen.folder, "store": seen.store, "known": sorted(seen.code_files), "variables": sorted(seen.watched_variables), "journal": journal}
 
 # %% ../../nbs/70_training/35_torchrun.ipynb #1130db91
 @contextmanager

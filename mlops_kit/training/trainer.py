@@ -335,7 +335,7 @@ def fit(
             resumption.fit(model, *(data if isinstance(data, list | tuple) else [data]))
         if trainer.get("profiler"):
             print(lightning.profiler.summary())
-    return _fit_result(lightning, model, history, resumption.seconds, {"seed": str(seed), "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "random")})
+    return _fit_result(lightning, model, history, resumption.total_seconds, {"seed": str(seed), "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "random")})
 
 # %% ../../nbs/70_training/50_trainer.ipynb #636d1858
 def _fit_result(trainer, model: "LightningModule", history: list[dict], seconds: float, seeds: dict) -> FitResult:

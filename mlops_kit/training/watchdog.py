@@ -48,22 +48,22 @@ class IdleTimer:
     "For how long some processes have done nothing"
 
     def __init__(self):
-        self.seconds, self.before = 0.0, {"own": {}, "helpers": {}}
+        self.idle_seconds, self.baseline = 0.0, {"own": {}, "helpers": {}}
 
-    def look(
+    def update(
         self,
         pids: list[int], # of all of them
         passed: float,   # seconds since the last look
     ) -> None:
         "Look again"
-        now, self.seconds = _cpu_seconds(pids), self.seconds + passed
+        now, self.idle_seconds = _cpu_seconds(pids), self.idle_seconds + passed
         grown = Counter()
         for kind, threads in now.items():
             for one, used in threads.items():
-                grown[kind, one[0]] += used - self.before[kind].get(one, used)
-        busy = any(used > 0.002 + _IDLE_CPU_SHARE[kind] * self.seconds for (kind, _), used in grown.items())
-        if not now["own"] or now["own"].keys() != self.before["own"].keys() or busy or _waits_for_disk(pids):
-            self.seconds, self.before = 0.0, now
+                grown[kind, one[0]] += used - self.baseline[kind].get(one, used)
+        busy = any(used > 0.002 + _IDLE_CPU_SHARE[kind] * self.idle_seconds for (kind, _), used in grown.items())
+        if not now["own"] or now["own"].keys() != self.baseline["own"].keys() or busy or _waits_for_disk(pids):
+            self.idle_seconds, self.baseline = 0.0, now
 
 # %% ../../nbs/70_training/30_watchdog.ipynb #8c852fab
 DUMP_SIGNAL = signal.SIGRTMIN + 10

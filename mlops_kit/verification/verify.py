@@ -50,15 +50,15 @@ class Verdict:
     status: str                   # identical, near (within the tolerance), different, or failed: it could not be executed again
     error: str | None = None      # of a step that failed
     outs: dict[str, list[Diff]] = field(default_factory=dict) # those that differ
-    place: Location | None = None
-    cause: Hazard | None = None
+    location: Location | None = None
+    hazard: Hazard | None = None
     evidence: str = ""            # what speaks for this cause
-    since: tuple[str, ...] = ()   # what is another here than when the step was recorded
+    changed_since: tuple[str, ...] = ()   # what is another here than when the step was recorded
     rounds: int = 0
     seconds: float = 0.0
 
     @property
-    def good(self) -> bool:
+    def passed(self) -> bool:
         "Is the result what the record says?"
         return self.status in ("identical", "near")
 
@@ -113,7 +113,7 @@ class StepUnderTest:
     tolerance: dict[str, dict] = field(default_factory=dict) # out, or <out>.<name> of a JSON out -> {"abs":, "rel":}
     interruption: InterruptHandler = field(default_factory=InterruptHandler)
 
-    def repeat(
+    def replay(
         self,
         disturbances: tuple[str, ...] = (),
         number: int = 0,      # of the round
@@ -123,17 +123,17 @@ class StepUnderTest:
         folder = self.folder / uuid4().hex[:8]
         passive = {"OMP_WAIT_POLICY": "PASSIVE"}  # several at a time: threads that wait must not keep the others from working
         prelude = render_call_code(apply_perturbations, names=disturbances, number=number) + (render_call_code(record_fingerprints, journal=str(folder / "fingerprints")) if watched else "")
-        conditions = ReplayOptions(self.engine, perturbed_env(disturbances, number, folder) | passive, prelude, fresh=bool(FRESH_PROCESS_PERTURBATIONS & set(disturbances)))
-        found = replay_step(self.store, self.record, folder, conditions, on_start=lambda running: self.interruption.begun(folder.name, running))
-        if self.interruption.number:
+        conditions = ReplayOptions(self.engine, perturbed_env(disturbances, number, folder) | passive, prelude, fresh_process=bool(FRESH_PROCESS_PERTURBATIONS & set(disturbances)))
+        found = replay_step(self.store, self.record, folder, conditions, on_start=lambda running: self.interruption.add_process(folder.name, running))
+        if self.interruption.signal_number:
             raise KeyboardInterrupt
         return found
 
-    def as_recorded(self, one: Replay) -> bool:
+    def matches_record(self, one: Replay) -> bool:
         "Did everything come out as the record says?"
         return outcome_of(one) == ("done", {name: out["digest"] for name, out in self.record["outs"].items()})
 
-    def differences(self, one: Replay) -> dict[str, list[Diff]]:
+    def diff_outs(self, one: Replay) -> dict[str, list[Diff]]:
         "Where the outs differ from the recorded ones"
         found = {}
         for name, out in self.record["outs"].items():
@@ -211,9 +211,9 @@ def find_perturbation(
     names = ALL_PERTURBATIONS
     while len(names) > 1:
         half = names[:len(names) // 2]
-        names = half if outcome_of(case.repeat(half, number)) != outcome_of(peaceful) else names[len(half):]
+        names = half if outcome_of(case.replay(half, number)) != outcome_of(peaceful) else names[len(half):]
     for name in dict.fromkeys(["process", *names] if FRESH_PROCESS_PERTURBATIONS & set(names) else names):
-        alone = case.repeat((name,), number, watched=True)
+        alone = case.replay((name,), number, watched=True)
         if outcome_of(alone) != outcome_of(peaceful):
             return name, alone
     return None
@@ -221,17 +221,17 @@ def find_perturbation(
 # %% ../../nbs/55_verification/40_verify.ipynb #f9815ba3
 def diagnose_step(case: StepUnderTest, number: int, since: list[tuple[str | None, str]]) -> tuple[Location | None, Hazard | None, str]:
     "Where and why a step does not repeat: place, cause, and what speaks for it"
-    one, other = _call_twice(lambda: case.repeat(watched=True))
+    one, other = _call_twice(lambda: case.replay(watched=True))
     if any(id == "R10" for id, _ in since):
         return _diagnose_environment_change(case, one, since)
     if outcome_of(one) != outcome_of(other):
         return _diagnose_replays(case, one, other, None)
-    if not case.as_recorded(one) and (found := _diagnose_environment_change(case, one, since))[1]:
+    if not case.matches_record(one) and (found := _diagnose_environment_change(case, one, since))[1]:
         return found
     if found := find_perturbation(case, one, number):
         return _diagnose_replays(case, one, found[1], found[0])
     for _ in range(3):  # it does not happen every time
-        other = case.repeat(ALL_PERTURBATIONS, number, watched=True)
+        other = case.replay(ALL_PERTURBATIONS, number, watched=True)
         if outcome_of(other) != outcome_of(one):
             return _diagnose_replays(case, one, other, None)
     return None, None, "it came out differently once, and could not be made to do so again"
@@ -358,16 +358,16 @@ def verify_step(
     interruption: InterruptHandler | None = None,
 ) -> Verdict:
     "Execute one recorded step again and compare; a proof is kept when it is the same"
-    begun, folder = time.monotonic(), store.files.temp()
+    begun, folder = time.monotonic(), store.files.temp_path()
     case = StepUnderTest(store, record, folder, engine, {**record["tolerance"], **(tolerance or {})}, interruption or InterruptHandler())
-    verdict = Verdict(record["step"], record["key"], "identical", since=tuple(words for _, words in changes_since_recording(store, record)), rounds=rounds)
+    verdict = Verdict(record["step"], record["key"], "identical", changed_since=tuple(words for _, words in changes_since_recording(store, record)), rounds=rounds)
     try:
         if record["masked"]:
             raise StoreError(f"it was given secrets ({', '.join(record['masked'])}), and no record holds those: it can't be executed again from its record")
         store_missing_sources(store, record)
         for number in range(rounds):
-            one = case.repeat(ALL_PERTURBATIONS, number)
-            if not case.as_recorded(one):
+            one = case.replay(ALL_PERTURBATIONS, number)
+            if not case.matches_record(one):
                 verdict = _verdict_on_mismatch(case, one, number, verdict, tell)
             if verdict.status != "identical":
                 break
@@ -377,19 +377,19 @@ def verify_step(
     finally:
         remove_path(store.files, folder)
     verdict = replace(verdict, seconds=round(time.monotonic() - begun, 3))
-    if verdict.good:
+    if verdict.passed:
         write_proof(case, verdict)
     return verdict
 
 # %% ../../nbs/55_verification/40_verify.ipynb #77cee217
 def _verdict_on_mismatch(case: StepUnderTest, one: Replay, number: int, verdict: Verdict, tell: Callable[[str], None]) -> Verdict:
     "What to say of a repetition that came out differently"
-    outs = case.differences(one)
-    if one.outcome.status == "done" and all(difference.within for found in outs.values() for difference in found):
+    outs = case.diff_outs(one)
+    if one.outcome.status == "done" and all(difference.within_tolerance for found in outs.values() for difference in found):
         return replace(verdict, status="near", outs=outs)
     tell(f"{verdict.step}: different; looking for the cell and the reason")
     place, cause, evidence = diagnose_step(case, number, changes_since_recording(case.store, case.record))
-    return replace(verdict, status="different", error=one.outcome.error, outs=outs, place=place, cause=cause, evidence=evidence)
+    return replace(verdict, status="different", error=one.outcome.error, outs=outs, location=place, hazard=cause, evidence=evidence)
 
 # %% ../../nbs/55_verification/40_verify.ipynb #9f495973
 def write_proof(case: StepUnderTest, verdict: Verdict) -> None:
@@ -397,7 +397,7 @@ def write_proof(case: StepUnderTest, verdict: Verdict) -> None:
     proof = {
         "schema": 1, "key": verdict.key, "record": case.record["seal"], "step": verdict.step, "status": verdict.status, "when": utc_now(), "rounds": verdict.rounds, "engine": case.engine or case.record["engine"],
         "disturbed": list(ALL_PERTURBATIONS), "clock": find_faketime() is not None, "outs": {name: out["digest"] for name, out in case.record["outs"].items()},
-        "python": platform.python_version(), "system": platform.platform(), "hardware": describe_hardware(), "since": list(verdict.since), "seconds": verdict.seconds,
+        "python": platform.python_version(), "system": platform.platform(), "hardware": describe_hardware(), "since": list(verdict.changed_since), "seconds": verdict.seconds,
     }
     write_file(case.store.files, f"proofs/{verdict.key}/{uuid4().hex}.json", canonical_json(seal(proof), pretty=True))
 
@@ -453,7 +453,7 @@ def parse_tolerances(
 def verdict_to_dict(one: Verdict) -> dict:
     "What programs want to know about a verdict"
     return {
-        "status": one.status, "key": one.key, "error": one.error, "rounds": one.rounds, "seconds": one.seconds, "since": list(one.since),
+        "status": one.status, "key": one.key, "error": one.error, "rounds": one.rounds, "seconds": one.seconds, "since": list(one.changed_since),
         "outs": {name: [asdict(difference) for difference in found] for name, found in one.outs.items()},
-        "place": one.place and asdict(one.place), "cause": one.cause and asdict(one.cause), "evidence": one.evidence,
+        "place": one.location and asdict(one.location), "cause": one.hazard and asdict(one.hazard), "evidence": one.evidence,
     }
