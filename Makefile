@@ -28,14 +28,14 @@ test: $(READY) ## every check of a change, the cheap ones first
 	@echo "== lessons: the notebooks themselves"
 	@nbdev-test --n-workers 2 --skip-folder-re '^([_.]|steps$$)'
 	@echo "== tests: processes, command line, wheel"
-	@pytest -q tests --ignore tests/test_shape.py --ignore tests/test_truth.py -n 2 --dist loadfile
-	@pytest -q tests/test_truth.py
+	@pytest -q tests --ignore tests/test_shape.py --ignore tests/engine/test_truth.py -n 2 --dist loadfile
+	@pytest -q tests/engine/test_truth.py
 
 test-long: $(READY) ## the tests that take minutes
 	@pytest -q tests -m long
 
 test-slurm: $(READY) ## the tests on a real Slurm of one node; as root on Debian, installs what it takes
-	@if tests/slurm_node.sh install; then timeout -k 30 600 pytest -q -m slurm tests/test_executors.py; fi
+	@if tests/cluster/slurm_node.sh install; then timeout -k 30 600 pytest -q -m slurm tests/cluster/test_executors.py; fi
 
 bench: $(READY) ## measure; prints tables, asserts nothing
 	@for one in tests/bench/*.py; do echo "== $$one"; python "$$one"; done
