@@ -794,6 +794,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                'mlops_kit/engine/process.py'),
                                           'mlops_kit.engine.process.from_json_message': ( '20_engine/process.html#from_json_message',
                                                                                           'mlops_kit/engine/process.py'),
+                                          'mlops_kit.engine.process.handle_signals': ( '20_engine/process.html#handle_signals',
+                                                                                       'mlops_kit/engine/process.py'),
                                           'mlops_kit.engine.process.kill_tree': ( '20_engine/process.html#kill_tree',
                                                                                   'mlops_kit/engine/process.py'),
                                           'mlops_kit.engine.process.prctl': ('20_engine/process.html#prctl', 'mlops_kit/engine/process.py'),

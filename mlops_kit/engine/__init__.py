@@ -6,15 +6,15 @@ A fork server has the heavy packages imported and forks a process for each noteb
 
 # %% auto #0
 __all__ = ['GRACEFUL', 'KIT_FOLDER', 'PR_SET_PDEATHSIG', 'ChildProcess', 'Execution', 'ExecutionOutcome', 'RunningNotebook',
-           'connect_server', 'current_thread_count', 'execute_notebook', 'find_imports', 'kill_tree', 'prctl',
-           'preload_modules', 'query_servers']
+           'connect_server', 'current_thread_count', 'execute_notebook', 'find_imports', 'handle_signals', 'kill_tree',
+           'prctl', 'preload_modules', 'query_servers']
 
 # %% ../../nbs/20_engine/90_engine.ipynb #fe002a17
 from .execute import GRACEFUL, ExecutionOutcome, RunningNotebook, Execution, execute_notebook, find_imports, current_thread_count
 from .forkserver import KIT_FOLDER, ChildProcess, query_servers, connect_server, preload_modules
-from .process import PR_SET_PDEATHSIG, kill_tree, prctl
+from .process import PR_SET_PDEATHSIG, handle_signals, kill_tree, prctl
 
 # %% ../../nbs/20_engine/90_engine.ipynb #df99bd54
 _all_ = ["GRACEFUL", "KIT_FOLDER", "PR_SET_PDEATHSIG", "ChildProcess", "Execution", "ExecutionOutcome",
-         "RunningNotebook", "connect_server", "current_thread_count", "execute_notebook", "find_imports", "kill_tree",
-         "prctl", "preload_modules", "query_servers"]
+         "RunningNotebook", "connect_server", "current_thread_count", "execute_notebook", "find_imports",
+         "handle_signals", "kill_tree", "prctl", "preload_modules", "query_servers"]

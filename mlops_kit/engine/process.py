@@ -6,12 +6,13 @@ A step must be a process that can be killed. This is what such processes have in
 
 # %% auto #0
 __all__ = ['PR_SET_PDEATHSIG', 'PR_SET_CHILD_SUBREAPER', 'EXIT_TIMEOUT', 'JsonLines', 'to_json_message', 'from_json_message',
-           'prctl', 'setup_child', 'serve_child_request', 'kill_tree']
+           'prctl', 'setup_child', 'serve_child_request', 'kill_tree', 'handle_signals']
 
 # %% ../../nbs/20_engine/00_process.ipynb #8a104cf2
 import _thread, gc, json, os, random, select, signal, socket, sys, tempfile, threading, time
 from base64 import b64decode, b64encode
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib import import_module
 
@@ -149,3 +150,19 @@ def kill_tree(pid: int) -> None:
 def _session_id(pid: int) -> int | None:
     with suppress(ProcessLookupError):
         return os.getsid(pid)
+
+# %% ../../nbs/20_engine/00_process.ipynb #sig00003
+@contextmanager
+def handle_signals(
+    handlers: Mapping[int, Callable[[int, object], None] | signal.Handlers], # signal number -> its handler
+) -> Iterator[None]:
+    "Handle signals with these handlers for a while; the former handlers return at the end"
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
