@@ -22,7 +22,7 @@ from helpers.project import Project
 from helpers.s3 import Bucket
 
 
-CALL = "import sys, json; from pathlib import Path; from mlops_kit import remote; from mlops_kit.store import Store; print(json.dumps(getattr(remote, sys.argv[1])(Store(Path(sys.argv[2])), sys.argv[3])))"
+CALL = "import sys, json; from pathlib import Path; from mlops_kit.ledger import remote; from mlops_kit.store import Store; print(json.dumps(getattr(remote, sys.argv[1])(Store(Path(sys.argv[2])), sys.argv[3])))"
 
 
 @pytest.fixture(params=["file", "s3"])
