@@ -246,7 +246,12 @@ class EndedEvent(Event):
     step: Name
     outcome: StepOutcome
 
-# %% ../../nbs/25_ledger/05_schema.ipynb #59644cbd
+# %% ../../nbs/25_ledger/05_schema.ipynb #1c7fbfa7
+@cache
+def _split(kind: Any) -> tuple[Any, tuple]:
+    "What an annotation is made of: `dict[str, int]` is `dict` of `str` and `int`"
+    return dict if is_typeddict(kind) else get_origin(kind) or kind, get_args(kind)
+
 @cache
 def _field_types(kind: type) -> dict[str, object]:
     "The annotation of each field of a TypedDict"
@@ -264,7 +269,10 @@ def _field_problems(value: dict, kind: Any, field: str) -> Iterator[str]:
 
 def _entry_problems(value: dict, key_kind: object, value_kind: object, field: str) -> Iterator[str]:
     "Wrong keys and values of a mapping"
+    plain = key_kind is str and value_kind in (Any, str)  # most entries: checked without asking twice
     for name, entry in value.items():
+        if plain and (value_kind is Any or isinstance(entry, str)):
+            continue
         yield find_problem(name, key_kind, f"a key of {field}")
         yield find_problem(entry, value_kind, f"{field}.{name}")
 
@@ -273,11 +281,13 @@ def _item_problems(value: list, kinds: list, field: str) -> Iterator[str]:
     for number, (item, kind) in enumerate(zip(value, kinds)):
         yield find_problem(item, kind, f"{field}[{number}]")
 
-# %% ../../nbs/25_ledger/05_schema.ipynb #df02eeeb
+# %% ../../nbs/25_ledger/05_schema.ipynb #13fb6960
 _TYPE_NAMES = {
     str: "a text", int: "an integer", float: "a number", bool: "true or false", type(None): "null",
     dict: "an object", list: "a list", tuple: "a list",
 }
+
+_SCALARS = (str, int, float, bool, type(None))
 
 def _has_type(value: object, kind: object) -> bool:
     "Is a JSON value of this plain type? True is no number"
@@ -293,7 +303,7 @@ def _wrong(value: object, wanted: str, field: str) -> str:
     "A sentence about a wrong value; escaped, and not too long"
     return f"{ascii(field)[1:-1] or 'it'} is {ascii(value)[:80]}, not {wanted}"
 
-# %% ../../nbs/25_ledger/05_schema.ipynb #ec1b8a2c
+# %% ../../nbs/25_ledger/05_schema.ipynb #1f4ac659
 def find_problem(
     value: object,   # from JSON
     kind: Any,       # its annotation
@@ -302,34 +312,29 @@ def find_problem(
     "The first thing that is wrong with a value; an empty string when it fits its annotation"
     if kind is Any:
         return ""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is Annotated:
+    plain, arguments = _split(kind)
+    if plain is Annotated:
         text, rule = arguments
         problem = find_problem(value, text, field)
         return problem or ("" if rule.holds(value) else _wrong(value, rule.words, field))
-    if origin in (Union, UnionType):
+    if plain in (Union, UnionType):
         problems = [find_problem(value, choice, field) for choice in arguments]
         return "" if "" in problems else problems[0]
-    plain = dict if is_typeddict(kind) else origin or kind
     if not _has_type(value, plain):
         return _wrong(value, _TYPE_NAMES[plain], field)
     if plain is tuple and len(cast(list, value)) != len(arguments):
         return _wrong(value, f"a list of {len(arguments)}", field)
-    return next(filter(None, _inner_problems(value, kind, plain, field)), "")
+    return "" if plain in _SCALARS else next(filter(None, _inner_problems(value, kind, field)), "")
 
-# %% ../../nbs/25_ledger/05_schema.ipynb #79f54485
-def _inner_problems(value: Any, kind: Any, plain: type, field: str) -> Iterator[str]:
+# %% ../../nbs/25_ledger/05_schema.ipynb #f4c9f33b
+def _inner_problems(value: Any, kind: Any, field: str) -> Iterator[str]:
     "What is wrong inside an object or a list"
-    arguments = get_args(kind)
-    if is_typeddict(kind):
-        return _field_problems(value, kind, field)
-    if plain is dict:
-        return _entry_problems(value, *arguments, field)
+    plain, arguments = _split(kind)
     if plain is list:
         return _item_problems(value, [arguments[0]] * len(value), field)
     if plain is tuple:
         return _item_problems(value, list(arguments), field)
-    return iter(())
+    return _entry_problems(value, *arguments, field) if arguments else _field_problems(value, kind, field)
 
 # %% ../../nbs/25_ledger/05_schema.ipynb #9c35147b
 _T = TypeVar("_T")
