@@ -9,7 +9,7 @@ __all__ = ['read_record', 'publish_record', 'utc_now', 'Run', 'start_run', 'appe
            'started_steps', 'ended_steps', 'read_run', 'series_path', 'step_history', 'run_histories', 'run_ids',
            'matching_runs', 'select_run', 'find_run', 'RunSummary', 'RunIndex', 'summarize_run', 'runs', 'run_html']
 
-# %% ../../nbs/25_ledger/10_records.ipynb #b3561566
+# %% ../../nbs/25_ledger/10_records.ipynb #2b3c45cc
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,8 +22,8 @@ from ..display import format_number, format_seconds, html_table, render_html, st
 from ..errors import ConfigError, StoreError, unknown_name
 from .history import HISTORY_FILE, plot_history, read_history
 from mlops_kit.ledger.schema import (
-    STEP_SCHEMA, EndedEvent, Event, Line, Name, Record, RunData, StartedEvent, StepOutcome, check_json, event_from_json,
-    record_from_json, run_from_json, seal, unseal,
+    EndedEvent, Event, Line, Name, Record, RunData, StartedEvent, StepOutcome, check_json, event_from_json,
+    record_from_json, run_from_json, seal,
 )
 from mlops_kit.store import (
     Store, append_json_line, canonical_json, failpoint, get_bytes, is_alive, is_complete, process_identity,
@@ -133,15 +133,15 @@ def _write_run(store: Store, data: RunData, replace: bool) -> Run:
     write_file(store.files, f"runs/{data['run']}/run.json", sealed, replace=replace)
     return Run(store, data["run"], data)
 
-# %% ../../nbs/25_ledger/10_records.ipynb #dbb645aa
+# %% ../../nbs/25_ledger/10_records.ipynb #e557fa34
 def start_run(
     store: Store,
     about: dict, # what was asked for: pipeline, overrides, config, command, git, environment, the order of the steps
 ) -> Run:
     "Create the folder and the record of a run"
     name = _create_run_folder(store)
-    start = {"schema": 2, "run": name, "status": "running", "started": utc_now(), "owner": process_identity(), "steps": {}}
-    return _write_run(store, cast(RunData, {**about, **start}), replace=False)
+    start = {"schema": 2, "run": name, "status": "running", "started": utc_now(), "owner": process_identity()}
+    return _write_run(store, cast(RunData, {**about, **start, "steps": {}}), replace=False)
 
 # %% ../../nbs/25_ledger/10_records.ipynb #5578f52f
 def append_event(
@@ -184,7 +184,7 @@ def ended_steps(run: Run) -> dict[str, StepOutcome]:
     ended = [cast(EndedEvent, event) for event in read_events(run) if event["event"] == "ended"]
     return {event["step"]: event["outcome"] for event in ended}
 
-# %% ../../nbs/25_ledger/10_records.ipynb #3410fd73
+# %% ../../nbs/25_ledger/10_records.ipynb #779ad125
 def read_run(
     store: Store,
     name: str, # the id
@@ -197,7 +197,8 @@ def read_run(
             raise StoreError(f"{path} is damaged: run is {ascii(data['run'])[:80]}")
     except StoreError as error:
         raise StoreError(
-            f"the record of run {name} is damaged ({error}). `mlops fsck` sets it aside; the results of its steps are not affected."
+            f"the record of run {name} is damaged ({error}). `mlops fsck` sets it aside; "
+            "the results of its steps are not affected."
         ) from None
     if data["status"] == "running":
         data["steps"] = ended_steps(Run(store, name, data))
