@@ -250,7 +250,7 @@ def _unseal_exact(data: bytes) -> dict | None:
     record = unseal(data)
     return record if record and data in (canonical_json(record), canonical_json(record, pretty=True)) else None
 
-# %% ../../nbs/25_ledger/30_maintenance.ipynb #08fdb0ab
+# %% ../../nbs/25_ledger/30_maintenance.ipynb #b4c3b4e5
 def _read_sealed(path: Path) -> dict:
     "What a sealed file says. StoreError when a single bit is not as it was written"
     content = _unseal_exact(path.read_bytes())
@@ -258,7 +258,7 @@ def _read_sealed(path: Path) -> dict:
         raise StoreError(_DAMAGED)
     return content
 
-_DAMAGED = "its content does not match its seal"
+_DAMAGED = "its content does not match its digest"
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #1b93b563
 def _is_intact(name: str, path: Path) -> bool:
@@ -267,7 +267,7 @@ def _is_intact(name: str, path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode) and digest(path) == name.removesuffix(".tree")
     return False
 
-# %% ../../nbs/25_ledger/30_maintenance.ipynb #f1f0d250
+# %% ../../nbs/25_ledger/30_maintenance.ipynb #88609622
 class _FsckPass:
     "One pass over a store"
 
@@ -298,6 +298,8 @@ class _FsckPass:
             folder = self.store.root / "runs" / name
             try:
                 data = run_from_json(_read_sealed(folder / "run.json"), "it")
+                if data["run"] != name:
+                    raise StoreError("it is the record of another run")
             except StoreError as error:
                 self.quarantine("run", name, folder / "run.json", str(error))
                 continue

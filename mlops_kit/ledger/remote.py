@@ -11,7 +11,7 @@ __all__ = ['IN_ONE_PART', 'CHUNK_BYTES', 'TRANSFER_THREADS', 'STALL_TIMEOUT', 'R
            'transfer_all', 'send_stream', 'fetch_object', 'list_remote_files', 'RunManifest', 'push', 'pull',
            'send_objects', 'fetch_objects', 'fetch_record']
 
-# %% ../../nbs/25_ledger/50_remote.ipynb #c86c2293
+# %% ../../nbs/25_ledger/50_remote.ipynb #31943c23
 import errno, io, json, os, re, threading, time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +26,7 @@ from blake3 import blake3
 from ..errors import ConfigError, MlopsError, StoreError
 from .maintenance import find_digests, shared_lock
 from .records import find_run, publish_record, read_record, read_run, run_ids, select_run
-from .schema import Digest, Name, Record, check_json, record_from_json, seal, unseal
+from .schema import Digest, Name, check_json, record_from_json, seal, unseal
 from ..redaction import redact_by_name
 from ..store import Store, failpoint, is_complete, digest, publish, canonical_json, tree_entries, write_file
 
