@@ -26,9 +26,7 @@ Modules:
 - `mlops_kit.jupyter.kernelspec`: JupyterLab with a kernel that starts at once, because torch and lightning are already there
 - `mlops_kit.jupyter.magics`: The same steps, plans and runs in JupyterLab
 - `mlops_kit.ledger.history`: The course of a training, point by point, in the ledger
-- `mlops_kit.ledger.lineage`: From any file back to what made it, and forward to what used it
 - `mlops_kit.ledger.maintenance`: Check a store, clear it, and never get in the way of work
-- `mlops_kit.ledger.records`: What a run was, written down while it happens
 - `mlops_kit.ledger.remote`: Send results elsewhere and fetch them, verified both ways
 - `mlops_kit.notebook.dependencies`: All the code that the result of a step may depend on
 - `mlops_kit.notebook.nondeterminism`: Why a result comes out differently: the usual suspects in a piece of code

@@ -9,7 +9,7 @@ Disks flip bits, processes are killed, and results pile up. `fsck` reads all tha
 __all__ = ['GRACE_SECONDS', 'find_leftovers', 'remove_leftovers', 'shared_lock', 'exclusive_lock', 'find_digests', 'reachable',
            'GcReport', 'gc', 'FsckReport', 'fsck']
 
-# %% ../../nbs/25_ledger/30_maintenance.ipynb #4740d672
+# %% ../../nbs/25_ledger/30_maintenance.ipynb #58e2c60f
 import os, re, stat, time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +17,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ConfigError
-from .records import run_ids, runs, unseal
+from ..errors import ConfigError, StoreError
+from .records import run_ids, runs
+from .schema import STEP_SCHEMA, Record, record_from_json, run_from_json, unseal
 from mlops_kit.store import (
     Store, is_abandoned, is_alive, failpoint, digest, lease_holder, file_lock, remove_path, canonical_json, tree_entries, write_file,
 )
@@ -249,6 +250,16 @@ def _unseal_exact(data: bytes) -> dict | None:
     record = unseal(data)
     return record if record and data in (canonical_json(record), canonical_json(record, pretty=True)) else None
 
+# %% ../../nbs/25_ledger/30_maintenance.ipynb #b4c3b4e5
+def _read_sealed(path: Path) -> dict:
+    "What a sealed file says. StoreError when a single bit is not as it was written"
+    content = _unseal_exact(path.read_bytes())
+    if content is None:
+        raise StoreError(_DAMAGED)
+    return content
+
+_DAMAGED = "its content does not match its digest"
+
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #1b93b563
 def _is_intact(name: str, path: Path) -> bool:
     "Does an object fit its name?"
@@ -256,18 +267,18 @@ def _is_intact(name: str, path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode) and digest(path) == name.removesuffix(".tree")
     return False
 
-# %% ../../nbs/25_ledger/30_maintenance.ipynb #2f988c8e
+# %% ../../nbs/25_ledger/30_maintenance.ipynb #88609622
 class _FsckPass:
     "One pass over a store"
 
     def __init__(self, store: Store):
         self.store, self.damaged, self.incomplete, self.rerun, self.step_names, self.available = store, [], {}, set(), {}, {}
 
-    def quarantine(self, what: str, name: str, path: Path, why: str = "is not as it was written") -> None:
+    def quarantine(self, what: str, name: str, path: Path, why: str = "") -> None:
         "Put something damaged aside"
         target = self.store.root / "trash" / f"damaged-{name}"
         _move_within_store(self.store, path, target)
-        self.damaged.append({"what": what, "name": name, "why": why, "now": str(target.relative_to(self.store.root))})
+        self.damaged.append({"what": what, "name": name, "why": why or _DAMAGED, "now": str(target.relative_to(self.store.root))})
 
     def check_objects(self) -> tuple[int, int]:
         "Digest all objects, on all cores; how many, how many bytes"
@@ -285,12 +296,15 @@ class _FsckPass:
         names = run_ids(self.store)
         for name in names:
             folder = self.store.root / "runs" / name
-            data = _unseal_exact((folder / "run.json").read_bytes())
-            if data is None:
-                self.quarantine("run", name, folder / "run.json")
+            try:
+                data = run_from_json(_read_sealed(folder / "run.json"), "it")
+                if data["run"] != name:
+                    raise StoreError("it is the record of another run")
+            except StoreError as error:
+                self.quarantine("run", name, folder / "run.json", str(error))
                 continue
-            for step, one in [*data.get("plan", {}).items(), *data["steps"].items()]:
-                self.step_names[one["key"]] = f"{data['pipeline']}/{step}"
+            for step, planned in [*data.get("plan", {}).items(), *data["steps"].items()]:
+                self.step_names[planned["key"]] = f"{data.get('pipeline')}/{step}"
             if data["status"] != "running" or not is_alive(data["owner"]):
                 self.check_events(name, folder / "events.jsonl", killed=data["status"] == "running")
         return len(names)
@@ -308,17 +322,26 @@ class _FsckPass:
         "Check the records of steps, and that what they name is there"
         paths = _list_folder(self.store.root / "records")
         for path in paths:
-            if (record := _unseal_exact(path.read_bytes())) is None or record["key"] != path.stem:
-                self.quarantine("record", path.stem, path)
+            try:
+                content = _read_sealed(path)
+                if content.get("schema", STEP_SCHEMA) == STEP_SCHEMA:  # others are read by other versions
+                    self.check_record(path, record_from_json(content, "it"))
+            except StoreError as error:
+                self.quarantine("record", path.stem, path, str(error))
                 self.rerun.add(self.step_names.get(path.stem, f"?/{path.stem}"))
-                continue
-            step = f"{record['pipeline']}/{record['step']}"
-            if lost := [name for name, out in record["outs"].items() if not self.is_available(out["digest"])]:
-                self.quarantine("record", path.stem, path, f"its out {', '.join(lost)} is lost")
-                self.rerun.add(step)
-            elif lost := [what for what, name in _other_references(record) if not self.is_available(name)]:
-                self.incomplete[step] = lost
         return len(paths)
+
+    def check_record(self, path: Path, record: Record) -> None:
+        "Check that a record stands under its key, and that what it names is in the store"
+        if record["key"] != path.stem:
+            raise StoreError("it is the record of another key")
+        step = f"{record['pipeline']}/{record['step']}"
+        lost = [name for name, out in record["outs"].items() if not self.is_available(out["digest"])]
+        if lost:
+            self.quarantine("record", path.stem, path, f"its out {', '.join(lost)} is lost")
+            self.rerun.add(step)
+        elif lost := [what for what, name in _other_references(record) if not self.is_available(name)]:
+            self.incomplete[step] = lost
 
     def is_available(self, name: str) -> bool:
         "Is content in the store, or can it be brought back?"
@@ -348,14 +371,17 @@ class _FsckPass:
         runs(self.store)
         return len(proofs)
 
-# %% ../../nbs/25_ledger/30_maintenance.ipynb #7bf20629
-def _other_references(record: dict) -> list[tuple[str, str]]:
-    "What a step's record names besides its outs: what it is, and its digest"
-    parts = record.get("parts", {})
-    found = [(f"input {name}", digest) for name, (_, digest) in parts.get("ins", {}).items()]
-    found += [(f"source {name}", digest) for name, (_, digest) in parts.get("sources", {}).items() if record["sources"][name]["kept"]]
-    found += [("notebook", record["notebook"]["digest"])] if "notebook" in record else []
-    return found + [(what, record[what]) for what in ("code", "executed", "log", "environment", "series") if what in record]
+# %% ../../nbs/25_ledger/30_maintenance.ipynb #c2ee7b36
+def _other_references(record: Record) -> list[tuple[str, str]]:
+    "What a record names besides its outputs: what it is, and its digest"
+    parts, sources = record["parts"], record["sources"]
+    references = [(f"input {name}", content) for name, (_, content) in parts["ins"].items()]
+    for name, (_, content) in parts["sources"].items():
+        if name in sources and sources[name]["kept"]:
+            references.append((f"source {name}", content))
+    references.append(("notebook", record["notebook"]["digest"]))
+    contents = {name: record.get(name) for name in ("code", "executed", "log", "environment", "series")}
+    return references + [(name, str(content)) for name, content in contents.items() if content]
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #03abd793
 def fsck(store: Store) -> FsckReport:

@@ -8,24 +8,25 @@ is missing."""
 
 # %% auto #0
 __all__ = ['IN_ONE_PART', 'CHUNK_BYTES', 'TRANSFER_THREADS', 'STALL_TIMEOUT', 'Remote', 'open_remote', 'remote_error',
-           'transfer_all', 'send_stream', 'fetch_object', 'list_remote_files', 'push', 'pull', 'send_objects',
-           'fetch_objects', 'fetch_record']
+           'transfer_all', 'send_stream', 'fetch_object', 'list_remote_files', 'RunManifest', 'push', 'pull',
+           'send_objects', 'fetch_objects', 'fetch_record']
 
-# %% ../../nbs/25_ledger/50_remote.ipynb #65ed01d9
+# %% ../../nbs/25_ledger/50_remote.ipynb #31943c23
 import errno, io, json, os, re, threading, time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypedDict, cast
 from uuid import uuid4
 
 from blake3 import blake3
 
-from ..errors import ConfigError, MlopsError, StoreError, unknown_name
+from ..errors import ConfigError, MlopsError, StoreError
 from .maintenance import find_digests, shared_lock
-from .records import find_run, publish_record, read_run, run_ids, seal, read_record, unseal
+from .records import find_run, publish_record, read_record, read_run, run_ids, select_run
+from .schema import Digest, Name, check_json, record_from_json, seal, unseal
 from ..redaction import redact_by_name
 from ..store import Store, failpoint, is_complete, digest, publish, canonical_json, tree_entries, write_file
 
@@ -219,7 +220,12 @@ def _remote_objects(remote: Remote) -> dict[str, int]:
     "The objects of a remote: digest and size"
     return {name.replace("/", ""): size for name, size in list_remote_files(remote, "objects").items()}
 
-# %% ../../nbs/25_ledger/50_remote.ipynb #c0da5e2e
+# %% ../../nbs/25_ledger/50_remote.ipynb #edce911f
+class RunManifest(TypedDict):
+    "The files of a run, which are objects of the remote"
+    run: Name
+    files: dict[str, Digest]  # name in the folder of the run -> content
+
 _DIGEST = re.compile(r"[0-9a-f]{64}(?:\.tree)?")
 _RUN_FILE = re.compile(r"(?:run\.json|events\.jsonl|config\.json|[\w@.+-]+\.(?:ipynb|log))")
 
@@ -303,13 +309,14 @@ def _raise_damaged(bad: dict[str, StoreError]) -> None:
         lines = [str(error) for error in bad.values()]
         raise StoreError("\n".join(lines[:10] + ([f"... and {len(lines) - 10} more"] if len(lines) > 10 else [])) + "\nRecords that name this were left out, all others were moved.")
 
-# %% ../../nbs/25_ledger/50_remote.ipynb #41532c2d
+# %% ../../nbs/25_ledger/50_remote.ipynb #27b6a0ca
 def _read_sealed(remote: Remote, name: str, wanted: dict) -> dict:
     "A sealed JSON file of a remote; StoreError when it is not whole, or speaks of something else"
-    value = unseal(remote.fs.cat_file(remote.path(name)))
-    if value and all(value.get(one) == what for one, what in wanted.items()):
-        return value
-    raise StoreError(f"{name} in {remote.url} is damaged: it was left there. Remove it, and push it again from where it is whole.")
+    value, where = unseal(remote.fs.cat_file(remote.path(name))), f"{name} in {remote.url}"
+    if not value or any(value.get(field) != content for field, content in wanted.items()):
+        raise StoreError(f"{where} is damaged and was not fetched. Remove it there, and push it again from a good copy.")
+    checked = record_from_json(value, where) if name.startswith("records/") else check_json(value, RunManifest, where)
+    return cast(dict, checked)
 
 # %% ../../nbs/25_ledger/50_remote.ipynb #94035aa3
 def pull(
@@ -339,13 +346,10 @@ def pull(
     _raise_damaged(bad)
     return {"remote": remote.url, **{name: before[name] + count[name] for name in count}, "records": len(whole), "proofs": proofs, "runs": sum(laid), "seconds": round(time.monotonic() - begun, 3)}
 
-# %% ../../nbs/25_ledger/50_remote.ipynb #667a9f22
+# %% ../../nbs/25_ledger/50_remote.ipynb #b4979cde
 def _find_remote_run(name: str, there: list[str], remote: Remote) -> str:
     "The run of a remote that a user means"
-    found = sorted(there)[-1:] if name == "last" else [one for one in there if one.startswith(name) or one.endswith(name)]
-    if len(found) != 1:
-        raise ConfigError((f"'{name}' may be {', '.join(found)}: write more of it" if found else unknown_name("run", name, sorted(there)[-5:])) + f" ({len(there)} runs in {remote.url})")
-    return found[0]
+    return select_run(name, there, remote.url)
 
 # %% ../../nbs/25_ledger/50_remote.ipynb #f674e469
 def _read_all_sealed(remote: Remote, wanted: dict[str, dict], bad: dict) -> dict[str, dict]:

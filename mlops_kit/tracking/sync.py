@@ -165,7 +165,7 @@ def main() -> None:
             work.poll()
         work.send_rest()
 
-# %% ../../nbs/35_tracking/20_sync.ipynb #e1c1fa98
+# %% ../../nbs/35_tracking/20_sync.ipynb #b7edc921
 class _RunSync:
     "The copies of one run"
 
@@ -211,7 +211,7 @@ class _RunSync:
         noted = read_upload_state(self.store, copy.id, wandb_client.destination(copy.project))
         if noted.complete_digest == wandb_run_digest(copy) and not self.recheck:
             return "there already"
-        if (one := self.uploads.get(copy.step)) and generation_of(one.noted, copy.points) != one.noted.trial:
+        if (one := self.uploads.get(copy.step)) and generation_of(one.state, copy.points) != one.state.generation:
             self.uploads.pop(copy.step).run.finish(exit_code=1)
         self.open_upload(copy).finish(copy)
         return "sent"

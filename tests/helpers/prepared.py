@@ -66,7 +66,7 @@ def serve() -> None:
     "Fork a child for each line on standard input"
     import tempfile
 
-    for name in ("psutil", *(f"mlops_kit.{one}" for one in ("cli", "progress", "runner", "terminal", "upkeep"))):
+    for name in ("psutil", *(f"mlops_kit.{one}" for one in ("cli.commands", "cli.progress", "cli.terminal", "ledger.maintenance", "pipeline.scheduler"))):
         import_module(name)  # not hydra: where it is loaded, it composes again each time
 
     children = []

@@ -152,7 +152,7 @@ def test_the_report_names_the_steps_that_must_run_again(subject):
     out.chmod(0o600)
     out.write_bytes(b"grown " + out.read_bytes())
     health = subject.mlops("fsck", "--json")
-    assert health["code"] == 4 and json.loads(health["output"])["again"] == ["demo/two"]
+    assert health["code"] == 4 and json.loads(health["output"])["rerun"] == ["demo/two"]
     run = json.loads(subject.run()["output"])["steps"]
     assert {name: step["status"] for name, step in run.items() if step["status"] == "ran"} == {"two": "ran"}
 
@@ -170,7 +170,7 @@ def test_an_object_that_is_something_else(subject, tmp_path, kind):
         case "folder": out.mkdir()
         case "link": out.symlink_to(tmp_path / "canary")
     health = json.loads(subject.mlops("fsck", "--json")["output"])
-    assert health["again"] == ["demo/six"]
+    assert health["rerun"] == ["demo/six"]
     assert subject.mlops("fsck")["code"] == 0
     assert outs(subject.run()) == subject.wanted and out.read_bytes() == content and not out.is_symlink()
     assert (tmp_path / "canary").read_bytes() == content

@@ -44,15 +44,15 @@ def test_eight_at_once_end_with_one_record(subject, times):
 WRITER = """
 import sys
 from pathlib import Path
-from mlops_kit.ledger.records import end_run, append_event, runs, start_run
+from mlops_kit.ledger import append_event, blank_outcome, blank_record, end_run, runs, start_run
 from mlops_kit.store import Store
 
 store = Store(Path(sys.argv[1]))
 sys.stdin.readline()  # until all are there
 for number in range(20):
     run = start_run(store, {"pipeline": "demo", "order": ["step"]})
-    append_event(run, "started", step="step")
-    end_run(run, "done", {"step": {"status": "ran", "key": "k", "outs": {}}}, 1.0)
+    append_event(run, "started", step="step", key="0" * 64)
+    end_run(run, "done", {"step": blank_outcome(blank_record("step"))}, 1.0)
     assert run.id in [one["run"] for one in runs(store)]
 """
 

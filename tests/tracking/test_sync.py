@@ -14,7 +14,7 @@ from helpers.project import Project
 from helpers.wandb_backend import KEY, Backend
 
 from mlops_kit.ledger.history import make_point
-from mlops_kit.ledger.records import Run, end_run, read_run, run_ids, seal, start_run
+from mlops_kit.ledger import Run, blank_outcome, blank_record, end_run, publish_record, read_run, run_ids, start_run
 from mlops_kit.store.files import canonical_json, write_file
 from mlops_kit.store.objects import Store, put_bytes
 from mlops_kit.tracking.mirror import build_wandb_runs
@@ -81,10 +81,9 @@ def ledger(project: Project, runs: int, points: int) -> Store:
         write_file(store.files, f"runs/{run.id}/config.json", canonical_json({"seed": number, "tracking": {"project": None}}))
         rows = [make_point({"loss": number + 1 / (step + 1), "rate": 0.1}, step, step // 100, 1.7e9 + step) for step in range(points)]
         out = {"file": "model.safetensors", "digest": put_bytes(store, b"weights %d" % number), "size": 9}
-        record = {"key": f"{number:064}", "run": run.id, "pipeline": "demo", "step": "train", "parts": {"params": {"lr": 0.1}, "ins": {}}, "outs": {"model": out}, "metrics": {"loss": 1.0}, "schema": 2}
-        write_file(store.files, f"records/{record['key']}.json", canonical_json(seal(record)))
-        told = {"status": "ran", "key": record["key"], "run": run.id, "metrics": record["metrics"], "series": put_bytes(store, b"".join(map(canonical_json, rows))), "began": run.id, "error": None, "reason": "", "seconds": 1.0}
-        end_run(run, "done", {"train": told | {"outs": {"model": out["digest"]}}}, 1.0)
+        record = blank_record("train", key=f"{number:064}", run=run.id, parts={"params": {"lr": 0.1}}, outs={"model": out}, metrics={"loss": 1.0})
+        series = put_bytes(store, b"".join(map(canonical_json, rows)))
+        end_run(run, "done", {"train": blank_outcome(publish_record(store, record), series=series, began=run.id)}, 1.0)
     return store
 
 
@@ -223,9 +222,9 @@ def test_a_server_that_goes_away_costs_a_run_five_seconds(training: Project, ser
 
 @pytest.mark.long
 def test_an_interrupted_training_that_goes_on_elsewhere_is_one_wandb_run(training: Project, server: Backend):
-    goes_on = "from mlops_kit import series\\nkept = series.here().with_name('kept')\\ndone = len(series.read(kept)) if kept.exists() else 0\\nif done: series.go_on(series.here(), 0, kept.read_text())\\nwith tracking.logger() as log:"
+    goes_on = "from mlops_kit import ledger as series\\nkept = series.current_history_path().with_name('kept')\\ndone = len(series.read_history(kept)) if kept.exists() else 0\\nif done: series.restore_history(series.current_history_path(), 0, kept.read_text())\\nwith tracking.logger() as log:"
     training.edit("notebooks/train.ipynb", "with tracking.logger() as log:", goes_on)
-    training.edit("notebooks/train.ipynb", "for step in range(points):", "for step in range(done, points):\\n        if step == 12 and not done:\\n            kept.write_text(series.tail(series.here(), 0))\\n            raise ValueError('lost')")
+    training.edit("notebooks/train.ipynb", "for step in range(points):", "for step in range(done, points):\\n        if step == 12 and not done:\\n            kept.write_text(series.read_points_after(series.current_history_path(), 0))\\n            raise ValueError('lost')")
     first = training.json("run", "pipeline=demo", code=1)
     assert training.json("show", first["run"], "train", "--history")[-1]["step"] == 11
     assert [(one["points"], one["status"]) for one in training.json("sync")["sent"]] == [(12, "sent")]
