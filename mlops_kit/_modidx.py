@@ -811,6 +811,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'mlops_kit.errors.Preempted': ('errors.html#preempted', 'mlops_kit/errors.py'),
                                   'mlops_kit.errors.StepError': ('errors.html#steperror', 'mlops_kit/errors.py'),
                                   'mlops_kit.errors.StoreError': ('errors.html#storeerror', 'mlops_kit/errors.py'),
+                                  'mlops_kit.errors._free_space_text': ('errors.html#_free_space_text', 'mlops_kit/errors.py'),
                                   'mlops_kit.errors._size_text': ('errors.html#_size_text', 'mlops_kit/errors.py'),
                                   'mlops_kit.errors.disk_error_text': ('errors.html#disk_error_text', 'mlops_kit/errors.py'),
                                   'mlops_kit.errors.exit_reason': ('errors.html#exit_reason', 'mlops_kit/errors.py'),
