@@ -13,11 +13,13 @@ __all__ = ['Files', 'Source', 'Store', 'append_json_line', 'canonical_json', 'ch
 
 # %% ../../nbs/10_store/90_store.ipynb #0c4d757f
 from mlops_kit.store.files import (
-    Files, is_abandoned, is_alive, append_json_line, failpoint, copy_file, temporary, lease_holder, hold_lease, file_lock, process_identity, publish, read_json_lines,
-    remove_path, canonical_json, write_file,
+    Files, append_json_line, canonical_json, copy_file, failpoint, file_lock, is_abandoned, publish, read_json_lines,
+    remove_path, temporary, write_file,
 )
+from .leases import hold_lease, is_alive, lease_holder, process_identity
 from mlops_kit.store.objects import (
-    Store, is_complete, digest, digest_path, checkout, get_bytes, put_path, put_bytes, read_ref, set_ref, content_size, encode_tree, tree_entries,
+    Store, checkout, content_size, digest, digest_path, encode_tree, get_bytes, is_complete, put_bytes, put_path,
+    read_ref, set_ref, tree_entries,
 )
 from .sources import Source, copy_source, find_source, store_source
 

@@ -132,7 +132,7 @@ STRACE = shutil.which("strace")
 
 def traced(tmp_path: Path, inject: str) -> subprocess.CompletedProcess:
     "Keep a folder at level `power` while the system itself fails"
-    code = "import sys; from pathlib import Path; from mlops_kit.store import *; print(put(Store(Path(sys.argv[1]), True), Path(sys.argv[2])))"
+    code = "import sys; from pathlib import Path; from mlops_kit.store import *; print(put_path(Store(Path(sys.argv[1]), True), Path(sys.argv[2])))"
     inside = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={inject}", sys.executable, "-c", code, tmp_path / "store", tmp_path / "data"]
     return subprocess.run(inside, capture_output=True, text=True, timeout=60)
 
@@ -164,7 +164,7 @@ sys.path.insert(0, sys.argv[1])
 from test_store import *
 from mlops_kit.store.files import copy_file
 data, disk = Path(sys.argv[2]), Path(sys.argv[3])
-before, refused = digest_of(data), 0
+before, refused = digest_path(data), 0
 for size in range(256, 8192, int(sys.argv[4])):
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "none", disk], check=True)
     store = Store(disk / "store")
@@ -172,7 +172,7 @@ for size in range(256, 8192, int(sys.argv[4])):
         keep_all(store, data)
     except OSError as error:
         words, refused = disk_words(error), refused + 1
-        assert "No space left on device" in words and "free" in words and "are to be written" in words, words
+        assert "No space left on device" in words and "free" in words and " needed" in words, words
     check_store(store)
     for work in (lambda: append(store.root / "events.jsonl", "x" * 3000), lambda: copy_file(data / "large.bin", disk / "copy")):
         try:
@@ -183,7 +183,7 @@ for size in range(256, 8192, int(sys.argv[4])):
             assert error.errno == errno.ENOSPC and not (disk / "copy").exists()
     check_store(store)
     subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
-    assert keep_all(store, data) == before == digest_of(data)
+    assert keep_all(store, data) == before == digest_path(data)
     check_store(store)
     subprocess.run(["umount", disk], check=True)
 print(refused)
