@@ -55,7 +55,6 @@ Modules:
 - `mlops_kit.training.onnx_export`: A trained network as a file that runs without Python: ONNX, and ONNX with eight bits
 - `mlops_kit.training.resume`: Resume an interrupted training run exactly where it stopped
 - `mlops_kit.training.snapshots`: The last good states of something that takes long, in a folder that survives it
-- `mlops_kit.training.trainer`: Lightning from config: seeded, quiet, with the best weights and a history at the end
 - `mlops_kit.training.watchdog`: Detect processes that do nothing, and show where they are stuck
 - `mlops_kit.verification.fingerprint`: What every variable of a notebook is worth after each cell, as digests
 - `mlops_kit.verification.perturb`: Change what must not matter: time zone, home, user, order of folders, number of processors, clock, memory
