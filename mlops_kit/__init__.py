@@ -47,15 +47,12 @@ Modules:
 - `mlops_kit.tracking.sync`: Bring Weights & Biases what it lacks, in a process that may die at any moment
 - `mlops_kit.tracking.wandb_client`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way
 - `mlops_kit.training.batches`: Rows that fit into memory, a whole batch at a time
-- `mlops_kit.training.loader_state`: The order of a loader's batches, so that it can be taken up again in the middle
-- `mlops_kit.training.object_state`: What Python objects hold, as plain values and tensors that can be put back
+- `mlops_kit.training.loader_state`: Resume a loader in the middle of an epoch
+- `mlops_kit.training.object_state`: Dump the state of Python objects as plain values and tensors, and load it again
 - `mlops_kit.training.onnx_export`: A trained network as a file that runs without Python: ONNX, and ONNX with eight bits
-- `mlops_kit.training.resume`: A training that was interrupted goes on as if nothing had happened
-- `mlops_kit.training.snapshots`: The last good states of something that takes long, in a folder that survives it
-- `mlops_kit.training.torchrun`: Several processes that do one thing together: started by torchrun, watched from a notebook, and ended with it
-- `mlops_kit.training.trainer`: Lightning from config: seeded, quiet, with the best weights and a history at the end
-- `mlops_kit.training.trainer_state`: All that a training is between two batches
-- `mlops_kit.training.watchdog`: When processes do nothing, and where they stand
+- `mlops_kit.training.resume`: Resume an interrupted training run exactly where it stopped
+- `mlops_kit.training.snapshots`: Save and load the latest states of a long computation
+- `mlops_kit.training.watchdog`: Detect processes that do nothing, and show where they are stuck
 - `mlops_kit.verification.fingerprint`: What every variable of a notebook is worth after each cell, as digests
 - `mlops_kit.verification.perturb`: Change what must not matter: time zone, home, user, order of folders, number of processors, clock, memory
 - `mlops_kit.verification.verify`: Execute recorded steps again and compare every byte: a proof, or the place where they differ and why"""

@@ -8,10 +8,12 @@
 __all__ = ['FitResult', 'batch_loader', 'build', 'checkpoint', 'compare_exports', 'fit', 'launch', 'load_weights', 'one_cycle',
            'quantize_onnx', 'save_weights', 'to_onnx']
 
-# %% ../../nbs/70_training/90_training.ipynb #65995f98
+# %% ../../nbs/70_training/90_training.ipynb #ec306448
+from .build import build, checkpoint
 from .onnx_export import compare_exports, quantize_onnx, to_onnx
 from .torchrun import launch
-from .trainer import FitResult, build, checkpoint, fit, load_weights, one_cycle, save_weights
+from .trainer import FitResult, fit, one_cycle
+from .weights import load_weights, save_weights
 
 # %% ../../nbs/70_training/90_training.ipynb #62ff8709
 _all_ = ["FitResult", "batch_loader", "build", "checkpoint", "compare_exports", "fit", "launch", "load_weights",

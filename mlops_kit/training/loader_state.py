@@ -1,4 +1,4 @@
-"""The order of a loader's batches, so that it can be taken up again in the middle
+"""Resume a loader in the middle of an epoch
 
 A loader is asked for one batch after the other; which rows come next, and what chance does to them, depends on all that was drawn before. So a loader can't simply be opened at its 137th batch. Here the loader that a user gave is kept as it is, but for an `ResumableSampler` around what names its rows: it remembers
 where the random numbers were when the epoch began. From there the order of the rows is found again. Without worker processes, batches that were seen are skipped and never read. With worker processes, whose random numbers nobody sees, they are read again and thrown away: so every worker comes to the same place, whatever the dataset does."""
@@ -56,7 +56,7 @@ class ResumableSampler:
         return {"chance": rng_state(), "loader": dump_loader(self.loader)}
 
     def restore_state(self, state: dict) -> None:
-        "Put them back"
+        "Set them again"
         load_loader(self.loader, state["loader"])
         set_rng_state(state["chance"])
 
@@ -71,7 +71,7 @@ def dump_loader(loader: Any) -> dict:
     return {"generator": dump_state(getattr(loader, "generator", None)), "parts": [dump_attributes(one, small=True) for one in _stateful_parts(loader)]}
 
 def load_loader(loader: Any, state: dict) -> None:
-    "Put it back"
+    "Load the state of a loader"
     load_state(state["generator"], getattr(loader, "generator", None))
     for one, values in zip(_stateful_parts(loader), state["parts"]):
         if values:
