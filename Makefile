@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-long test-slurm bench lab lock export readme clean
+.PHONY: help run check test test-long test-slurm bench lab lock export readme clean
 
 help: ## this list
 	@echo "mlops_kit: write it in a notebook, run it anywhere, and prove it"; echo
@@ -20,11 +20,16 @@ help: ## this list
 run: $(READY) ## run the flights pipeline; a second time, nothing is left to run
 	@mlops run pipeline=flights
 
+check: $(READY) ## a quick check while you work: shape, ruff, types, and the packages that your change touches
+	@python tools/check.py $(base)
+
 test: $(READY) ## every check of a change, the cheap ones first
-	@echo "== shape: generated modules, clean notebooks, README, floors"
+	@echo "== shape: generated modules, clean notebooks, README, imports between packages"
 	@pytest -q tests/test_shape.py
 	@echo "== ruff"
 	@ruff check --quiet
+	@echo "== types of the public faces"
+	@basedpyright --level error
 	@echo "== lessons: the notebooks themselves"
 	@nbdev-test --n-workers 2 --skip-folder-re '^([_.]|steps$$)'
 	@echo "== tests: processes, command line, wheel"
@@ -38,7 +43,7 @@ test-slurm: $(READY) ## the tests on a real Slurm of one node; as root on Debian
 	@if tests/cluster/slurm_node.sh install; then timeout -k 30 600 pytest -q -m slurm tests/cluster/test_executors.py; fi
 
 bench: $(READY) ## measure; prints tables, asserts nothing
-	@for one in tests/bench/*.py; do echo "== $$one"; python "$$one"; done
+	@for script in tests/bench/*.py; do echo "== $$script"; python "$$script"; done
 
 lab: $(READY) ## JupyterLab in this project, for this machine only (more options: make lab args=--no-browser)
 	@mlops lab $(args)

@@ -5,12 +5,14 @@ from setuptools import find_namespace_packages, setup
 
 settings = ConfigParser(delimiters=["="], default_section="")
 settings.read(Path(__file__).parent / "settings.ini", encoding="utf8")
-core, extras = settings["DEFAULT"], {name: wanted.split() for name, wanted in settings["extras"].items()}
+core, extras = settings["DEFAULT"], {name: packages.split() for name, packages in settings["extras"].items()}
+data = {"mlops_kit.examples.steps": "nbs/steps", "mlops_kit.examples.conf": "conf"}  # packages without code
 setup(
     author=core["author"],
-    packages=find_namespace_packages(include=["mlops_kit*"], exclude=["*.__pycache__*"]),
-    package_data={"mlops_kit": ["conf/**/*.yaml", "share/**/*.json"]},
+    packages=[*find_namespace_packages(include=["mlops_kit*"], exclude=["*.__pycache__*"]), *data],
+    package_dir=data,
+    package_data={"mlops_kit": ["py.typed", "conf/**/*.yaml", "share/**/*.json"]} | dict.fromkeys(data, ["**/*.ipynb", "**/*.yaml"]),
     install_requires=core["requirements"].split(),
-    extras_require=extras | {"all": sorted({one for wanted in extras.values() for one in wanted})},
+    extras_require=extras | {"all": sorted({package for packages in extras.values() for package in packages})},
     entry_points={group: lines.strip().splitlines() for group, lines in settings["entry_points"].items()},
 )

@@ -57,24 +57,36 @@ Modules:
 - `mlops_kit.verification.perturb`: Change what must not matter: time zone, home, user, order of folders, number of processors, clock, memory
 - `mlops_kit.verification.verify`: Execute recorded steps again and compare every byte: a proof, or the place where they differ and why"""
 
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0"
 
+if TYPE_CHECKING:  # for editors and type checkers; at run time, each is imported when it is first used
+    from mlops_kit.config import compose
+    from mlops_kit.errors import MlopsError
+    from mlops_kit.explanation import why
+    from mlops_kit.ledger import Run
+    from mlops_kit.pipeline import Plan, plan, run, runs, show
+    from mlops_kit.store import Store, digest
+    from mlops_kit.verification import verify
+
+__all__ = ["run", "plan", "runs", "show", "verify", "why", "Run", "Plan", "Store", "digest", "compose", "MlopsError"]
 _HOME = {
-    "run": "pipeline", "plan": "pipeline", "runs": "pipeline", "show": "pipeline", "verify": "verification", "why": "explanation",
-    "Run": "ledger", "Plan": "pipeline", "Store": "store", "digest": "store", "compose": "config", "MlopsError": "errors",
+    "run": "pipeline", "plan": "pipeline", "runs": "pipeline", "show": "pipeline", "verify": "verification",
+    "why": "explanation", "Run": "ledger", "Plan": "pipeline", "Store": "store", "digest": "store", "compose": "config",
+    "MlopsError": "errors",
 }
-__all__ = list(_HOME)
 
 
-def __getattr__(name):
-    "Import what is offered when it is used: `import mlops_kit` stays light"
+def __getattr__(name: str) -> object:
+    "Import a public name when it is first used, so that `import mlops_kit` stays cheap"
     if name not in _HOME:
         raise AttributeError(f"module 'mlops_kit' has no attribute {name!r}")
     from importlib import import_module
     return getattr(import_module(f"mlops_kit.{_HOME[name]}"), name)
 
 
-def load_ipython_extension(shell):
+def load_ipython_extension(shell: object) -> None:
     "`%load_ext mlops_kit` in a notebook"
     from mlops_kit.jupyter import load_ipython_extension
     load_ipython_extension(shell)

@@ -1,6 +1,7 @@
 """What a newcomer types first, in a copy of the tree."""
 
 import os
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -33,7 +34,15 @@ def python(folder: Path, answer: str) -> str:
 
 def test_make_alone_lists_what_there_is(copy: Path):
     listed = make(copy).stdout
-    assert all(f"make {target} " in listed for target in ("run", "test", "lab", "lock"))
+    assert all(f"make {target} " in listed for target in ("run", "check", "test", "lab", "lock"))
+
+
+def test_a_change_selects_the_lessons_and_tests_of_its_package():
+    commands = runpy.run_path(str(ROOT / "tools/check.py"))["commands"]
+    selected = [" ".join(words) for words in commands(["mlops_kit/store/files.py", "nbs/01_config.ipynb", "README.md"])]
+    assert selected[-3:-1] == ["nbdev-test nbs/01_config.ipynb --n-workers 2", "nbdev-test nbs/10_store --n-workers 2"]
+    assert selected[-1].endswith("tests/store") and selected[0].endswith("tests/test_shape.py")
+    assert commands(["README.md"]) == commands([])
 
 
 @pytest.mark.parametrize("answer, told", [

@@ -392,3 +392,157 @@ def test_a_danger_is_found(code: str):
 def test_harmless_code_is_fine():
     code = "model.eval()\nsubprocess.run(['ls'], shell=False)\ntorch.load('x', weights_only=True)\nyaml.safe_load('a')\nre.compile('a')"
     assert list(dangers(ast.parse(code))) == []
+
+
+# -- small folders, short lines, lessons -------------------------------------------------------------------------------------
+
+
+MOST_MODULES, LONGEST_LINE, LONGEST_RUN, LEAST_SHARE = 14, 120, 8, 0.6
+
+
+def library_notebooks() -> dict[str, list[dict]]:
+    """The cells of every notebook that makes a module, by its path below nbs."""
+    paths = sorted(path for path in (ROOT / "nbs").rglob("[0-9][0-9]_*.ipynb") if ".ipynb_checkpoints" not in path.parts)
+    assert len(paths) >= FEWEST, f"only {len(paths)} notebooks found"
+    return {str(path.relative_to(ROOT / "nbs")): json.loads(path.read_text(encoding="utf8"))["cells"] for path in paths}
+
+
+def folder_faults(paths: list[Path]) -> list[str]:
+    """Folders with too many modules."""
+    counts = {folder: sum(path.parent == folder for path in paths) for folder in {path.parent for path in paths}}
+    return [f"{folder}: {count} modules" for folder, count in sorted(counts.items()) if count > MOST_MODULES]
+
+
+def line_faults(name: str, text: str) -> list[str]:
+    """Lines that are too long. A table row and a link can't be broken."""
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if len(line) > LONGEST_LINE]
+    return [f"{name}:{number}: {len(line)} characters" for number, line in lines if not line.startswith("|") and "](" not in line]
+
+
+def defined(source: str) -> list[str]:
+    """The functions and classes that a cell defines."""
+    try:
+        tree = ast.parse(re.sub(r"^[%!].*$", "", source, flags=re.M))
+    except SyntaxError:
+        return []
+    return [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
+
+
+def lesson_counts(cells: list[dict]) -> tuple[int, int, int]:
+    """(longest run of definitions without a lesson, public definitions, those that a lesson uses within three code cells)."""
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    exported = [bool(re.search(r"^#\|\s*export", source, flags=re.M)) for source in sources]
+    run = longest = public = used = 0
+    for position, source in enumerate(sources):
+        if not exported[position]:
+            run = 0
+            continue
+        names = defined(source)
+        run += len(names)
+        longest = max(longest, run)
+        following = range(position + 1, min(position + 4, len(sources)))
+        lessons = "\n".join(sources[index] for index in following if not exported[index])
+        public_names = [name for name in names if not name.startswith("_")]
+        public += len(public_names)
+        used += sum(bool(re.search(rf"\b{name}\b", lessons)) for name in public_names)
+    return longest, public, used
+
+
+def doubled_prose(cells: list[dict]) -> list[int]:
+    """Prose cells that follow a prose cell, neither of them a heading, a summary or exported."""
+    texts = [(cell["cell_type"], "".join(cell["source"]).strip()) for cell in cells]
+    pairs = [(index, texts[index - 1], texts[index]) for index in range(1, len(texts))]
+    return [index for index, (kind, text), (next_kind, next_text) in pairs
+            if kind == next_kind == "markdown" and not text.startswith(("#", ">")) and not next_text.startswith(("#", ">"))]
+
+
+def test_no_folder_holds_too_many_modules():
+    paths = [path for path in (ROOT / PACKAGE).rglob("*.py") if path.name != "_modidx.py"]
+    no(folder_faults(paths), f"At most {MOST_MODULES} modules in a folder:")
+
+
+def test_lines_are_short():
+    faults = []
+    for name, cells in library_notebooks().items():
+        for number, cell in enumerate(cells):
+            faults += line_faults(f"nbs/{name} [{number}]", "".join(cell["source"]))
+    no(faults, f"At most {LONGEST_LINE} characters in a line:")
+
+
+def test_definitions_are_followed_by_lessons():
+    counts = {name: lesson_counts(cells) for name, cells in library_notebooks().items()}
+    faults = [f"nbs/{name}: {longest} definitions in a row" for name, (longest, _, _) in counts.items() if longest > LONGEST_RUN]
+    public, used = sum(row[1] for row in counts.values()), sum(row[2] for row in counts.values())
+    faults += [f"lessons use {used} of {public} public definitions"] if used < LEAST_SHARE * public else []
+    no(faults, f"At most {LONGEST_RUN} definitions without a lesson; {LEAST_SHARE:.0%} of public ones are used within three code cells:")
+
+
+def test_no_prose_cell_follows_another():
+    faults = [f"nbs/{name} [{index}]" for name, cells in library_notebooks().items() for index in doubled_prose(cells)]
+    no(faults, "Join neighbouring prose cells, or drop one of them:")
+
+
+def test_these_faults_of_style_are_found():
+    assert folder_faults([Path(f"m/{number}.py") for number in range(MOST_MODULES + 1)]) == ["m: 15 modules"]
+    assert line_faults("m", "x" * 121) == ["m:1: 121 characters"] and not line_faults("m", "x" * 120)
+    export, lesson = {"cell_type": "code", "source": "#| export\ndef f(): 1\ndef g(): 2"}, {"cell_type": "code", "source": "f()"}
+    assert lesson_counts([export, export, lesson]) == (4, 4, 2)
+    prose, heading = {"cell_type": "markdown", "source": "Text."}, {"cell_type": "markdown", "source": "## Text"}
+    assert doubled_prose([heading, prose, prose, heading, prose]) == [2]
+
+
+# -- words -------------------------------------------------------------------------------------------------------------------
+
+
+MANNERED = [
+    "what is another here", "another here than", "in peace", "is no duration", "[Pp]ut it back", "meant no good", "may look on",
+    "could not be made to do so again", "[Nn]othing that the records know", "no longer whole", "changes? can be the reason",
+    "what runs is given", "once more ends it", "leaves no record", "counts as its input from now on", "[Cc]ourse of (a|every|the|its) training",
+    "training goes on where it was", r"\b[Aa] training (is|was|goes|that|in|of|whose|can|has)\b", "trainings", "warm parent",
+]
+OLD_NAMES = [
+    rf"mlops_kit\.({'|'.join('masking page moment frozen stillness ranks edge order again recall closure causes reasons witness observation disturbance warm cells upkeep series sending parcel planning execution runner resumption landscape lab'.split())})\b",
+    *(rf"\b{name}\b" for name in """put_back set_chance take_up together_ranks Repetition Conditions thawed CalmManager CalmEngine look_again
+      lay_down partial_of line_up lay_views parts_of hard_coded keep_source set_shape trial_of at_home in_the_open part_with hand_in move_all
+      words_of be_kernel meet_kernel kit_of ends_of _rescued Crew Course Witness Observed Cleared Errand Listed Injection""".split()),
+]
+
+
+def written_files(*globs: str) -> dict[str, str]:
+    """The text of the files that people read, without this one, which lists the words."""
+    files = texts(ROOT, *globs)
+    assert len(files) >= FEWEST, f"only {len(files)} files found"
+    return {name: text for name, text in files.items() if name != "tests/test_shape.py"}
+
+
+def word_faults(files: dict[str, str], patterns: list[str]) -> list[str]:
+    """Every place that matches one of the patterns."""
+    pattern = re.compile("|".join(patterns))
+    lines = [(name, number, line) for name, text in files.items() for number, line in enumerate(text.splitlines(), 1)]
+    return [f"{name}:{number}: {found[0]}" for name, number, line in lines if (found := pattern.search(line))]
+
+
+def test_no_mannered_phrases():
+    files = written_files("nbs/**/*.ipynb", "conf/**/*.yaml", f"{PACKAGE}/conf/**/*.yaml", "*.md")
+    no(word_faults(files, MANNERED), "Say it as papermill's or DVC's documentation would:")
+
+
+def test_no_old_names():
+    files = written_files("nbs/**/*.ipynb", "conf/**/*.yaml", f"{PACKAGE}/conf/**/*.yaml", "*.md", "tests/**/*.py", "tools/*.py", "settings.ini")
+    no(word_faults(files, OLD_NAMES), "Names that have been replaced:")
+
+
+@pytest.mark.parametrize("line, patterns", [
+    ("repeated in peace", MANNERED), ("A training that was killed", MANNERED), ("import mlops_kit.moment", OLD_NAMES), ("put_back(x)", OLD_NAMES), ("Crew()", OLD_NAMES)])
+def test_an_old_word_is_found(line: str, patterns: list[str]):
+    assert word_faults({"a.md": f"fine\n{line}"}, patterns)[0].startswith("a.md:2")
+
+
+# -- tests -------------------------------------------------------------------------------------------------------------------
+
+
+def test_no_test_imports_from_a_test():
+    imports = r"^\s*(?:from|import)\s+(?:\w+\.)*test_\w+"
+    assert re.search(imports, "from store.test_files import x") and not re.search(imports, "from helpers.project import Project")
+    files = texts(ROOT, "tests/**/test_*.py")
+    no([name for name, text in files.items() if re.search(imports, text, flags=re.M)], "A test imports from a test; move it to tests/helpers:")

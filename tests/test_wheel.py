@@ -42,11 +42,39 @@ def empty(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin"
 
 
-def test_the_wheel_holds_modules_and_config(wheel: Path):
-    held = set(ZipFile(wheel).namelist())
-    wanted = {str(path.relative_to(ROOT)) for glob in ("**/*.py", "conf/**/*.yaml", "share/**/*.json") for path in (ROOT / "mlops_kit").glob(glob)}
-    assert wanted - held == set()
-    assert {name.split("/")[0] for name in held if ".dist-info/" not in name} == {"mlops_kit"}
+def shipped() -> dict[str, Path]:
+    """What the wheel should hold besides its metadata: name in the wheel -> file of the repository."""
+    homes = {
+        "mlops_kit": (ROOT / "mlops_kit", ("**/*.py", "py.typed", "conf/**/*.yaml", "share/**/*.json")),
+        "mlops_kit/examples/steps": (ROOT / "nbs/steps", ("__init__.py", "**/*.ipynb")),
+        "mlops_kit/examples/conf": (ROOT / "conf", ("__init__.py", "**/*.yaml")),
+    }
+    files = {}
+    for name, (folder, globs) in homes.items():
+        paths = {path for glob in globs for path in folder.glob(glob) if ".ipynb_checkpoints" not in path.parts}
+        files |= {f"{name}/{path.relative_to(folder)}": path for path in paths}
+    return files
+
+
+def test_the_wheel_holds_the_files_of_the_repository_and_nothing_else(wheel: Path):
+    wanted = shipped()
+    assert {"mlops_kit/py.typed", "mlops_kit/examples/steps/flights/train.ipynb", "mlops_kit/examples/conf/pipeline/digits.yaml"} <= set(wanted)
+    with ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+        assert held == set(wanted)
+        assert [name for name in sorted(held) if archive.read(name) != wanted[name].read_bytes()] == []
+
+
+@pytest.mark.parametrize("place", ["here", "empty"])
+def test_the_examples_are_found_as_resources(place: str, request: pytest.FixtureRequest, tmp_path: Path):
+    python = sys.executable if place == "here" else request.getfixturevalue("empty") / "python"
+    code = """
+from importlib.resources import files
+print((files("mlops_kit.examples.steps") / "flights" / "train.ipynb").read_text(encoding="utf8")[:1])
+print((files("mlops_kit.examples.conf") / "pipeline" / "flights.yaml").read_text(encoding="utf8")[:1])
+print((files("mlops_kit.examples") / "digits.py").is_file())
+"""
+    assert command(python, "-I", "-c", code, cwd=tmp_path).split() == ["{", "#", "True"]
 
 
 def test_the_wheel_has_the_entry_points_of_settings_ini(wheel: Path):
@@ -61,7 +89,7 @@ def test_the_wheel_has_the_entry_points_of_settings_ini(wheel: Path):
 
 
 def test_every_entry_point_exists(empty: Path, tmp_path: Path):
-    code = "from importlib.metadata import distribution; [one.load() for one in distribution('mlops_kit').entry_points]"
+    code = "from importlib.metadata import distribution; [entry.load() for entry in distribution('mlops_kit').entry_points]"
     command(empty / "python", "-I", "-c", code, cwd=tmp_path)
 
 
@@ -78,7 +106,7 @@ reply = client.execute_interactive(cell, timeout=60)
 client.stop_channels()
 print(type(manager.provisioner.process).__name__, reply["content"]["status"], manager.shutdown_kernel())
 """
-    specs = command(empty / "python", "-I", "-c", "from mlops_kit.jupyter import SPECS; print(SPECS)", cwd=tmp_path).strip()
+    specs = command(empty / "python", "-I", "-c", "from mlops_kit.jupyter.kernelspec import JUPYTER_DATA_DIR; print(JUPYTER_DATA_DIR)", cwd=tmp_path).strip()
     monkeypatch.setenv("JUPYTER_PATH", specs)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     assert command(empty / "python", "-I", "-c", code, cwd=tmp_path).split() == ["ForkedKernel", "ok", "None"]
