@@ -8,9 +8,9 @@ Every run and every step that ended is written down in a record. Records are rea
 __all__ = ['HISTORY_FILE', 'STALL_TIMEOUT', 'STEP_SCHEMA', 'FsckReport', 'GcReport', 'Lineage', 'Remote', 'Run', 'append_event',
            'current_history_path', 'end_run', 'fetch_objects', 'fetch_record', 'find_digests', 'find_run', 'fsck', 'gc',
            'history_logger', 'list_remote_files', 'make_point', 'metric_curves', 'open_remote', 'publish_record',
-           'read_history', 'read_points_after', 'read_record', 'read_run', 'restore_history', 'run_histories',
-           'run_html', 'run_ids', 'runs', 'seal', 'send_objects', 'send_stream', 'series_path', 'shared_lock',
-           'sparkline', 'start_run', 'started_steps', 'step_history', 'trace_lineage', 'transfer_all',
+           'pull', 'push', 'read_history', 'read_points_after', 'read_record', 'read_run', 'restore_history',
+           'run_histories', 'run_html', 'run_ids', 'runs', 'seal', 'send_objects', 'send_stream', 'series_path',
+           'shared_lock', 'sparkline', 'start_run', 'started_steps', 'step_history', 'trace_lineage', 'transfer_all',
            'truncate_history', 'unseal', 'utc_now']
 
 # %% ../../nbs/25_ledger/90_ledger.ipynb #80a345e7
@@ -22,14 +22,14 @@ from mlops_kit.ledger.records import (
     run_ids, runs, seal, start_run, started_steps, read_record, unseal,
 )
 from mlops_kit.ledger.remote import (
-    STALL_TIMEOUT, Remote, fetch_objects, fetch_record, list_remote_files, transfer_all, open_remote, send_stream, send_objects,
+    STALL_TIMEOUT, Remote, fetch_objects, fetch_record, list_remote_files, transfer_all, open_remote, pull, push, send_stream, send_objects,
 )
 
 # %% ../../nbs/25_ledger/90_ledger.ipynb #9abe45f4
 _all_ = ["HISTORY_FILE", "STALL_TIMEOUT", "STEP_SCHEMA", "FsckReport", "GcReport", "Lineage", "Remote", "Run",
          "append_event", "current_history_path", "end_run", "fetch_objects", "fetch_record", "find_digests",
          "find_run", "fsck", "gc", "history_logger", "list_remote_files", "make_point", "metric_curves",
-         "open_remote", "publish_record", "read_history", "read_points_after", "read_record", "read_run",
+         "open_remote", "publish_record", "pull", "push", "read_history", "read_points_after", "read_record", "read_run",
          "restore_history", "run_histories", "run_html", "run_ids", "runs", "seal", "send_objects", "send_stream",
          "series_path", "shared_lock", "sparkline", "start_run", "started_steps", "step_history", "trace_lineage",
          "transfer_all", "truncate_history", "unseal", "utc_now"]
