@@ -5,7 +5,6 @@ Modules:
 - `mlops_kit.capture.audit_hooks`: Sits in the process of a step and notes what the step looks at besides its inputs
 - `mlops_kit.capture.environment`: Everything besides code and data that may influence a result: how it is fixed, and how it is told
 - `mlops_kit.capture.undeclared_inputs`: What a step looked at without having declared it: noted, digested, and part of its key from then on
-- `mlops_kit.cli.commands`: `mlops`: the command table
 - `mlops_kit.cli.progress`: How a run is watched while it goes on, in a terminal and in a log file
 - `mlops_kit.cluster.bundle`: What a step needs and what it made, sent through a bucket
 - `mlops_kit.cluster.dask_cluster`: Steps on other machines: each is told to a worker of Dask, and what becomes of it comes back
@@ -41,8 +40,6 @@ Modules:
 - `mlops_kit.store.files`: Every write, rename, lock and sync that the kit makes on disk, in one place
 - `mlops_kit.store.objects`: Keep bytes, files and folders under the digest of their content
 - `mlops_kit.store.sources`: What steps read from outside: looked at before a run, kept while it goes on
-- `mlops_kit.sweep.search`: Let an optimiser choose what is tried next
-- `mlops_kit.sweep.trials`: Many runs of one pipeline that share what they share
 - `mlops_kit.tracking.mirror`: What Weights & Biases is to show of a run: all of it from the ledger
 - `mlops_kit.tracking.sync`: Bring Weights & Biases what it lacks, in a process that may die at any moment
 - `mlops_kit.tracking.wandb_client`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way

@@ -9,10 +9,11 @@ __all__ = ['HISTORY_FILE', 'STALL_TIMEOUT', 'STEP_SCHEMA', 'Event', 'FsckReport'
            'Remote', 'Run', 'RunData', 'RunSummary', 'StepOutcome', 'append_event', 'blank_outcome', 'blank_record',
            'check_json', 'current_history_path', 'end_run', 'event_from_json', 'fetch_objects', 'fetch_record',
            'find_digests', 'find_run', 'fsck', 'gc', 'history_logger', 'list_remote_files', 'make_point',
-           'metric_curves', 'open_remote', 'publish_record', 'read_history', 'read_points_after', 'read_record',
-           'read_run', 'record_from_json', 'restore_history', 'run_from_json', 'run_histories', 'run_html', 'run_ids',
-           'runs', 'seal', 'send_objects', 'send_stream', 'series_path', 'shared_lock', 'sparkline', 'start_run',
-           'started_steps', 'step_history', 'trace_lineage', 'transfer_all', 'truncate_history', 'unseal', 'utc_now']
+           'metric_curves', 'open_remote', 'publish_record', 'pull', 'push', 'read_history', 'read_points_after',
+           'read_record', 'read_run', 'record_from_json', 'restore_history', 'run_from_json', 'run_histories',
+           'run_html', 'run_ids', 'runs', 'seal', 'send_objects', 'send_stream', 'series_path', 'shared_lock',
+           'sparkline', 'start_run', 'started_steps', 'step_history', 'trace_lineage', 'transfer_all',
+           'truncate_history', 'unseal', 'utc_now']
 
 # %% ../../nbs/25_ledger/90_ledger.ipynb #f6872fb7
 from mlops_kit.ledger.history import (
@@ -30,8 +31,8 @@ from mlops_kit.ledger.records import (
 from .lineage import Lineage, trace_lineage
 from .maintenance import FsckReport, GcReport, find_digests, fsck, gc, shared_lock
 from mlops_kit.ledger.remote import (
-    STALL_TIMEOUT, Remote, fetch_objects, fetch_record, list_remote_files, open_remote, send_objects, send_stream,
-    transfer_all,
+    STALL_TIMEOUT, Remote, fetch_objects, fetch_record, list_remote_files, open_remote, pull, push, send_objects,
+    send_stream, transfer_all,
 )
 
 # %% ../../nbs/25_ledger/90_ledger.ipynb #c8a44db8
@@ -39,7 +40,7 @@ _all_ = ["HISTORY_FILE", "STALL_TIMEOUT", "STEP_SCHEMA", "Event", "FsckReport", 
          "Record", "Remote", "Run", "RunData", "RunSummary", "StepOutcome", "append_event", "blank_outcome",
          "blank_record", "check_json", "current_history_path", "end_run", "event_from_json", "fetch_objects",
          "fetch_record", "find_digests", "find_run", "fsck", "gc", "history_logger", "list_remote_files", "make_point",
-         "metric_curves", "open_remote", "publish_record", "read_history", "read_points_after", "read_record",
+         "metric_curves", "open_remote", "publish_record", "pull", "push", "read_history", "read_points_after", "read_record",
          "read_run", "record_from_json", "restore_history", "run_from_json", "run_histories", "run_html", "run_ids",
          "runs", "seal", "send_objects", "send_stream", "series_path", "shared_lock", "sparkline", "start_run",
          "started_steps", "step_history", "trace_lineage", "transfer_all", "truncate_history", "unseal", "utc_now"]

@@ -77,7 +77,7 @@ def test_help_has_an_example_everywhere(project):
 def test_plan_starts_nothing(project):
     project.pipeline(f"{GOOD}\n{AFTER}")
     plan = project.json("plan", "pipeline=demo")
-    assert {name: one["action"] for name, one in plan.items()} == {"good": "run", "after": "wait"}
+    assert {name: step["action"] for name, step in plan.items()} == {"good": "run", "after": "wait"}
     assert not (project.root / ".mlops").exists()
 
 

@@ -49,9 +49,9 @@ def run_of(project, name: str) -> dict:
 def test_what_trials_share_runs_once(near):
     done = near.json("run", "-m", "pipeline=demo", "pipeline.steps.rate.params.x=range(0,4)", "pipeline.steps.rate.params.seconds=0,0.1", "threads=1", "executor.workers=2")
     steps = [run["steps"] for run in done["runs"]]
-    assert len(steps) == 8 and {step["status"] for one in steps for name, step in one.items() if name == "rate"} == {"ran"}
+    assert len(steps) == 8 and {step["status"] for trial in steps for name, step in trial.items() if name == "rate"} == {"ran"}
     for shared in ("draw", "tidy"):
-        assert sorted(one[shared]["status"] for one in steps) == ["hit"] * 7 + ["ran"]
+        assert sorted(trial[shared]["status"] for trial in steps) == ["hit"] * 7 + ["ran"]
     marks = [run_of(near, run["run"])["sweep"] for run in done["runs"]]
     assert [mark["trial"] for mark in marks] == list(range(8)) and {mark["name"] for mark in marks} == {done["sweep"]}
     assert marks[3]["values"] == {"pipeline.steps.rate.params.x": 1, "pipeline.steps.rate.params.seconds": 0.1}
@@ -121,11 +121,10 @@ def test_a_sweep_that_was_ended_goes_on(near, number):
     near.edit("conf/sweep/my_random.yaml", "step: 1", "step: 0.5")
     words = ["sweep", "pipeline=demo", "sweep=my_random", "pipeline.steps.rate.params.seconds=0.7"]
     process = near.start(*words)
-    end = time.monotonic() + 60
-    while len(near.rated()) < 3 and time.monotonic() < end:
+    while len(near.rated()) < 3 and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(number)
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     assert process.returncode == (143 if number == signal.SIGTERM else -signal.SIGKILL)
     board = near.json(*words)
     assert sorted(row["trial"] for row in board["trials"]) == list(range(6)) and {row["status"] for row in board["trials"]} == {"done"}
@@ -175,6 +174,7 @@ def test_two_wishes_give_a_front(near):
 def test_a_trial_that_falls_behind_is_pruned(near):
     near.notebook(
         "rate", "for epoch in range(40):\n    series.open('a').write(json.dumps({'step': epoch, 'epoch': epoch, 'time': time.time(), 'metrics': {'loss': x + 1 / (epoch + 1)}}) + '\\n')\n    time.sleep(0.1 if x else 0.02)",
+        "while x: time.sleep(0.1)  # this one can't end by itself",
         'result.write_text(json.dumps({"loss": x}))',
         parameters=HEAD + 'journal: str = ""\nx: float = 0.0\nclean: Path = Path("in/clean.json")\nresult: Path = Path("out/result.json")\nseries = Path(os.environ["MLOPS_PARTIAL"]) / "series.jsonl"',
     )
@@ -183,17 +183,23 @@ def test_a_trial_that_falls_behind_is_pruned(near):
     assert [(row["status"], row["best"]) for row in board["trials"]] == [("done", True), ("pruned", False)]
     run = run_of(near, board["trials"][1]["run"])
     assert run["status"] == run["steps"]["rate"]["status"] == "pruned" and run["steps"]["draw"]["status"] == "hit"
-    assert run["steps"]["rate"]["seconds"] < 3.5 and "pruned" in near.mlops("show", run["run"])
+    assert "pruned" in near.mlops("show", run["run"])
 
 
 def test_one_sweep_is_carried_out_by_one_process(near):
-    words = ["sweep", "pipeline=demo", "sweep=my_random", "pipeline.steps.rate.params.seconds=1"]
-    process = near.start(*words, "sweep.trials=2")
-    end = time.monotonic() + 60
-    while not near.rated() and time.monotonic() < end:
+    (gate := near.root.parent / "gate").touch()
+    near.notebook(
+        "rate", 'with open(journal, "a") as file: file.write(f"{x:g}\\n")', f"while Path({str(gate)!r}).exists(): time.sleep(0.02)",
+        'result.write_text(json.dumps({"loss": x}))',
+        parameters=HEAD + 'journal: str = ""\nx: float = 0.0\nclean: Path = Path("in/clean.json")\nresult: Path = Path("out/result.json")',
+    )
+    words = ["sweep", "pipeline=demo", "sweep=my_random", "sweep.trials=2"]
+    process = near.start(*words)
+    while not near.rated() and process.poll() is None:
         time.sleep(0.02)
-    assert "going on already" in near.mlops(*words, "sweep.trials=2", code=2)
-    process.communicate(timeout=60)
+    assert "already running" in near.mlops(*words, code=2)  # the first one waits at the gate
+    gate.unlink()
+    process.communicate(timeout=600)
     assert process.returncode == 0 and os.listdir(near.root / ".mlops/tmp") == []
 
 
