@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from helpers.project import Project
 
+pytest_plugins = ["helpers.s3"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def warm_parents():

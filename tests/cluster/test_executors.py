@@ -21,7 +21,6 @@ import psutil
 import pytest
 
 from helpers.project import Project
-from helpers.s3 import bucket, s3  # noqa: F401  fixtures
 from helpers.processes import left_over, started
 
 
