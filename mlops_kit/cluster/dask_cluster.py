@@ -329,7 +329,7 @@ class DaskExecutor(Executor):
                 workers, answered = self.poll_workers(), time.monotonic()
             now = time.monotonic()
             manned = now if workers or not self.submitted or answered < begun else manned
-            stopping = [one for one in list(self.submitted.values()) if one.stopping]
+            stopping = [one for one in list(self.submitted.values()) if one.stop_time]
             if now - answered > self.deadline or self.client.status == "closed":
                 self.fail_all(f"the scheduler {self.client.scheduler.address} did not answer for {now - answered:.0f} s (executor.deadline). What was finished is kept: `mlops resume` goes on")
             elif now - manned > self.worker_timeout:
@@ -342,7 +342,7 @@ class DaskExecutor(Executor):
                     with suppress(Exception):
                         self.client.sync(self.client._run, worker.stop_remote_steps, self.topic, any(one.at_once for one in stopping), on_error="ignore", callback_timeout=5)
             for one in stopping:
-                if now - one.stopping > (3 if one.at_once else 15):
+                if now - one.stop_time > (3 if one.at_once else 15):
                     self.resolve(one, failure_outcome("interrupted", INTERRUPTED, one.job.decision))
 
     def drop_workers(self, workers: list[str]) -> None:

@@ -221,12 +221,12 @@ class ChildKernel:
         self,
         child: ChildProcess,
         deliver: Callable[[dict], None], # called with each message
-        settle: Callable[[], None],      # called now and then
+        on_idle: Callable[[], None],      # called now and then
         timeout: float | None,           # seconds for one cell
     ):
         from jupyter_client.session import Session
 
-        self.child, self.on_message, self.on_idle, self.timeout, self.session = child, deliver, settle, timeout, Session(key=b"unused")
+        self.child, self.on_message, self.on_idle, self.timeout, self.session = child, deliver, on_idle, timeout, Session(key=b"unused")
         self.shell_channel = self  # where nbclient sends the state of widgets
         self.language_info = self._wait_for("ready", Deadline(None))["language_info"]
 
@@ -288,8 +288,8 @@ def load_mlops_engine() -> type:
             with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
                 work = Execution("", "", f"{folder}/log", os.getcwd(), environment=dict(os.environ), threads=current_thread_count(), preload=tuple(find_imports(nb_man.nb)))
                 child = start_child("mlops_kit.engine.inprocess:serve_kernel", work, lambda text: print(text, file=sys.stderr))
-                settle = nb_man.settle if nb_man.autosave_cell_every else lambda: None
-                kernel = lambda deliver: ChildKernel(child, deliver, settle, execution_timeout)
+                save = nb_man.save_if_due if nb_man.autosave_cell_every else lambda: None
+                kernel = lambda deliver: ChildKernel(child, deliver, save, execution_timeout)
                 DirectClient(nb_man, kernel_factory=kernel, kernel_name=kernel_name, log=logger, **client_options(options)).execute()
 
     return WarmEngine

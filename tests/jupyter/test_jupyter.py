@@ -239,8 +239,8 @@ def test_a_parent_that_does_not_answer_is_not_waited_for(start, monkeypatch, cap
         connection.connect("\0mlops-test-deaf")
         return connection
 
-    monkeypatch.setattr(kernelspec, "connect", deaf)
-    monkeypatch.setattr(kernelspec, "PATIENCE", 0.5)
+    monkeypatch.setattr(kernelspec, "connect_server", deaf)
+    monkeypatch.setattr(kernelspec, "IMPORT_TIMEOUT", 0.5)
     kernel = start()
     assert not is_warm(kernel) and kernel("print(1)") == "1" and "no warm parent (TimeoutError" in caplog.text
 

@@ -19,7 +19,7 @@ from mlops_kit.ledger import blank_outcome, blank_record, end_run, publish_recor
 from mlops_kit.store.files import canonical_json
 from mlops_kit.store.objects import Store, is_complete, digest, get_bytes, put_path, put_bytes
 from helpers.project import Project
-from helpers.s3 import Bucket, bucket, s3  # noqa: F401  fixtures
+from helpers.s3 import Bucket
 
 
 CALL = "import sys, json; from pathlib import Path; from mlops_kit.ledger import remote; from mlops_kit.store import Store; print(json.dumps(getattr(remote, sys.argv[1])(Store(Path(sys.argv[2])), sys.argv[3])))"
