@@ -10,7 +10,6 @@ Modules:
 - `mlops_kit.cluster.bundle`: What a step needs and what it made, sent through a bucket
 - `mlops_kit.cluster.dask_cluster`: Steps on other machines: each is told to a worker of Dask, and what becomes of it comes back
 - `mlops_kit.cluster.worker`: A step that is carried out on another machine
-- `mlops_kit.compare.files`: Where two results differ
 - `mlops_kit.config`: Find the project and compose its configuration: the same for the command line, a notebook and the library
 - `mlops_kit.display`: Pictures and a page that need nothing but a browser, the same bytes every time
 - `mlops_kit.engine.execute`: Execute one notebook in a process of its own, watch it, and say truly how it ended
