@@ -58,9 +58,9 @@ Modules:
 - `mlops_kit.training.trainer`: Lightning from config: seeded, quiet, with the best weights and a history at the end
 - `mlops_kit.training.trainer_state`: All that a training is between two batches
 - `mlops_kit.training.watchdog`: When processes do nothing, and where they stand
-- `mlops_kit.verification.fingerprint`: What every variable of a notebook is worth after each cell, as digests
-- `mlops_kit.verification.perturb`: Change what must not matter: time zone, home, user, order of folders, number of processors, clock, memory
-- `mlops_kit.verification.verify`: Execute recorded steps again and compare every byte: a proof, or the place where they differ and why"""
+- `mlops_kit.verification.diagnose`: Why a step does not repeat: the cell where two executions diverge, and the hazard behind it
+- `mlops_kit.verification.fingerprint`: Digests of all variables of a notebook after each cell
+- `mlops_kit.verification.perturb`: Change what must not matter: time zone, home, user, folder order, number of processors, clock, memory"""
 
 __version__ = "0.1.0"
 
