@@ -9,7 +9,6 @@ Modules:
 - `mlops_kit.cluster.bundle`: What a step needs and what it made, sent through a bucket
 - `mlops_kit.cluster.dask_cluster`: Steps on other machines: each is told to a worker of Dask, and what becomes of it comes back
 - `mlops_kit.cluster.worker`: A step that is carried out on another machine
-- `mlops_kit.compare.files`: Where two results differ
 - `mlops_kit.config`: Find the project and compose its configuration: the same for the command line, a notebook and the library
 - `mlops_kit.display`: Pictures and a page that need nothing but a browser, the same bytes every time
 - `mlops_kit.engine.execute`: Execute one notebook in a process of its own, watch it, and say truly how it ended
@@ -50,40 +49,28 @@ Modules:
 - `mlops_kit.training.resume`: Resume an interrupted training run exactly where it stopped
 - `mlops_kit.training.snapshots`: Save and load the latest states of a long computation
 - `mlops_kit.training.watchdog`: Detect processes that do nothing, and show where they are stuck
-- `mlops_kit.verification.fingerprint`: What every variable of a notebook is worth after each cell, as digests
-- `mlops_kit.verification.perturb`: Change what must not matter: time zone, home, user, order of folders, number of processors, clock, memory
-- `mlops_kit.verification.verify`: Execute recorded steps again and compare every byte: a proof, or the place where they differ and why"""
-
-from typing import TYPE_CHECKING
+- `mlops_kit.verification.diagnose`: Why a step does not repeat: the cell where two executions diverge, and the hazard behind it
+- `mlops_kit.verification.fingerprint`: Digests of all variables of a notebook after each cell
+- `mlops_kit.verification.perturb`: Change what must not matter: time zone, home, user, folder order, number of processors, clock, memory"""
 
 __version__ = "0.1.0"
 
-if TYPE_CHECKING:  # for editors and type checkers; at run time, each is imported when it is first used
-    from mlops_kit.config import compose
-    from mlops_kit.errors import MlopsError
-    from mlops_kit.explanation import why
-    from mlops_kit.ledger import Run
-    from mlops_kit.pipeline import Plan, plan, run, runs, show
-    from mlops_kit.store import Store, digest
-    from mlops_kit.verification import verify
-
-__all__ = ["run", "plan", "runs", "show", "verify", "why", "Run", "Plan", "Store", "digest", "compose", "MlopsError"]
 _HOME = {
-    "run": "pipeline", "plan": "pipeline", "runs": "pipeline", "show": "pipeline", "verify": "verification",
-    "why": "explanation", "Run": "ledger", "Plan": "pipeline", "Store": "store", "digest": "store", "compose": "config",
-    "MlopsError": "errors",
+    "run": "pipeline", "plan": "pipeline", "runs": "pipeline", "show": "pipeline", "verify": "verification", "why": "explanation",
+    "Run": "ledger", "Plan": "pipeline", "Store": "store", "digest": "store", "compose": "config", "MlopsError": "errors",
 }
+__all__ = list(_HOME)
 
 
-def __getattr__(name: str) -> object:
-    "Import a public name when it is first used, so that `import mlops_kit` stays cheap"
+def __getattr__(name):
+    "Import what is offered when it is used: `import mlops_kit` stays light"
     if name not in _HOME:
         raise AttributeError(f"module 'mlops_kit' has no attribute {name!r}")
     from importlib import import_module
     return getattr(import_module(f"mlops_kit.{_HOME[name]}"), name)
 
 
-def load_ipython_extension(shell: object) -> None:
+def load_ipython_extension(shell):
     "`%load_ext mlops_kit` in a notebook"
     from mlops_kit.jupyter import load_ipython_extension
     load_ipython_extension(shell)

@@ -100,9 +100,9 @@ def test_a_planted_cause_stands_first(ran, name):
     threads = [] if "threads=2" in overrides else ["threads=1"]
     found = why_after(project, first, file, old, new, *threads, *overrides, *DECOY)
     cause = found["causes"][0]
-    assert (cause["kind"], cause["name"]) == (kind, what) and step in cause["steps"] and words in cause["change"]
+    assert (cause["kind"], cause["name"]) == (kind, what) and step in cause["steps"] and words in cause["summary"]
     assert [one["name"] for one in found["causes"]][1:] in ([], ["title"]), "nothing besides it and the decoy"
-    assert words in found["verdict"] and "fit" in cause["reaches"]
+    assert words in found["verdict"] and "fit" in cause["affected_steps"]
     assert cause["details"] == [DETAILS[name]] if name in DETAILS else cause["diff"] or not cause["details"]
     assert any(metric[0] == "total" and metric[1] != metric[2] for one in found["effects"] for metric in one["metrics"])
 
@@ -124,7 +124,7 @@ def test_bisect_names_the_culprit_where_two_things_changed_and_one_matters(ran):
     assert "It is lab.model.BIAS: it alone makes the difference." in text and "parameter title of fit does nothing" in text
     assert "with only lab.model.BIAS" in text and "fit.total" in text
     one, other = (project.mlops("why", first, "last", "--json") for _ in range(2))
-    assert one == other and list(json.loads(one)) == ["old", "new", "pipeline", "verdict", "causes", "idle", "effects", "notes"]
+    assert one == other and list(json.loads(one)) == ["old", "new", "pipeline", "verdict", "causes", "without_effect", "effects", "notes"]
     page = (project.root / "why.html").read_text()
     assert "<script" not in page and "lab.model.BIAS" in page and "http" not in page.replace("http-equiv", "")
 
@@ -132,7 +132,7 @@ def test_bisect_names_the_culprit_where_two_things_changed_and_one_matters(ran):
 def test_what_changed_without_effect_is_told_apart(ran):
     project, first = ran
     found = why_after(project, first, "", "", "", "threads=1", *DECOY)
-    assert found["causes"] == [] and [one["name"] for one in found["idle"]] == ["title"] and found["verdict"] == "The results are the same, although something changed."
+    assert found["causes"] == [] and [one["name"] for one in found["without_effect"]] == ["title"] and found["verdict"] == "The results are the same, although something changed."
 
 
 def test_a_step_that_is_gone_is_the_cause(project):
@@ -166,7 +166,7 @@ def test_same_key_and_other_bytes_is_chance(project):
         record.unlink()  # somebody removed the result; the next run makes it again
     project.mlops("run", "pipeline=demo")
     found = project.json("why")
-    assert found["causes"] == found["idle"] == [] and "mlops verify" in found["verdict"]
+    assert found["causes"] == found["without_effect"] == [] and "mlops verify" in found["verdict"]
 
 
 def test_a_step_that_failed_is_compared_as_far_as_it_is_known(project):
@@ -231,6 +231,6 @@ def test_a_package_version_is_the_cause(project, tmp_path):
     mlops("run", "pipeline=demo", "warm=[json]", "pipeline.steps.measure.params.title=b")
     found = json.loads(mlops("why", "--json"))
     first = found["causes"][0]
-    assert (first["kind"], first["name"], first["change"]) == ("package", "ruler", 'package ruler went from "1.0" to "1.1"')
+    assert (first["kind"], first["name"], first["summary"]) == ("package", "ruler", 'package ruler went from "1.0" to "1.1"')
     told = json.loads(mlops("why", "--bisect", "--json"))["bisect"]
     assert any("ruler" in note and "can't be exchanged here" in note for note in told["notes"])

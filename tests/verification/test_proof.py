@@ -161,8 +161,8 @@ def verdicts_of(root: Path, names: list[str]) -> dict[str, dict]:
 def judge(found: dict[str, dict], names: list[str]) -> tuple[list[str], list[str], list[str]]:
     "Which planted causes were found, located, and named; with what was said instead"
     late = [name for name in names if found[name]["status"] != "different"]
-    wrong_cell = [f"{name}: cell {found[name]['place'] and found[name]['place']['cell']}" for name in names if name not in late and not (found[name]["place"] and "# here" in found[name]["place"]["source"])]
-    wrong_cause = [f"{name}: {found[name]['cause'] and found[name]['cause']['id']} ({found[name]['evidence']})" for name in names if name not in late and (found[name]["cause"] or {}).get("id") != name]
+    wrong_cell = [f"{name}: cell {found[name]['location'] and found[name]['location']['cell']}" for name in names if name not in late and not (found[name]["location"] and "# here" in found[name]["location"]["source"])]
+    wrong_cause = [f"{name}: {found[name]['hazard'] and found[name]['hazard']['id']} ({found[name]['evidence']})" for name in names if name not in late and (found[name]["hazard"] or {}).get("id") != name]
     return late, wrong_cell, wrong_cause
 
 
@@ -176,7 +176,7 @@ def test_another_version_of_a_package(project, tmp_path):
     install(python, "tiny", "1.1", "VERSION = '1.1'\n")
     done = mlops("verify", "--json")
     found = json.loads(done.stdout)["steps"]["uses"]
-    assert done.returncode == 3 and found["cause"]["id"] == "R14" and "# here" in found["place"]["source"], found
+    assert done.returncode == 3 and found["hazard"]["id"] == "R14" and "# here" in found["location"]["source"], found
     assert "package tiny: 1.0 -> 1.1" in done.stderr, "said before anything is executed"
 
 
@@ -185,7 +185,7 @@ def test_a_package_that_is_installed_as_editable_is_no_other_one(project):
     project.pipeline("uses: {notebook: notebooks/uses.ipynb, outs: {result: result.json}}")
     project.mlops("run", "pipeline=demo")
     done = mlops_of(Path(sys.executable), project)("verify")
-    assert "proved" in done.stdout and "another here" not in done.stderr
+    assert "proved" in done.stdout and "changed since recording" not in done.stderr
 
 
 NOISY = (HEAD, "number = 1 + 1e-9 * np.random.default_rng().random()", WRITE.format("number"))
@@ -212,7 +212,7 @@ def test_rounds_another_engine_and_a_source_that_was_not_kept(project):
     kept = project.root / ".mlops/objects" / record["parts"]["sources"]["words"][1][:2] / record["parts"]["sources"]["words"][1][2:]
     kept.unlink()
     (project.root / "words.txt").write_text("a b c")
-    assert "holds something else by now" in project.json("verify", code=3)["steps"]["counts"]["error"]
+    assert "has changed since it was recorded" in project.json("verify", code=3)["steps"]["counts"]["error"]
     assert "no step" in project.mlops("verify", "last", "cuonts", code=2)
 
 
@@ -221,14 +221,14 @@ def test_a_step_that_dies_in_other_surroundings(project):
     project.pipeline("dies: {notebook: notebooks/dies.ipynb, outs: {result: result.json}}")
     project.json("run", "pipeline=demo")
     found = project.json("verify", code=3)["steps"]["dies"]
-    assert found["status"] == "different" and "SIGKILL" in found["error"] and found["cause"]["id"] == "R18", found
+    assert found["status"] == "different" and "SIGKILL" in found["error"] and found["hazard"]["id"] == "R18", found
 
 
 def test_a_run_without_records(project):
     project.pipeline("raises: {notebook: notebooks/raises.ipynb, outs: {result: result.json}}")
     project.mlops("run", "pipeline=demo", code=1)
     assert "there is nothing to verify" in project.mlops("verify", code=2)
-    assert "it has no record that could be verified" in project.mlops("verify", "last", "raises", code=2)
+    assert "it has no record to verify" in project.mlops("verify", "last", "raises", code=2)
 
 
 def test_an_interrupted_verification_leaves_nothing(project):
