@@ -21,7 +21,7 @@ from mlops_kit.ledger import (
 )
 from ..pipeline import StepRequest, stage_code, store_code, store_inputs, stored_notebook
 from mlops_kit.store import (
-    Store, digest, checkout, get_bytes, store_source, put_path, put_bytes, set_ref, canonical_json, encode_tree, write_file,
+    Store, digest, get_bytes, put_path, put_bytes, set_ref, canonical_json, write_file,
 )
 
 # %% ../../nbs/45_cluster/00_bundle.ipynb #f89157c4

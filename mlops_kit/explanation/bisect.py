@@ -24,7 +24,7 @@ from .why import Explanation
 from ..ledger import shared_lock
 from ..notebook import collect_code, read_notebook, find_targets
 from ..pipeline import InputRef, ReplayOptions, Plan, replay_step, resolve_input, handle_interrupts, step_key, stage_project
-from ..store import Store, is_complete, put_path, put_bytes, content_size, canonical_json, encode_tree, tree_entries
+from ..store import Store, is_complete, put_path, put_bytes, content_size, encode_tree, tree_entries
 
 # %% ../../nbs/60_explanation/20_bisect.ipynb #e6e23745
 @dataclass(frozen=True)
