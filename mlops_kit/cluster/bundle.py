@@ -19,9 +19,9 @@ from ..errors import ConfigError, MlopsError, StoreError
 from mlops_kit.ledger import (
     STALL_TIMEOUT, Remote, fetch_objects, fetch_record, transfer_all, find_digests, publish_record, send_stream, send_objects, read_record,
 )
-from ..pipeline import StepRequest, group_tree_bytes, stored_notebook, record_input_bytes
+from ..pipeline import StepRequest, stage_code, store_code, store_inputs, stored_notebook
 from mlops_kit.store import (
-    Store, digest, checkout, get_bytes, store_source, put_path, put_bytes, set_ref, canonical_json, encode_tree, write_file,
+    Store, digest, get_bytes, put_path, put_bytes, set_ref, canonical_json, write_file,
 )
 
 # %% ../../nbs/45_cluster/00_bundle.ipynb #f89157c4
@@ -31,19 +31,13 @@ def pack(
     known: set[str], # objects that are there for sure; grows
 ) -> dict:
     "Send all that a step needs; what the worker must be told about it"
-    plan, prepared, store = job.plan, job.prepared, job.plan.store
-    code = [(path.relative_to(plan.pipeline.project).as_posix(), put_bytes(store, content), len(content)) for path, content in prepared.code.source_files.items()]
-    told = {"notebook": [prepared.step.notebook, put_bytes(store, stored_notebook(job))], "code": put_bytes(store, encode_tree(code), ".tree")}
-    for value in prepared.step.ins.values():
-        producer, _, out = value.rpartition(".")
-        if out == "record":
-            put_bytes(store, record_input_bytes(plan, job.name, value, job.records))
-        elif plan.pipeline.members(producer) != [producer]:
-            put_bytes(store, group_tree_bytes(plan, value, job.records), ".tree")
-    sources = {store_source(store, one) for one in plan.sources[job.name].values() if one.digest in plan.stored_sources}
-    objects = {one for _, one in job.decision.parts["ins"].values()} | sources | {told["notebook"][1], told["code"]}
+    store = job.plan.store
+    notebook, code = put_bytes(store, stored_notebook(job)), store_code(job)
+    inputs = store_inputs(job.plan, job.name, job.records)
+    objects = {notebook, code, *(content for _, content in inputs)}
     send_objects(remote, store, objects, known)
-    return {**told, "objects": sorted(objects), "config": (job.run.folder / "config.json").read_text("utf8")}
+    config = (job.run.folder / "config.json").read_text("utf8")
+    return {"notebook": [job.prepared.step.notebook, notebook], "code": code, "objects": sorted(objects), "config": config}
 
 # %% ../../nbs/45_cluster/00_bundle.ipynb #64538631
 def worker_store(
@@ -70,9 +64,7 @@ def unpack(
     project = store.files.ensure_folder("projects") / digest([name, raw, parcel["code"]])[:32]
     if not project.exists():
         temp = store.files.temp_path()
-        checkout(store, parcel["code"], temp)
-        (temp / name).parent.mkdir(parents=True, exist_ok=True)
-        (temp / name).write_bytes(get_bytes(store, raw))
+        stage_code(store, parcel["code"], (name, raw), temp)
         with suppress(OSError):  # another step of this worker was faster
             os.rename(temp, project)
     return project

@@ -23,8 +23,8 @@ from .changes import Change
 from .why import Explanation
 from ..ledger import shared_lock
 from ..notebook import collect_code, read_notebook, find_targets
-from ..pipeline import ReplayOptions, Plan, replay_step, record_summary, group_tree_bytes, handle_interrupts, step_key, stage_project
-from ..store import Store, is_complete, put_path, put_bytes, content_size, canonical_json, encode_tree, tree_entries
+from ..pipeline import InputRef, ReplayOptions, Plan, replay_step, resolve_input, handle_interrupts, step_key, stage_project
+from ..store import Store, is_complete, put_path, put_bytes, content_size, encode_tree, tree_entries
 
 # %% ../../nbs/60_explanation/20_bisect.ipynb #e6e23745
 @dataclass(frozen=True)
@@ -157,13 +157,7 @@ class Experiment:
     def input_digest(self, name: str, one: str, made: dict[str, dict]) -> str:
         "The digest of an input, out of what the steps before gave"
         graph, value = self.explanation.graph, self.explanation.step_pairs[name][0].inputs[one]
-        producer, _, out = value.rpartition(".")
-        if out == "record":
-            wanted = graph.upstream(graph.producers(graph.steps[name])) if value == "*.record" else graph.members(producer)
-            return put_bytes(self.store, canonical_json([record_summary(made[step]) for step in wanted]))
-        if graph.members(producer) == [producer]:
-            return made[producer]["outs"][out]["digest"]
-        return put_bytes(self.store, group_tree_bytes(self.plan, value, made), ".tree")
+        return resolve_input(graph, name, InputRef.parse(value), made).store(self.store)
 
     def execute_step(self, name: str, record: dict) -> dict:
         "The record of one step, executed when none of the two runs did it; Broken when it fails"
