@@ -107,7 +107,7 @@ class RunningNotebook:
         warm = work.engine == "mlops"
         patience = 0 if warm else 10  # the kernel engine watches the time itself
         self.deadline = Deadline(work.timeout + patience if work.timeout else None)
-        self.child = start_child("mlops_kit.engine.inprocess:run_in_process" if warm else "mlops_kit.engine.kernel:run_in_kernel", work, notice, warm and not work.fresh_process)
+        self.child = start_child("mlops_kit.engine.inprocess:run_in_process" if warm else "mlops_kit.engine.papermill_engine:run_in_kernel", work, notice, warm and not work.fresh_process)
 
     def stop(
         self,
@@ -273,7 +273,8 @@ class ChildKernel:
 def load_mlops_engine() -> type:
     "The engine behind `papermill --engine mlops`, made when papermill is there"
     from papermill.log import logger
-    from mlops_kit.engine.kernel import ThrottledEngine, DirectClient, KernelEngine, client_options, uses_this_python
+    from mlops_kit.engine.kernel import DirectClient, KernelEngine, client_options, uses_this_python
+    from mlops_kit.engine.papermill_engine import ThrottledEngine
 
     class WarmEngine(ThrottledEngine):
         "Executes the cells in a fork of the warm parent"

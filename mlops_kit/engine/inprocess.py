@@ -26,7 +26,8 @@ from jupyter_core.utils import ensure_event_loop
 from papermill.engines import papermill_engines
 from traitlets.config import Config
 
-from .kernel import ThrottledEngine, DirectClient, client_options, execute_with_papermill
+from .kernel import DirectClient, client_options
+from .papermill_engine import ThrottledEngine, execute_with_papermill
 from .process import to_json_message, from_json_message
 
 # %% ../../nbs/20_engine/20_inprocess.ipynb #2baa0c84
