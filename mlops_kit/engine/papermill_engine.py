@@ -15,12 +15,12 @@ from datetime import datetime
 
 from nbformat import NotebookNode
 from papermill import execute_notebook
-from papermill.engines import Engine, NotebookExecutionManager
+from papermill.engines import Engine, NotebookExecutionManager, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import LocalHandler, papermill_io
 from papermill.log import logger
 
-from .kernel import ExecutionContext, KernelDied
+from .kernel import ExecutionContext, KernelDied, KernelEngine
 from .process import PR_SET_PDEATHSIG
 from ..errors import disk_error_text
 from ..redaction import Redactor, redact_notebook
@@ -106,6 +106,9 @@ class RedactingHandler(LocalHandler):
     def write(self, buf: str, path: str) -> None:
         notebook = redact_notebook(self.redactor, json.loads(buf))
         super().write(json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n", path)
+
+# %% ../../nbs/20_engine/15_papermill_engine.ipynb #e2reg002
+papermill_engines.register("kernel", KernelEngine)
 
 # %% ../../nbs/20_engine/15_papermill_engine.ipynb #bafbf8f6
 def execute_with_papermill(

@@ -33,7 +33,7 @@ class JsonLines:
         self,
         timeout: float | None = None, # seconds
     ) -> dict | None:
-        "The next document, or None at the end of the stream; TimeoutError when none comes in time. Broken lines are skipped"
+        "The next document, None at the end of the stream; TimeoutError when none comes in time"
         while True:
             if end := self.buffer.find(b"\n") + 1:
                 line = bytes(self.buffer[:end])
@@ -69,7 +69,8 @@ def from_json_message(message: dict) -> dict:
     return {**message, "header": header, "buffers": [b64decode(buffer) for buffer in message["buffers"]]}
 
 # %% ../../nbs/20_engine/00_process.ipynb #7a502059
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2): the signal when the parent dies; orphans below become children
+# of prctl(2): the signal when the parent dies; orphaned descendants become children
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 # %% ../../nbs/20_engine/00_process.ipynb #666423f1
 def prctl(option: int, value: int) -> None:
