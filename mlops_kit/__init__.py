@@ -12,7 +12,6 @@ Modules:
 - `mlops_kit.compare.files`: Where two results differ
 - `mlops_kit.config`: Find the project and compose its configuration: the same for the command line, a notebook and the library
 - `mlops_kit.display`: Pictures and a page that need nothing but a browser, the same bytes every time
-- `mlops_kit.engine.execute`: Execute one notebook in a process of its own, watch it, and say truly how it ended
 - `mlops_kit.examples.digits`: The digits example: handwritten digits, and a small network that reads them
 - `mlops_kit.examples.federated`: Learning from rows that stay where they are: each client trains, only weights and counts travel
 - `mlops_kit.examples.flights.data`: The flights example: what is known about a flight before departure

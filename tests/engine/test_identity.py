@@ -126,7 +126,7 @@ def outs_of(project: Project, way: str, *options: str) -> dict[str, dict[str, st
     process = project.start("run", *options, f"engine={'kernel' if way == 'kernel' else 'mlops'}", "--json", **environment)
     out, err = process.communicate(timeout=500)
     assert process.returncode == 0, err + "".join(step["error"] or "" for step in json.loads(out)["steps"].values())
-    assert ("no warm parent" in err) == (way == "fresh"), f"{way}: {err}"
+    assert ("no fork server" in err) == (way == "fresh"), f"{way}: {err}"
     return {name: step["outs"] for name, step in json.loads(out)["steps"].items()}
 
 
