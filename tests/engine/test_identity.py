@@ -1,4 +1,4 @@
-"""The outs of a step are the same bytes whether it ran in a fork of the warm parent, in a fresh process, or in a Jupyter kernel.
+"""The outs of a step are the same bytes whether it ran in a fork of the fork server, in a fresh process, or in a Jupyter kernel.
 
 `KINDS` holds one piece of code for each thing that may find its way into a result: numbers from seeded generators, orders of sets, pictures, the time zone, what a process is like inside. Each writes an out of its own, and
 outs are compared by their digests. Then notebooks of several pieces in random order are compared, and the flights pipeline. Not here, because no two processes agree on it: entropy of the system, times, process ids, absolute
