@@ -11,7 +11,9 @@ __all__ = ['GRACEFUL', 'KIT_FOLDER', 'PR_SET_PDEATHSIG', 'ChildProcess', 'Execut
            'prctl', 'preload_modules', 'query_servers']
 
 # %% ../../nbs/20_engine/90_engine.ipynb #fe002a17
-from .execute import GRACEFUL, ExecutionOutcome, RunningNotebook, Execution, execute_notebook, find_imports, current_thread_count
+from mlops_kit.engine.execute import (
+    GRACEFUL, Execution, ExecutionOutcome, RunningNotebook, current_thread_count, execute_notebook, find_imports,
+)
 from .forkserver import KIT_FOLDER, ChildProcess, query_servers, connect_server, preload_modules
 from .process import PR_SET_PDEATHSIG, handle_signals, kill_tree, prctl
 

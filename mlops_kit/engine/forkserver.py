@@ -118,7 +118,7 @@ class ModulePreloader:
         self.warning_modules.add(frame.f_globals["__name__"])
 
     def forget_warning_modules(self) -> None:
-        "Let a notebook import such modules itself and get their warnings; packages stay, as others refer to their parts"
+        "Let a notebook import such modules itself and get their warnings; packages stay, as others hold parts of them"
         for name in self.warning_modules - {"__main__"}:
             if not hasattr(sys.modules.get(name), "__path__"):
                 sys.modules.pop(name, None)

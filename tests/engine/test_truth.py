@@ -165,10 +165,18 @@ def let_papermill_die(folder: Path, name: str) -> tuple[int, str, float, Path]:
     return (*told, time.time() - float(journal.read_text()), one.output)
 
 
+def start_fork_server(project: Project) -> None:
+    "Let a step run that has no limit: on a busy machine, starting the fork server takes longer than `LIMIT`"
+    project.notebook("quick", "result.write_text('{}')")
+    project.pipeline("quick: {notebook: notebooks/quick.ipynb, outs: {result: result.json}}")
+    project.json("run", "pipeline=demo", f"executor.workers={len(DEATHS)}")
+
+
 @pytest.fixture(scope="module")
 def deaths(tmp_path_factory):
     "All deaths at once, as most of them wait for a limit: futures of what became of them"
     top = tmp_path_factory.mktemp("deaths")
+    start_fork_server(Project(top / "first"))
     with ThreadPoolExecutor(len(DEATHS) + 1) as pool:
         done = {"mlops": pool.submit(let_steps_die, Project(top / "mlops"), "mlops", tuple(DEATHS))}
         wait_for([top / f"mlops/{name}.journal" for name in DEATHS])  # what follows would take their time
