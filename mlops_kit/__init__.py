@@ -11,10 +11,12 @@ Modules:
 - `mlops_kit.cluster.worker`: A step that is carried out on another machine
 - `mlops_kit.config`: Find the project and compose its configuration: the same for the command line, a notebook and the library
 - `mlops_kit.display`: Pictures and a page that need nothing but a browser, the same bytes every time
-- `mlops_kit.engine.execute`: Execute one notebook in a process of its own, watch it, and say truly how it ended
-- `mlops_kit.engine.forkserver`: A parent process with the heavy packages imported, that forks a child for each notebook
-- `mlops_kit.engine.inprocess`: The cells of one notebook in this very process, with the outputs that a Jupyter kernel would give
-- `mlops_kit.engine.kernel`: The cells of one notebook in a real Jupyter kernel, through papermill: the reference engine
+- `mlops_kit.engine.execute`: Execute one notebook in a process of its own, follow it, and report how it ended
+- `mlops_kit.engine.forkserver`: A server process that has imported the heavy packages and forks a child for each notebook
+- `mlops_kit.engine.inprocess`: Execute the cells of one notebook in this process, with the outputs that a Jupyter kernel would give
+- `mlops_kit.engine.kernel`: Execute the cells of one notebook in a real Jupyter kernel, through papermill: the reference engine
+- `mlops_kit.engine.papermill_engine`: Run papermill in a child process: save the notebook less often, keep secrets out of it, and say how it ended
+- `mlops_kit.engine.process`: A child process that does what it is asked to, and can be killed together with everything it started
 - `mlops_kit.examples.digits`: The digits example: handwritten digits, and a small network that reads them
 - `mlops_kit.examples.federated`: Learning from rows that stay where they are: each client trains, only weights and counts travel
 - `mlops_kit.examples.flights.data`: The flights example: what is known about a flight before departure

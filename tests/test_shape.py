@@ -31,6 +31,7 @@ HEAVY_ALLOWED = {
     "examples.federated": "only step notebooks import it",
     "engine.inprocess": "extends ipykernel's and papermill's classes; runs in a fork of the fork server",
     "engine.kernel": "extends papermill's classes; runs in a process of its own",
+    "engine.papermill_engine": "extends papermill's classes; runs in a process of its own",
 }
 # (module, rule): reason
 DANGER_ALLOWED: dict[tuple[str, str], str] = {}

@@ -1,4 +1,4 @@
-"""A warm parent that has served a thousand notebooks is no larger than one that has served twenty, and leaves nothing lying about.
+"""A fork server that has served a thousand notebooks is no larger than one that has served twenty, and leaves nothing lying about.
 
 `MLOPS_TEST_NOTEBOOKS` is the number of notebooks, 1,000 when it is not set.
 """
@@ -60,7 +60,7 @@ def state(pid: int, *folders: Path) -> dict:
 
 
 def parent_of(project) -> dict:
-    "What the only warm parent says about itself"
+    "What the only fork server says about itself"
     parent, = project.json("engine", "status")
     return parent
 

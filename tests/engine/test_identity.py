@@ -1,4 +1,4 @@
-"""The outs of a step are the same bytes whether it ran in a fork of the warm parent, in a fresh process, or in a Jupyter kernel.
+"""The outs of a step are the same bytes whether it ran in a fork of the fork server, in a fresh process, or in a Jupyter kernel.
 
 `KINDS` holds one piece of code for each thing that may find its way into a result: numbers from seeded generators, orders of sets, pictures, the time zone, what a process is like inside. Each writes an out of its own, and
 outs are compared by their digests. Then notebooks of several pieces in random order are compared, and the flights pipeline. Not here, because no two processes agree on it: entropy of the system, times, process ids, absolute
@@ -126,7 +126,7 @@ def outs_of(project: Project, way: str, *options: str) -> dict[str, dict[str, st
     process = project.start("run", *options, f"engine={'kernel' if way == 'kernel' else 'mlops'}", "--json", **environment)
     out, err = process.communicate(timeout=500)
     assert process.returncode == 0, err + "".join(step["error"] or "" for step in json.loads(out)["steps"].values())
-    assert ("no warm parent" in err) == (way == "fresh"), f"{way}: {err}"
+    assert ("no fork server" in err) == (way == "fresh"), f"{way}: {err}"
     return {name: step["outs"] for name, step in json.loads(out)["steps"].items()}
 
 

@@ -165,10 +165,18 @@ def let_papermill_die(folder: Path, name: str) -> tuple[int, str, float, Path]:
     return (*told, time.time() - float(journal.read_text()), one.output)
 
 
+def start_fork_server(project: Project) -> None:
+    "Let a step run that has no limit: on a busy machine, starting the fork server takes longer than `LIMIT`"
+    project.notebook("quick", "result.write_text('{}')")
+    project.pipeline("quick: {notebook: notebooks/quick.ipynb, outs: {result: result.json}}")
+    project.json("run", "pipeline=demo", f"executor.workers={len(DEATHS)}")
+
+
 @pytest.fixture(scope="module")
 def deaths(tmp_path_factory):
     "All deaths at once, as most of them wait for a limit: futures of what became of them"
     top = tmp_path_factory.mktemp("deaths")
+    start_fork_server(Project(top / "first"))
     with ThreadPoolExecutor(len(DEATHS) + 1) as pool:
         done = {"mlops": pool.submit(let_steps_die, Project(top / "mlops"), "mlops", tuple(DEATHS))}
         wait_for([top / f"mlops/{name}.journal" for name in DEATHS])  # what follows would take their time
@@ -326,14 +334,14 @@ def test_a_flood_of_outputs_is_capped_in_papermill(tmp_path, kind):
     check_flood(flood.output)
 
 
-# -- the warm parent is killed -----------------------------------------------------------------------------------------------
+# -- the fork server is killed -----------------------------------------------------------------------------------------------
 
 
-LOST = "(warm parent|process that had started the step) was killed"
+LOST = "process that had started the step was killed"
 
 
 def warm_parents(project) -> list[int]:
-    "Process ids of the warm parents"
+    "Process ids of the fork servers"
     return [one["pid"] for one in project.json("engine", "status")]
 
 
@@ -436,7 +444,7 @@ class Namespace:
 
 @pytest.fixture(scope="module")
 def shared_namespace(tmp_path_factory):
-    "A private namespace of processes, with warm parents of its own"
+    "A private namespace of processes, with fork servers of its own"
     tried = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True)
     if tried.returncode:
         pytest.skip(f"this user may not make a namespace of processes: {tried.stderr.strip()}")
@@ -458,7 +466,7 @@ def namespace(shared_namespace):
 
 
 def nobody_is_left(namespace: Namespace, project) -> None:
-    "But for the warm parents, within seconds after the end"
+    "But for the fork servers, within seconds after the end"
     parents = namespace.pids([one["pid"] for one in json.loads(project.start("engine", "status", "--json", before=namespace.inside(project.root)).communicate(timeout=30)[0])])
     deadline = time.monotonic() + SECONDS
     while (left := {pid: words for pid, words in namespace.processes().items() if pid not in parents}) and time.monotonic() < deadline:
