@@ -126,7 +126,7 @@ def _print_status(text: str) -> None:
     "Tell the user something that is not the answer: on standard error"
     print(f"mlops: {text}", file=sys.stderr, flush=True)
 
-# %% ../../nbs/85_cli/20_commands.ipynb #6434dfcc
+# %% ../../nbs/85_cli/20_commands.ipynb #7fbc5777
 def exit_code(run) -> int:
     "The exit code that tells the shell how a run ended"
     if run.status == "interrupted":

@@ -150,7 +150,7 @@ def trial_overrides(
     decoded = decode_values(sweep, values)
     return [*sweep.overrides, *(f"{key}={override_text(value)}" for key, value in decoded.items())]
 
-# %% ../../nbs/65_sweep/10_search.ipynb #22a54641
+# %% ../../nbs/65_sweep/10_search.ipynb #b20de0b6
 def _wants_float(base: Plan, key: str) -> bool:
     "Whether the parameter that a configuration key sets is a float"
     match = re.fullmatch(r"pipeline\.steps\.([^.]+)\.params\.([^.]+)", key)
@@ -237,7 +237,7 @@ def _check_settings(sweep: Sweep, problems: list[str]) -> None:
         except (ValueError, TypeError) as error:
             problems.append(f"sweep: {error}")
 
-# %% ../../nbs/65_sweep/10_search.ipynb #2fe2e025
+# %% ../../nbs/65_sweep/10_search.ipynb #9f86f339
 def _plan_corners(sweep: Sweep, composer: ParameterComposer, base: Plan, problems: list[str]) -> Plan:
     "Plan points that together contain every range's ends and every choice; the plan of the first point"
     corners = _corner_points(sweep)
@@ -317,7 +317,7 @@ def sweep_definition(sweep: Sweep, first: Plan) -> dict:
         "metrics": sweep.metrics, "sampler": sweep.sampler, "pruner": sweep.pruner, "seed": sweep.seed, "steps": steps,
     }
 
-# %% ../../nbs/65_sweep/10_search.ipynb #940c4eb4
+# %% ../../nbs/65_sweep/10_search.ipynb #633aeb13
 def read_epoch_values(
     active_run: ActiveRun,
     step: str,    # a running step
@@ -334,7 +334,7 @@ def read_epoch_values(
             seen.add(epoch)
             yield epoch, float(point["metrics"][metric])
 
-# %% ../../nbs/65_sweep/10_search.ipynb #d4bb33b1
+# %% ../../nbs/65_sweep/10_search.ipynb #f01a8067
 class OptunaSearch:
     "Asks Optuna for trials and reports their results to it"
 
@@ -470,7 +470,7 @@ def _suggest(optuna_trial: "OptunaTrial", key: str, distribution: "BaseDistribut
     suggest = optuna_trial.suggest_int if isinstance(low, int) else optuna_trial.suggest_float
     return suggest(key, low, high, step=distribution.step, log=distribution.log)
 
-# %% ../../nbs/65_sweep/10_search.ipynb #7d169cbb
+# %% ../../nbs/65_sweep/10_search.ipynb #3cec8ebc
 def run_sweep(
     overrides: list[str] = (),    # as on the command line: "sweep=near", "sweep.trials=50", "pipeline=near"
     progress: SweepProgress = SweepProgress(),
