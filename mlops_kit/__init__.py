@@ -24,7 +24,6 @@ Modules:
 - `mlops_kit.jupyter.kernelspec`: JupyterLab with a kernel that starts at once, because torch and lightning are already there
 - `mlops_kit.jupyter.magics`: The same steps, plans and runs in JupyterLab
 - `mlops_kit.ledger.history`: The course of a training, point by point, in the ledger
-- `mlops_kit.ledger.maintenance`: Check a store, clear it, and never get in the way of work
 - `mlops_kit.notebook.dependencies`: All the code that the result of a step may depend on
 - `mlops_kit.notebook.nondeterminism`: Why a result comes out differently: the usual suspects in a piece of code
 - `mlops_kit.notebook.parameters`: A notebook as a step: its cells, and what it can be given
