@@ -1238,6 +1238,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                    'mlops_kit/ledger/history.py'),
                                           'mlops_kit.ledger.history.HistoryWriter.close': ( '25_ledger/history.html#historywriter.close',
                                                                                             'mlops_kit/ledger/history.py'),
+                                          'mlops_kit.ledger.history._json_number': ( '25_ledger/history.html#_json_number',
+                                                                                     'mlops_kit/ledger/history.py'),
                                           'mlops_kit.ledger.history._short_label': ( '25_ledger/history.html#_short_label',
                                                                                      'mlops_kit/ledger/history.py'),
                                           'mlops_kit.ledger.history.current_history_path': ( '25_ledger/history.html#current_history_path',
