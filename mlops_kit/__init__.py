@@ -24,9 +24,11 @@ Modules:
 - `mlops_kit.explanation.why`: Why two results differ
 - `mlops_kit.jupyter.kernelspec`: JupyterLab with a kernel that starts at once, because torch and lightning are already there
 - `mlops_kit.jupyter.magics`: The same steps, plans and runs in JupyterLab
-- `mlops_kit.ledger.history`: The course of a training, point by point, in the ledger
-- `mlops_kit.ledger.maintenance`: Check a store, clear it, and never get in the way of work
-- `mlops_kit.ledger.remote`: Send results elsewhere and fetch them, verified both ways
+- `mlops_kit.ledger.history`: The metric history of a training run, in the ledger
+- `mlops_kit.ledger.maintenance`: Check a store for damage, and remove what it no longer needs
+- `mlops_kit.ledger.remote`: Share records, runs and all that they name: push and pull
+- `mlops_kit.ledger.schema`: The JSON files of the ledger: what they contain, and the one reader that checks them
+- `mlops_kit.ledger.transport`: Move files between a store and a remote, verified on the way
 - `mlops_kit.notebook.dependencies`: All the code that the result of a step may depend on
 - `mlops_kit.notebook.nondeterminism`: Why a result comes out differently: the usual suspects in a piece of code
 - `mlops_kit.notebook.parameters`: A notebook as a step: its cells, and what it can be given

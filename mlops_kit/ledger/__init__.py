@@ -30,10 +30,10 @@ from mlops_kit.ledger.records import (
 )
 from .lineage import Lineage, trace_lineage
 from .maintenance import FsckReport, GcReport, find_digests, fsck, gc, shared_lock
-from mlops_kit.ledger.remote import (
-    STALL_TIMEOUT, Remote, fetch_objects, fetch_record, list_remote_files, open_remote, pull, push, send_objects,
-    send_stream, transfer_all,
+from mlops_kit.ledger.transport import (
+    STALL_TIMEOUT, Remote, list_remote_files, open_remote, send_stream, transfer_all,
 )
+from .remote import fetch_objects, fetch_record, pull, push, send_objects
 
 # %% ../../nbs/25_ledger/90_ledger.ipynb #c8a44db8
 _all_ = ["HISTORY_FILE", "STALL_TIMEOUT", "STEP_SCHEMA", "Event", "FsckReport", "GcReport", "KeyParts", "Lineage",

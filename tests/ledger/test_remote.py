@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 import pytest
 from mlops_kit.errors import ConfigError, MlopsError, StoreError
-from mlops_kit.ledger import remote
+from mlops_kit.ledger import remote, transport
 from mlops_kit.ledger.maintenance import find_digests
 from mlops_kit.ledger import blank_outcome, blank_record, end_run, publish_record, read_record, run_ids, seal, start_run
 from mlops_kit.store.files import canonical_json
@@ -247,7 +247,7 @@ def test_a_server_that_is_gone_or_silent_is_an_error(tmp_path: Path, s3: str, mo
         remote.push(store, s3)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{deaf.getsockname()[1]}")
-        monkeypatch.setattr(remote, "STALL_TIMEOUT", 2)
+        monkeypatch.setattr(transport, "STALL_TIMEOUT", 2)
         begun = time.monotonic()
         with pytest.raises(MlopsError, match="did not answer in time"):
             remote.pull(store, s3)
@@ -304,7 +304,7 @@ def test_a_pulled_result_is_a_hit(project: Project, tmp_path: Path, bucket: Buck
     project.notebook("draw", "print('drawn')\nresult.write_text('{\"a\": 1}')")
     project.pipeline("draw: {notebook: notebooks/draw.ipynb, outs: {result: result.json}, metrics: result}")
     (project.root / "conf/config.yaml").write_text(f"defaults: [mlops_kit, _self_]\nremote: {s3}")
-    assert "where is the remote" not in project.mlops("plan", "pipeline=demo")
+    assert "no remote is given" not in project.mlops("plan", "pipeline=demo")
     run = project.json("run", "pipeline=demo")
     moved = project.json("push")
     assert moved["records"] == moved["runs"] == 1 and moved["remote"] == s3
@@ -316,4 +316,4 @@ def test_a_pulled_result_is_a_hit(project: Project, tmp_path: Path, bucket: Buck
     shown = other.json("show", run["run"])
     assert shown["status"] == "done" and (other.root / ".mlops/runs" / run["run"] / "draw.log").read_text() == "drawn\n"
     (project.root / "conf/config.yaml").write_text("defaults: [mlops_kit, _self_]")
-    assert "where is the remote? mlops push URL" in project.mlops("push", code=2)
+    assert "no remote is given: mlops push URL" in project.mlops("push", code=2)
