@@ -5,11 +5,20 @@ Modules:
 - `mlops_kit.capture.audit_hooks`: Sits in the process of a step and notes what the step looks at besides its inputs
 - `mlops_kit.capture.environment`: Everything besides code and data that may influence a result: how it is fixed, and how it is told
 - `mlops_kit.capture.undeclared_inputs`: What a step looked at without having declared it: noted, digested, and part of its key from then on
+- `mlops_kit.cli.commands`: The commands of `mlops` and their options
 - `mlops_kit.cli.progress`: How a run is watched while it goes on, in a terminal and in a log file
+- `mlops_kit.cli.terminal`: How plans, runs and steps look in a terminal
 - `mlops_kit.cluster.bundle`: What a step needs and what it made, sent through a bucket
 - `mlops_kit.cluster.dask_cluster`: Steps on other machines: each is told to a worker of Dask, and what becomes of it comes back
 - `mlops_kit.cluster.worker`: A step that is carried out on another machine
+- `mlops_kit.compare.arrays`: The tensor and the element in which two files of arrays differ
+- `mlops_kit.compare.difference`: One place where two results differ, and how bytes, text, pages and JSON are compared
+- `mlops_kit.compare.files`: Where two files, folders or stored results differ
+- `mlops_kit.compare.images`: The pixels in which two images differ
+- `mlops_kit.compare.notebooks`: The cell in which two executions of a notebook differ
+- `mlops_kit.compare.tables`: The column and row in which two tables differ
 - `mlops_kit.config`: Find the project and compose its configuration: the same for the command line, a notebook and the library
+- `mlops_kit.demo`: Small projects for lessons and tests: notebooks and a pipeline from a few strings
 - `mlops_kit.display`: Pictures and a page that need nothing but a browser, the same bytes every time
 - `mlops_kit.engine.execute`: Execute one notebook in a process of its own, follow it, and report how it ended
 - `mlops_kit.engine.forkserver`: A server process that has imported the heavy packages and forks a child for each notebook
@@ -17,38 +26,67 @@ Modules:
 - `mlops_kit.engine.kernel`: Execute the cells of one notebook in a real Jupyter kernel, through papermill: the reference engine
 - `mlops_kit.engine.papermill_engine`: Run papermill in a child process: save the notebook less often, keep secrets out of it, and say how it ended
 - `mlops_kit.engine.process`: A child process that does what it is asked to, and can be killed together with everything it started
+- `mlops_kit.errors`: The errors that the kit raises on purpose, each with what happened, where, and what to do
 - `mlops_kit.examples.digits`: The digits example: handwritten digits, and a small network that reads them
 - `mlops_kit.examples.federated`: Learning from rows that stay where they are: each client trains, only weights and counts travel
 - `mlops_kit.examples.flights.data`: The flights example: what is known about a flight before departure
+- `mlops_kit.examples.flights.network`: The flights example: a small network that rates flights by the chance that they are late
+- `mlops_kit.examples.flights.report`: The flights example: scores, pictures, and what a page says about them
 - `mlops_kit.explanation.bisect`: Which of several changes did it, and how much each of them
+- `mlops_kit.explanation.changes`: What is another in one recorded step than in another
 - `mlops_kit.explanation.why`: Why two results differ
 - `mlops_kit.jupyter.kernelspec`: JupyterLab with a kernel that starts at once, because torch and lightning are already there
 - `mlops_kit.jupyter.magics`: The same steps, plans and runs in JupyterLab
 - `mlops_kit.ledger.history`: The metric history of a training run, in the ledger
+- `mlops_kit.ledger.lineage`: Trace any file back to what made it, and forward to what used it
 - `mlops_kit.ledger.maintenance`: Check a store for damage, and remove what it no longer needs
+- `mlops_kit.ledger.records`: Write down what a run does while it does it, and find it again
 - `mlops_kit.ledger.remote`: Share records, runs and all that they name: push and pull
 - `mlops_kit.ledger.schema`: The JSON files of the ledger: what they contain, and the one reader that checks them
 - `mlops_kit.ledger.transport`: Move files between a store and a remote, verified on the way
 - `mlops_kit.notebook.dependencies`: All the code that the result of a step may depend on
 - `mlops_kit.notebook.nondeterminism`: Why a result comes out differently: the usual suspects in a piece of code
 - `mlops_kit.notebook.parameters`: A notebook as a step: its cells, and what it can be given
+- `mlops_kit.pipeline.api`: What users call: plan, run, resume, runs, show
+- `mlops_kit.pipeline.compose_cache`: Reuse a composed configuration, and the code of a notebook, while nothing behind them has changed
+- `mlops_kit.pipeline.executors`: Where steps run: in this process' threads, or on a cluster
+- `mlops_kit.pipeline.graph`: Read a pipeline from the configuration: steps and what they need from each other
+- `mlops_kit.pipeline.interrupt`: Ctrl-C, SIGTERM and the end of the terminal, as requests to a run
+- `mlops_kit.pipeline.keys`: The key of a step: the digest of everything that its result may depend on
+- `mlops_kit.pipeline.plan`: What would run, what is reused, and why
+- `mlops_kit.pipeline.prepare`: Check every notebook against its step
+- `mlops_kit.pipeline.replay`: Execute a recorded step again, from nothing but its record
+- `mlops_kit.pipeline.scheduler`: Run the steps of a plan: in parallel, within the machine's resources, each key once
+- `mlops_kit.pipeline.step`: Run one step: its folder, its process, its record
 - `mlops_kit.redaction`: What is secret stays out of everything that is kept or shown
 - `mlops_kit.store.files`: Every write, rename, lock and sync that the kit makes on disk, in one place
+- `mlops_kit.store.leases`: Which process holds what, so that nobody ever has to unlock anything by hand
 - `mlops_kit.store.objects`: Keep bytes, files and folders under the digest of their content
 - `mlops_kit.store.sources`: What steps read from outside: looked at before a run, kept while it goes on
+- `mlops_kit.sweep.leaderboard`: What came of the trials of a sweep, the best first
+- `mlops_kit.sweep.plots`: Pictures of a sweep: how it went, which values do well, and which of them matter
+- `mlops_kit.sweep.search`: Let an optimiser choose what to try next
+- `mlops_kit.sweep.trials`: Run one pipeline many times and compute what the runs share once
 - `mlops_kit.tracking.mirror`: What Weights & Biases is to show of a run: all of it from the ledger
 - `mlops_kit.tracking.sync`: Bring Weights & Biases what it lacks, in a process that may die at any moment
 - `mlops_kit.tracking.wandb_client`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way
 - `mlops_kit.training.batches`: Rows that fit into memory, a whole batch at a time
+- `mlops_kit.training.build`: Objects from a Hydra config, made of allowed classes only
 - `mlops_kit.training.loader_state`: Resume a loader in the middle of an epoch
 - `mlops_kit.training.object_state`: Dump the state of Python objects as plain values and tensors, and load it again
 - `mlops_kit.training.onnx_export`: A trained network as a file that runs without Python: ONNX, and ONNX with eight bits
 - `mlops_kit.training.resume`: Resume an interrupted training run exactly where it stopped
 - `mlops_kit.training.snapshots`: Save and load the latest states of a long computation
+- `mlops_kit.training.torchrun`: Start several processes with torchrun, watch them, and end them together
+- `mlops_kit.training.trainer`: Train a Lightning model from config: seeded, quiet, with the best weights and the metric history
+- `mlops_kit.training.trainer_state`: Capture and restore everything a training run holds between two batches
 - `mlops_kit.training.watchdog`: Detect processes that do nothing, and show where they are stuck
+- `mlops_kit.training.weights`: Save and load the weights of a model as safetensors
+- `mlops_kit.verification.case`: A recorded step under test: execute it again, perturbed or not, and compare with the record
 - `mlops_kit.verification.diagnose`: Why a step does not repeat: the cell where two executions diverge, and the hazard behind it
 - `mlops_kit.verification.fingerprint`: Digests of all variables of a notebook after each cell
-- `mlops_kit.verification.perturb`: Change what must not matter: time zone, home, user, folder order, number of processors, clock, memory"""
+- `mlops_kit.verification.perturb`: Change what must not matter: time zone, home, user, folder order, number of processors, clock, memory
+- `mlops_kit.verification.verify`: Execute recorded steps again and compare every byte: a proof, or where they differ and why"""
 
 __version__ = "0.1.0"
 

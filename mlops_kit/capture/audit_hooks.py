@@ -1,7 +1,9 @@
 """Sits in the process of a step and notes what the step looks at besides its inputs
 
-A result may depend on things that nobody has declared: a file beside the notebook, the names in a folder, a variable, a server. Python can be asked to tell of most of them: audit hooks (PEP 578) see every file that is opened and every folder that is listed,
-`os.stat` and `os.environ` can be listened to. The witness writes each thing down once, in a journal that the runner reads when the step has ended. What others make of it is the subject of `observation`.
+A result may depend on things that nobody has declared: a file beside the notebook, the names in a folder, a variable,
+a server. Python can be asked to tell of most of them: audit hooks (PEP 578) see every file that is opened and every
+folder that is listed, `os.stat` and `os.environ` can be listened to. The witness writes each thing down once, in a
+journal that the runner reads when the step has ended. What others make of it is the subject of `observation`.
 
 This module is loaded by its path into processes that know nothing of the kit: it imports the standard library only."""
 

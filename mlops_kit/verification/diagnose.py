@@ -1,6 +1,10 @@
 """Why a step does not repeat: the cell where two executions diverge, and the hazard behind it
 
-A step that gives another result than recorded is executed several more times, with the fingerprints of all variables. If two executions under equal conditions differ, the step itself is nondeterministic, and the code of the cell where they diverge says why. If they agree with each other and with the record, a perturbation made the difference, and halving the list finds it. If they agree with each other but not with the record, something has changed since: a file, a package, or what the network returned.
+A step that gives another result than recorded is executed several more times, with the fingerprints of all variables.
+If two executions under equal conditions differ, the step itself is nondeterministic, and the code of the cell where
+they diverge says why. If they agree with each other and with the record, a perturbation made the difference, and
+halving the list finds it. If they agree with each other but not with the record, something has changed since: a file,
+a package, or what the network returned.
 
 The answer is a *hazard*, a known source of nondeterminism (see `nondeterminism`), with the evidence for it."""
 

@@ -1,6 +1,9 @@
 """Digests of all variables of a notebook after each cell
 
-When two executions of a notebook end differently, the question is where they diverged. So both are observed: after each cell every variable, the state of the usual random generators and every file in `out/` get a *fingerprint*, a digest of what they are and not of where they lie in memory. They diverged in the first cell after which two fingerprints differ.
+When two executions of a notebook end differently, the question is where they diverged. So both are observed: after
+each cell every variable, the state of the usual random generators and every file in `out/` get a *fingerprint*, a
+digest of what they are and not of where they lie in memory. They diverged in the first cell after which two
+fingerprints differ.
 
 This module is loaded by its path into processes that don't know the kit: it imports the standard library only."""
 

@@ -1,6 +1,9 @@
 """Change what must not matter: time zone, home, user, folder order, number of processors, clock, memory
 
-A result that comes out the same twice on one machine may still depend on an accident of that machine: the order in which the disk lists a folder, the zone of its clock, what happened to be in its memory. A proof has to change such things on purpose. A *perturbation* is one of them, by name. Some are environment variables of the process, others are code that runs in it before everything else.
+A result that comes out the same twice on one machine may still depend on an accident of that machine: the order in
+which the disk lists a folder, the zone of its clock, what happened to be in its memory. A proof has to change such
+things on purpose. A *perturbation* is one of them, by name. Some are environment variables of the process, others are
+code that runs in it before everything else.
 
 The code is loaded by its path into processes that don't know the kit: this module imports the standard library only."""
 
