@@ -206,5 +206,5 @@ def parse_duration(
     units = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text)
     if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
-        raise ValueError(f"'{text}' is no duration: write 90s, 30m or 1h30m")
+        raise ValueError(f"'{text}' is not a duration: write 90s, 30m or 1h30m")
     return sum(float(number) * units[unit] for number, unit in parts)

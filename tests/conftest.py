@@ -14,7 +14,7 @@ pytest_plugins = ["helpers.s3"]
 
 @pytest.fixture(scope="session", autouse=True)
 def warm_parents():
-    "The warm parents of the tests are theirs alone, and end with them"
+    "The fork servers of the tests are theirs alone, and end with them"
     folder = tempfile.mkdtemp(prefix="mlops-test-")
     os.environ["MLOPS_RUNTIME_DIR"] = folder
     yield

@@ -275,7 +275,7 @@ def print_history(
     run: Run,
     found: dict[str, list[dict]], # points by step
 ) -> None:
-    "How trainings went: a line and a curve for each metric"
+    "The metric histories: a line and a curve for each metric"
     from rich.text import Text
 
     out = make_console()

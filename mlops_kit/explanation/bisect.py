@@ -132,7 +132,7 @@ class StepBroke(StepError):
     "A mixture of two runs that does not run"
 
 # %% ../../nbs/60_explanation/20_bisect.ipynb #df9beac1
-_FORKED_REPLAY = ReplayOptions(fresh_process=False)  # many executions: each in a fork of the warm parent
+_FORKED_REPLAY = ReplayOptions(fresh_process=False)  # many executions: each in a fork of the fork server
 
 # %% ../../nbs/60_explanation/20_bisect.ipynb #a8bd1128
 class Experiment:

@@ -97,20 +97,20 @@ class Explanation:
 def _conclusion(why: Explanation) -> str:
     "The answer in a sentence or two"
     if not why.effects:
-        return "The results are the same" + (", although something changed." if why.without_effect else ": nothing that they depend on has changed.")
+        return "The results are the same" + (", although something changed." if why.without_effect else ": nothing they depend on changed.")
     same_key = any(old.key == new.key for name, (old, new) in why.step_pairs.items() if any(one.step == name for one in why.effects))
     if not why.causes and not same_key:
-        return "The results differ, and the records do not show why" + (": nothing that changed leads to them." if why.without_effect else ".")
+        return "The results differ, and the records do not show why" + (": no recorded change affects them." if why.without_effect else ".")
     if not why.causes and not why.without_effect:
-        return "Nothing that the records know has changed, and yet the results differ: something in the steps is left to chance. mlops verify looks for it."
+        return "No recorded dependency changed, yet the results differ: a step is nondeterministic. Run `mlops verify` to find it."
     if not why.causes:
-        return "The results differ, and nothing that changed seems to be the reason."
+        return "The results differ, but no recorded change seems to be the cause."
     if len(why.causes) == 1:
         return f"The results differ because of one change: {_cause_phrase(why.causes[0])}."
     sure = [one for one in why.causes if one.kind != "machine"]
     if len(sure) == 1:
         return f"The results differ because of one change, and they were made on different machines: {_cause_phrase(sure[0])}."
-    return f"{len(why.causes)} changes can be the reason; the likeliest is that {_cause_phrase(why.causes[0])}."
+    return f"{len(why.causes)} possible causes. Most likely: {_cause_phrase(why.causes[0])}."
 
 # %% ../../nbs/60_explanation/10_why.ipynb #89612dca
 def _cause_phrase(cause: Change) -> str:

@@ -240,7 +240,7 @@ def tree_entries(
     "The files of a tree: relative name, digest, size in bytes"
     entries = [tuple(entry) for entry in json.loads(get_bytes(store, name))[2]]
     if outside := [one for one, _, _ in entries if one.startswith("/") or ".." in one.split("/")]:
-        raise StoreError(f"the tree {name} names files outside of itself: {outside[0]}. Whoever made it meant no good: nothing was laid down.")
+        raise StoreError(f"the tree {name} names files outside itself: {outside[0]}. Nothing was written: do not trust where it came from.")
     return entries
 
 # %% ../../nbs/10_store/20_objects.ipynb #3ae2c9bb

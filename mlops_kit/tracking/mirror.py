@@ -2,7 +2,7 @@
 
 Weights & Biases gets a copy of what the ledger says, so it can be made at any time, by anybody who has the ledger,
 and as often as needed. A *copy* is one W&B run: a step that has a series of points, or metrics. The copies of a
-pipeline run are a group. A copy has the same id at each try; a training that was interrupted and went on in another
+pipeline run are a group. A copy has the same id at each try; a training run that was interrupted and resumed in another
 run is one copy, too. What was sent is noted in the ledger *before* it's sent, so that a series that has become
 another one meanwhile is never mixed with its former self."""
 

@@ -126,7 +126,7 @@ def resolve_mode(
 def _start_wandb_run(config: dict) -> "Run":
     "Start a W&B run: online if that's wanted and possible, else offline with a notice"
     import wandb
-    import wandb.sdk.launch.inputs.internal  # noqa: F401  `init` needs it, which takes seconds in a step: named here, the warm parent has it
+    import wandb.sdk.launch.inputs.internal  # noqa: F401  `init` needs it, which takes seconds in a step: named here, the fork server has it
     options = {"config": config, "settings": wandb.Settings(**WANDB_SETTINGS, finish_timeout_raises=True)}
     try:
         return wandb.init(**options)

@@ -31,7 +31,7 @@ if __name__ == "__main__":
         project = mlops_fan(Path(folder), STEPS)
         pipeline = next((project / "conf/pipeline").glob("*.yaml")).stem
         try:
-            seconds(project, "local", pipeline)  # starts the warm parent
+            seconds(project, "local", pipeline)  # starts the fork server
             rounds = [{one: seconds(project, one, pipeline) for one in ("local", "dask")} for _ in range(ROUNDS)]
         finally:
             subprocess.run([MLOPS, "engine", "stop"], capture_output=True)

@@ -288,7 +288,7 @@ class Bench:
         return self.run_changed(folder)
 
     def cold(self) -> None:
-        """End the warm parent."""
+        """End the fork server."""
         if self.engine == "mlops":
             call(BIN / "mlops", "engine", "stop", cwd=self.folder)
 
@@ -387,7 +387,7 @@ class Bench:
 
 
 def measure(size: Size, engine: str) -> Iterator[Row]:
-    """All comparisons, in a temporary folder, on two cores, and with a warm parent of their own."""
+    """All comparisons, in a temporary folder, on two cores, and with a fork server of their own."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, chdir(folder):
         os.environ |= {

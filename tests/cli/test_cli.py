@@ -24,7 +24,7 @@ def refused(project, *words: str) -> str:
     ("pipeline.steps.good.notebook=notebooks/no_parameters.ipynb", ["no cell is tagged `parameters`"]),
     ("pipeline=dmo", ["dmo"]),
     ("engin=kernel", ["did you mean 'engine'?"]),
-    ("+pipeline.steps.good.timeout=soon", ["'soon' is no duration"]),
+    ("+pipeline.steps.good.timeout=soon", ["'soon' is not a duration"]),
 ])
 def test_wrong_words(project, override, words):
     project.pipeline(f"{GOOD}\n{AFTER}")

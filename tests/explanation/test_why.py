@@ -110,7 +110,7 @@ def test_a_planted_cause_stands_first(ran, name):
 def test_two_causes_are_both_named_and_bisect_tells_them_apart(ran):
     project, first = ran
     found = why_after(project, first, "lab/scale.py", "value / 10", "value / 20", "threads=1", "pipeline.steps.clean.params.rows=4", *DECOY)
-    assert {one["name"] for one in found["causes"][:2]} == {"rows", "lab.scale.scaled"} and found["verdict"].startswith("3 changes can be the reason")
+    assert {one["name"] for one in found["causes"][:2]} == {"rows", "lab.scale.scaled"} and found["verdict"].startswith("3 possible causes")
     told = project.json("why", first, "last", "--bisect")["bisect"]
     weights = {one["name"]: one["weight"] for one in told["shares"]}
     assert told["all"] == told["new"] and abs(sum(weights.values()) - 1) < 1e-6, "the shares are the whole difference"

@@ -225,7 +225,7 @@ def test_without_a_warm_parent_it_starts_like_any_kernel(start, monkeypatch, cap
     with caplog.at_level(logging.WARNING):
         kernel = start()
     assert not is_warm(kernel) and kernel("print(1)") == "1"
-    assert "no warm parent (NotADirectoryError" in caplog.text
+    assert "no fork server (NotADirectoryError" in caplog.text
 
 
 def test_a_parent_that_does_not_answer_is_not_waited_for(start, monkeypatch, caplog):
@@ -242,7 +242,7 @@ def test_a_parent_that_does_not_answer_is_not_waited_for(start, monkeypatch, cap
     monkeypatch.setattr(kernelspec, "connect_server", deaf)
     monkeypatch.setattr(kernelspec, "IMPORT_TIMEOUT", 0.5)
     kernel = start()
-    assert not is_warm(kernel) and kernel("print(1)") == "1" and "no warm parent (TimeoutError" in caplog.text
+    assert not is_warm(kernel) and kernel("print(1)") == "1" and "no fork server (TimeoutError" in caplog.text
 
 
 def test_another_python_or_a_wish_that_a_fork_can_not_grant(tmp_path):

@@ -14,11 +14,12 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from helpers.project import TESTS
+from helpers.stores import BIG, check_store, keep_all, user_files
 
 from mlops_kit.errors import StoreError, disk_error_text
 from mlops_kit.store import files
-from mlops_kit.store.files import append_json_line, read_json_lines, canonical_json, write_file
-from mlops_kit.store.objects import Store, is_complete, digest, digest_path, checkout, get_bytes, put_path, put_bytes, set_ref
+from mlops_kit.store.objects import Store, digest, digest_path, checkout, get_bytes, put_path, put_bytes
 from mlops_kit.store.sources import find_source, store_source
 
 @pytest.fixture
@@ -31,38 +32,6 @@ def quick(tmp_path):
         yield Path(folder)
 
 
-BIG = 3 << 19  # bytes: too large to go through memory
-
-
-def user_files(folder: Path) -> Path:
-    "A folder as a step leaves it: small files, a large one, an empty one"
-    (folder / "deep").mkdir(parents=True)
-    for number in range(3):
-        (folder / f"deep/{number}.csv").write_text(f"{number}\n" * 50)
-    (folder / "empty").touch()
-    (folder / "large.bin").write_bytes(random.Random(1).randbytes(BIG))
-    return folder
-
-
-def keep_all(store: Store, folder: Path) -> str:
-    "What the end of a step does: content, then a record, then a name for it, then a line in a journal"
-    tree = put_path(store, folder)
-    write_file(store.files, "records/key.json", canonical_json({"key": "key", "outs": tree}))
-    set_ref(store, "steps/demo/one", "key")
-    append_json_line(store.root / "events.jsonl", {"outs": tree}, sync=store.durable)
-    return tree
-
-
-def check_store(store: Store) -> None:
-    "Nothing in the making is left, every object is what its name says, what a record names is there, and each line of the journal is whole"
-    if (store.root / "tmp").exists():
-        assert list((store.root / "tmp").iterdir()) == []
-    for path in (store.root / "objects").glob("*/*"):
-        assert digest(path) == (path.parent.name + path.name).removesuffix(".tree")
-    if (journal := store.root / "events.jsonl").exists():
-        assert len(read_json_lines(journal)) == journal.read_bytes().count(b"\n") and journal.read_bytes()[-1:] in (b"", b"\n")
-    if (record := store.root / "records/key.json").exists():
-        assert is_complete(store, json.loads(record.read_bytes())["outs"])
 
 
 def in_child(work, fault: str = "") -> dict:
@@ -158,11 +127,13 @@ CAN_MOUNT = not subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none",
 mounts = pytest.mark.skipif(not CAN_MOUNT, reason="mounting a disk needs root")
 
 FULL = """
-import shutil, subprocess, sys
+import errno, subprocess, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_store import *
-from mlops_kit.store.files import copy_file
+from helpers.stores import check_store, keep_all
+from mlops_kit.errors import disk_error_text
+from mlops_kit.store.files import append_json_line, copy_file
+from mlops_kit.store.objects import Store, digest_path
 data, disk = Path(sys.argv[2]), Path(sys.argv[3])
 before, refused = digest_path(data), 0
 for size in range(256, 8192, int(sys.argv[4])):
@@ -171,10 +142,10 @@ for size in range(256, 8192, int(sys.argv[4])):
     try:
         keep_all(store, data)
     except OSError as error:
-        words, refused = disk_words(error), refused + 1
+        words, refused = disk_error_text(error), refused + 1
         assert "No space left on device" in words and "free" in words and " needed" in words, words
     check_store(store)
-    for work in (lambda: append(store.root / "events.jsonl", "x" * 3000), lambda: copy_file(data / "large.bin", disk / "copy")):
+    for work in (lambda: append_json_line(store.root / "events.jsonl", "x" * 3000), lambda: copy_file(data / "large.bin", disk / "copy")):
         try:
             while not (disk / "copy").exists():
                 work()
@@ -197,13 +168,13 @@ def test_disks_of_many_sizes_are_full(tmp_path, step):
     disk.mkdir()
     for number in range(4):
         (data / f"more{number}.bin").write_bytes(random.Random(number).randbytes(900_000))
-    done = subprocess.run(["unshare", "-m", sys.executable, "-c", FULL, Path(__file__).parent, data, disk, str(step)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(["unshare", "-m", sys.executable, "-c", FULL, TESTS, data, disk, str(step)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 5
 
 
 def in_namespace(project, script: str, code: int = 0) -> str:
-    "Run a shell script that may mount; it has a warm parent of its own"
+    "Run a shell script that may mount; it has a fork server of its own"
     runtime = project.root.parent / "runtime"
     runtime.mkdir(exist_ok=True)
     script = f"export PATH={Path(sys.executable).parent}:$PATH MLOPS_RUNTIME_DIR={runtime}\n{script}\ncode=$?\nmlops engine stop >/dev/null\nexit $code"
@@ -245,7 +216,7 @@ def test_a_read_only_store_gives_what_it_has(project):
 def test_levels(project):
     project.pipeline("one: {notebook: notebooks/good.ipynb, outs: {result: result.json}}")
     assert "no level 'pover': did you mean 'power'?" in project.mlops("run", "pipeline=demo", "durability=pover", code=2)
-    project.mlops("run", "pipeline=demo")  # else strace would wait for the warm parent
+    project.mlops("run", "pipeline=demo")  # else strace would wait for the fork server
     if STRACE:
         process = project.start("run", "pipeline=demo", "tracking=disabled", "durability=power", "store=.power", before=("strace", "-f", "-e", "trace=fsync", "-o", "trace"))
         assert process.wait(120) == 0
