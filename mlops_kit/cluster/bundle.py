@@ -32,14 +32,16 @@ def pack(
     remote: Remote,
     known: set[str], # objects that are there for sure; grows
 ) -> dict:
-    "Send all that a step needs; what the worker must be told about it"
+    "Send everything that a step needs; the bundle that the worker gets"
     store = job.plan.store
     notebook, code = put_bytes(store, stored_notebook(job)), store_code(job)
-    inputs = store_inputs(job.plan, job.name, job.records)
-    objects = {notebook, code, *(content for _, content in inputs)}
+    inputs = [content for _, content in store_inputs(job.plan, job.name, job.records)]
+    objects = {*inputs, notebook, code}
     send_objects(remote, store, objects, known)
     config = (job.run.folder / "config.json").read_text("utf8")
-    return {"notebook": [job.prepared.step.notebook, notebook], "code": code, "objects": sorted(objects), "config": config}
+    return {
+        "notebook": [job.prepared.step.notebook, notebook], "code": code, "objects": sorted(objects), "config": config,
+    }
 
 # %% ../../nbs/45_cluster/00_bundle.ipynb #64538631
 def worker_store(

@@ -318,10 +318,10 @@ class DaskExecutor(Executor):
                 return
             if about["kind"] == "begin":
                 if errand.worker:
-                    errand.job.notice(f"step {errand.job.name}: its worker {errand.worker} was lost; it runs again on {about['worker']}")
+                    errand.request.notice(f"step {errand.request.name}: its worker {errand.worker} was lost; it runs again on {about['worker']}")
                 errand.worker = about["worker"]
             elif about["worker"] == errand.worker:
-                errand.job.on_event(about["event"]) if about["kind"] == "cell" else errand.job.notice(about["text"])
+                errand.request.on_event(about["event"]) if about["kind"] == "cell" else errand.request.notice(about["text"])
 
     def monitor(self) -> None:
         "See to what nobody tells us: a scheduler that is silent, workers that are gone, steps that were asked to stop"
@@ -338,15 +338,15 @@ class DaskExecutor(Executor):
             elif now - manned > self.worker_timeout:
                 self.fail_all(f"no worker was left for {self.worker_timeout:g} s (executor.patience). What was finished is kept: `mlops resume` goes on. {self.hint}")
             elif answered >= begun:
-                for one in [one for one in list(self.submitted.values()) if one.told is None]:
+                for one in [one for one in list(self.submitted.values()) if one.dask_future is None]:
                     self.resend(one)
                 self.drop_workers([address for address, (_, looks) in self.last_heard.items() if looks * POLL_SECONDS > self.deadline and self.submitted])
                 if stopping:
                     with suppress(Exception):
-                        self.client.sync(self.client._run, worker.stop_remote_steps, self.topic, any(one.at_once for one in stopping), on_error="ignore", callback_timeout=5)
+                        self.client.sync(self.client._run, worker.stop_remote_steps, self.topic, any(one.immediate for one in stopping), on_error="ignore", callback_timeout=5)
             for one in stopping:
-                if now - one.stop_time > (3 if one.at_once else 15):
-                    self.resolve(one, failure_outcome("interrupted", INTERRUPTED, one.job.decision))
+                if now - one.stop_time > (3 if one.immediate else 15):
+                    self.resolve(one, failure_outcome("interrupted", INTERRUPTED, one.request.decision))
 
     def drop_workers(self, workers: list[str]) -> None:
         "Have workers restarted or dropped that the scheduler has not heard of for too long; what they had runs elsewhere"

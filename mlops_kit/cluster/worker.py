@@ -95,7 +95,7 @@ def step_message(
 ) -> str:
     "All that a worker has to know about a step, as JSON"
     plan, step, config = job.plan, job.prepared.step, job.plan.pipeline.config
-    records = any(value.endswith(".record") for value in step.ins.values())
+    records = any(ref.is_record for ref in step.inputs.values())
     needs = plan.pipeline.upstream(plan.pipeline.producers(step)) if records else plan.pipeline.producers(step)
     parts = {**job.decision.parts, "params": plan.redactor.redact(job.decision.parts["params"])}
     return json.dumps({
@@ -144,7 +144,7 @@ def request_from_message(
     if step_key(parts) != message["key"]:
         found = key_changes(message["parts"], {**parts, "params": plan.redactor.redact(parts["params"])}, prepared[name].code.cell_numbers)[:4]
         raise StepError(f"this worker would make another result than the plan means: {'; '.join(found) or 'a secret has another value there'}")
-    vars(plan)["kept"] = frozenset(message["kept"])  # decided for all sources of the run together
+    vars(plan)["stored_sources"] = frozenset(message["kept"])  # decided for all sources of the run together
     records = {one: known if message["parcel"] else _upstream_record(store, one, known) for one, known in message["records"].items()}
     run = Run(store, message["run"], {**_machine_info(store), "git": message["git"]})
     return StepRequest(plan, name, Decision("run", message["reason"], message["key"], parts), records, run, message["mode"], on_event, on_start, notice, stopped)

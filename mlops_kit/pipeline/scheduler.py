@@ -301,7 +301,7 @@ class ActiveRun:
         "Skip, reuse or enqueue a step, now that all steps upstream have ended"
         producers = self.plan.pipeline.producers(self.plan.prepared[name].step)
         missing = [producer for producer in producers if producer not in self.records]
-        if missing or self.scheduler.interrupted:
+        if self.scheduler.interrupted or missing:  # asked first: this is where the user is told
             why = f"{missing[0]} has no result" if missing else INTERRUPTED
             return self.finish_step(name, failure_outcome("skipped", why))
         decision = self.decide(name)

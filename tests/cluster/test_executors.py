@@ -125,7 +125,7 @@ def test_cells_are_seen_while_they_run(project, shared, monkeypatch):
     class Heard(Progress):
         lines = []
 
-        def cell(self, name: str, event: dict) -> None:
+        def cell_event(self, name: str, event: dict) -> None:
             self.lines.append((name, event["cell"], event["status"]))
 
     project.pipeline("good: {notebook: notebooks/good.ipynb, outs: {result: result.json}}")

@@ -66,7 +66,7 @@ def serve() -> None:
     "Fork a child for each line on standard input"
     import tempfile
 
-    for name in ("psutil", *(f"mlops_kit.{one}" for one in ("cli.commands", "cli.progress", "cli.terminal", "ledger.maintenance", "pipeline.scheduler"))):
+    for name in ("psutil", *(f"mlops_kit.{name}" for name in ("cli", "cli.progress", "cli.terminal", "pipeline.api", "ledger.maintenance"))):
         import_module(name)  # not hydra: where it is loaded, it composes again each time
 
     children = []

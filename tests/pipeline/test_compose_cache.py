@@ -44,12 +44,12 @@ def kept(root):
 def recalled(root, *targets, name="shop.ipynb"):
     "What a process that has just begun is given, and whether it was remembered"
     compose_cache._code_cache.clear()
-    calls, follow = [], compose_cache.code_of
-    compose_cache.code_of = lambda *told: calls.append(told) or follow(*told)
+    calls, follow = [], compose_cache.collect_code
+    compose_cache.collect_code = lambda *told: calls.append(told) or follow(*told)
     try:
         return compose_cache.find_code_cached(read_notebook(root / name, name), root, targets, Store(root / ".mlops")), not calls
     finally:
-        compose_cache.code_of = follow
+        compose_cache.collect_code = follow
 
 
 def check(root, *targets, name="shop.ipynb"):
@@ -132,7 +132,7 @@ def test_another_python_or_another_kit(shop, monkeypatch):
         assert not check(shop)
     importlib.reload(compose_cache)
     assert not check(shop) and check(shop)
-    for name in ("closure", "notebook", "store"):
+    for name in ("notebook.dependencies", "notebook.parameters", "store.objects"):
         copy = shop / f"{name}.txt"
         copy.write_text(open(importlib.import_module(f"mlops_kit.{name}").__file__).read() + "\n")
         with monkeypatch.context() as patch:
@@ -157,7 +157,7 @@ def damaged(data: bytes) -> dict[str, bytes]:
     flipped = bytes([unit[0] ^ 1])
     return {
         "empty": b"", "half": data[:len(data) // 2], "a bit": data.replace(unit, flipped + unit[1:], 1), "zeros": bytes(len(data)), "a list": b"[]", "a number": b"1", "text": b"\xff\xfe",
-        "sealed, and something else": json.dumps(seal({"of": said["of"], "units": {}})).encode(), "sealed, of another shape": json.dumps(seal({**said, "looked": []})).encode(), "sealed, without a file": json.dumps(seal({**said, "files": ["gone.py"]})).encode(),
+        "sealed, and something else": json.dumps(seal({"of": said["of"], "units": {}})).encode(), "sealed, of another shape": json.dumps(seal({**said, "probed": []})).encode(), "sealed, without a file": json.dumps(seal({**said, "files": ["gone.py"]})).encode(),
     }
 
 
@@ -212,7 +212,7 @@ def test_many_at_once(shop):
             compose_cache._code_cache.clear()
             found = compose_cache.find_code_cached(read_notebook(shop / "shop.ipynb", "shop.ipynb"), shop, (), Store(shop / ".mlops"))
             assert found in allowed
-            assert found.units == next(one.units for one in allowed if found.source_files[path] == one.files[path])
+            assert found.units == next(one.units for one in allowed if found.source_files[path] == one.source_files[path])
 
     check(shop)
     with ThreadPoolExecutor(4) as pool:

@@ -63,7 +63,7 @@ def test_asked_once_notebooks_may_clean_up(waiting, number, engine):
     said, error = process.communicate(timeout=20)
     assert process.returncode == 128 + number, error
     assert time.monotonic() - asked < 5, "who listens is not waited for"
-    assert error.count("nothing new starts") == 1 and ("Ctrl-C: nothing" if number == signal.SIGINT else f"{number.name}: nothing") in error
+    assert error.count("no new steps start") == 1 and ("Ctrl-C: no new" if number == signal.SIGINT else f"{number.name}: no new") in error
     assert waiting.journal.read_text().split() == ["START", "CLEAN"]
     run = in_order(waiting)
     assert {name: step["status"] for name, step in run["steps"].items()} == {"good": "ran", "waits": "interrupted", "after": "skipped"} and run["signal"] == number
