@@ -94,7 +94,7 @@ class EnvironmentPart(TypedDict):
     machine: str                   # "x86_64"
     system: str                    # "Linux"
     threads: int
-    packages: dict[str, str]       # distributions that the step imports -> version, and content where that counts
+    packages: dict[str, str | None] # distributions that the step imports -> version, and content where that counts
 
 class KeyParts(TypedDict):
     "Everything that a step's key is made of"
