@@ -33,7 +33,8 @@ def find_project(
         return Path(told)
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
-        if (folder / "conf").is_dir() and not (folder / "conf" / "__init__.py").exists():
+        in_a_package = (folder / "__init__.py").exists() and (folder / "conf/__init__.py").exists()
+        if (folder / "conf").is_dir() and not in_a_package:
             return folder
     raise ConfigError(f"no project here: neither {here} nor a folder above it has a folder conf/. Go to your project, or make conf/pipeline/<name>.yaml.")
 
