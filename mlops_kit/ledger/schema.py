@@ -272,12 +272,21 @@ def _field_problems(value: dict, kind: Any, field: str) -> Iterator[str]:
         elif name in kind.__required_keys__:
             yield f"{label} is missing"
 
+@cache
+def _plain_types(kind: object) -> frozenset[type]:
+    "The types that an annotation allows, when values have nothing else to check"
+    choices = frozenset(get_args(kind)) if isinstance(kind, UnionType) else frozenset([kind])
+    return choices if choices <= {str, int, bool, type(None)} else frozenset()
+
+def _are_plain(value: dict, kind: object) -> bool:
+    "Do all entries have an allowed type, and nothing else to check? That holds for most, and is quickly seen"
+    return kind is Any or {type(entry) for entry in value.values()} <= _plain_types(kind)
+
 def _entry_problems(value: dict, key_kind: object, value_kind: object, field: str) -> Iterator[str]:
     "Wrong keys and values of a mapping"
-    plain = key_kind is str and value_kind in (Any, str)  # most entries: checked without asking twice
+    if key_kind is str and _are_plain(value, value_kind):  # keys of JSON are texts
+        return
     for name, entry in value.items():
-        if plain and (value_kind is Any or isinstance(entry, str)):
-            continue
         yield find_problem(name, key_kind, f"a key of {field}")
         yield find_problem(entry, value_kind, f"{field}.{name}")
 
