@@ -2,8 +2,8 @@
 
 A result may depend on things that nobody has declared: a file beside the notebook, the names in a folder, a variable,
 a server. Python can be asked to tell of most of them: audit hooks (PEP 578) see every file that is opened and every
-folder that is listed, `os.stat` and `os.environ` can be listened to. The witness writes each thing down once, in a
-journal that the runner reads when the step has ended. What others make of it is the subject of `observation`.
+folder that is listed, `os.stat` and `os.environ` can be listened to. The auditor writes each thing down once, in a
+journal that the runner reads when the step has ended. What others make of it is the subject of `undeclared_inputs`.
 
 This module is loaded by its path into processes that know nothing of the kit: it imports the standard library only."""
 
@@ -137,16 +137,16 @@ def _source_path(path: str) -> str:
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #92639e03
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR
 
-def _make_hook(witness: Auditor):
-    "An audit hook that tells the witness"
+def _make_hook(auditor: Auditor):
+    "An audit hook that reports to the auditor"
     heard = {
-        "open": lambda path, mode, flags: witness.on_open(path, bool(flags & _WRITE_FLAGS)),
-        "sqlite3.connect": lambda name: witness.on_open(os.fsdecode(name).removeprefix("file:").partition("?")[0]),
-        "os.listdir": witness.on_list_folder, "os.scandir": witness.on_list_folder,
-        "socket.connect": lambda socket, address: witness.on_connect(*address[:2]) if isinstance(address, tuple) else None,
-        "socket.getaddrinfo": lambda host, port, *more: witness.on_connect(host, port),
-        "subprocess.Popen": lambda program, command, folder, environment: witness.on_start_program(command),
-        "os.system": witness.on_start_program,
+        "open": lambda path, mode, flags: auditor.on_open(path, bool(flags & _WRITE_FLAGS)),
+        "sqlite3.connect": lambda name: auditor.on_open(os.fsdecode(name).removeprefix("file:").partition("?")[0]),
+        "os.listdir": auditor.on_list_folder, "os.scandir": auditor.on_list_folder,
+        "socket.connect": lambda socket, address: auditor.on_connect(*address[:2]) if isinstance(address, tuple) else None,
+        "socket.getaddrinfo": lambda host, port, *more: auditor.on_connect(host, port),
+        "subprocess.Popen": lambda program, command, folder, environment: auditor.on_start_program(command),
+        "os.system": auditor.on_start_program,
     }
 
     def hook(event: str, told: tuple) -> None:
@@ -178,23 +178,23 @@ def _with_path_callback(function, tell, place: int = 0):
     return told
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #00593ce1
-def _wrap_readers(module, witness: Auditor) -> None:
+def _wrap_readers(module, auditor: Auditor) -> None:
     "Let a library tell which files it is asked to read"
     for name in dir(module):
         one = getattr(module, name)
         if not name.startswith(_READER_FUNCTIONS[module.__name__]) or not callable(one):
             continue
         if isinstance(one, type) and "__init__" in vars(one):
-            one.__init__ = _with_path_callback(one.__init__, witness.on_open, 1)
+            one.__init__ = _with_path_callback(one.__init__, auditor.on_open, 1)
         else:
-            setattr(module, name, _with_path_callback(one, witness.on_open))
+            setattr(module, name, _with_path_callback(one, auditor.on_open))
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #11f2369b
 class _ReaderImportFinder:
     "Sees such a library when it is imported"
 
-    def __init__(self, witness: Auditor):
-        self.auditor = witness
+    def __init__(self, auditor: Auditor):
+        self.auditor = auditor
 
     def find_spec(self, name, path=None, target=None):
         if name in _READER_FUNCTIONS and sys.modules.get(name) is None:
@@ -236,15 +236,15 @@ def start_auditing(
     journal: str,         # file for the notes
 ) -> None:
     "Note from now on what this process, and every fork of it, looks at"
-    witness = Auditor(project, folder, store, known, variables, journal)
+    auditor = Auditor(project, folder, store, known, variables, journal)
     for name in ("stat", "lstat"):
-        before, after = getattr(os, name), _with_path_callback(getattr(os, name), witness.on_stat)
+        before, after = getattr(os, name), _with_path_callback(getattr(os, name), auditor.on_stat)
         setattr(os, name, after)
         for able in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
             able |= {after} if before in able else set()
-    _AuditedEnviron.auditor, os.environ.__class__ = witness, _AuditedEnviron
+    _AuditedEnviron.auditor, os.environ.__class__ = auditor, _AuditedEnviron
     for name in _READER_FUNCTIONS:
         if name in sys.modules:
-            _wrap_readers(sys.modules[name], witness)
-    sys.meta_path.insert(0, _ReaderImportFinder(witness))
-    sys.addaudithook(_make_hook(witness))
+            _wrap_readers(sys.modules[name], auditor)
+    sys.meta_path.insert(0, _ReaderImportFinder(auditor))
+    sys.addaudithook(_make_hook(auditor))

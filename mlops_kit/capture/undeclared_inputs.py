@@ -1,6 +1,6 @@
 """What a step looked at without having declared it: noted, digested, and part of its key from then on
 
-The witness in a step's process (see `witness`) has written down what the step looked at. Here its notes become
+The auditor in a step's process (see `audit_hooks`) has written down what the step looked at. Here its notes become
 *observations*: a name like `file data/prices.csv`, and what it stands for now: a digest. A step that observed
 something gets the observations into its key, so their change is a miss the next time, as if they had been declared.
 As nobody knows before a step has run what it will look at, the names that it looked at the last times are remembered
@@ -59,7 +59,7 @@ CHANGED_BY_STEP = "changed by the step itself"
 
 # %% ../../nbs/30_capture/20_undeclared_inputs.ipynb #9275e30e
 def collect_undeclared(
-    journal: Path, # the notes of the witness
+    journal: Path, # the notes of the auditor
     project: Path,
     begun: int,    # when the step began, by the file system's clock: nanoseconds
 ) -> UndeclaredInputs:
@@ -92,7 +92,7 @@ def _add_access(found: UndeclaredInputs, note: dict, name: str, project: Path, w
 
 # %% ../../nbs/30_capture/20_undeclared_inputs.ipynb #bacb1966
 def _file_state(path: str) -> list[int] | None:
-    "A file's state as the witness writes it down"
+    "A file's state as the auditor writes it down"
     with suppress(OSError):
         now = os.stat(path)
         return [now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino]

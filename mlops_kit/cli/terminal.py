@@ -91,7 +91,7 @@ def print_run(
 
 # %% ../../nbs/85_cli/10_terminal.ipynb #3360ee27
 def print_runs(
-    lines: list[dict], # from `runner.runs`
+    lines: list[dict], # from `pipeline.runs`
 ) -> None:
     "One line about each run"
     from rich.text import Text
@@ -131,7 +131,7 @@ def print_sweeps(
 def print_step(
     run: Run,
     name: str,
-    step: dict, # from `runner.step_of`
+    step: dict, # from `pipeline.find_step`
 ) -> None:
     "What is known about one step of a run"
     from rich.text import Text
@@ -294,7 +294,7 @@ def print_history(
 
 # %% ../../nbs/85_cli/10_terminal.ipynb #36218bb7
 def print_sync_report(
-    lines: list[dict], # from `sending.sync`
+    lines: list[dict], # from `tracking.sync_runs`
 ) -> None:
     "What was sent to W&B"
     from rich.text import Text

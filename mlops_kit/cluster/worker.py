@@ -2,7 +2,7 @@
 
 A worker gets a *message*: the configuration of the run, and what the plan says about one step, as plain JSON. Out of
 it and the project that it sees, the worker makes the same `Job` that a run on one machine would make, checks that it
-means the same key, and calls the same `carry_out`. What the step reads and makes goes through the store. So a result
+means the same key, and calls the same `run_step`. What the step reads and makes goes through the store. So a result
 can't depend on who carried the step out, and a worker that sees other code or other packages says so instead of
 recording something else. Secrets that the configuration takes from the environment are in no message: every worker
 takes them from its own."""
@@ -91,7 +91,7 @@ def config_with_secrets(
 def step_message(
     job: StepRequest,
     topic: str, # what the worker reports about
-    parcel: dict | None = None, # what was sent through a bucket, see `parcel`
+    parcel: dict | None = None, # what was sent through a bucket, see `bundle`
 ) -> str:
     "All that a worker has to know about a step, as JSON"
     plan, step, config = job.plan, job.prepared.step, job.plan.pipeline.config

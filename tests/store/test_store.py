@@ -178,7 +178,7 @@ def in_namespace(project, script: str, code: int = 0) -> str:
     runtime = project.root.parent / "runtime"
     runtime.mkdir(exist_ok=True)
     script = f"export PATH={Path(sys.executable).parent}:$PATH MLOPS_RUNTIME_DIR={runtime}\n{script}\ncode=$?\nmlops engine stop >/dev/null\nexit $code"
-    done = subprocess.run(["unshare", "-m", "sh", "-c", script], cwd=project.root, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], cwd=project.root, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
