@@ -251,7 +251,7 @@ class EndedEvent(Event):
     step: Name
     outcome: StepOutcome
 
-# %% ../../nbs/25_ledger/05_schema.ipynb #1c7fbfa7
+# %% ../../nbs/25_ledger/05_schema.ipynb #plain003
 @cache
 def _split(kind: Any) -> tuple[Any, tuple]:
     "What an annotation is made of: `dict[str, int]` is `dict` of `str` and `int`"
@@ -272,6 +272,7 @@ def _field_problems(value: dict, kind: Any, field: str) -> Iterator[str]:
         elif name in kind.__required_keys__:
             yield f"{label} is missing"
 
+# %% ../../nbs/25_ledger/05_schema.ipynb #1c7fbfa7
 @cache
 def _plain_types(kind: object) -> frozenset[type]:
     "The types that an annotation allows, when values have nothing else to check"
@@ -282,6 +283,7 @@ def _are_plain(value: dict, kind: object) -> bool:
     "Do all entries have an allowed type, and nothing else to check? That holds for most, and is quickly seen"
     return kind is Any or {type(entry) for entry in value.values()} <= _plain_types(kind)
 
+# %% ../../nbs/25_ledger/05_schema.ipynb #plain002
 def _entry_problems(value: dict, key_kind: object, value_kind: object, field: str) -> Iterator[str]:
     "Wrong keys and values of a mapping"
     if key_kind is str and _are_plain(value, value_kind):  # keys of JSON are texts
