@@ -8,8 +8,10 @@ Modules:
 - `mlops_kit.cli.commands`: The commands of `mlops` and their options
 - `mlops_kit.cli.progress`: How a run is watched while it goes on, in a terminal and in a log file
 - `mlops_kit.cli.terminal`: How plans, runs and steps look in a terminal
+- `mlops_kit.cluster.batch_queues`: Workers of Dask as jobs of Slurm, PBS, SGE, LSF and other batch systems
 - `mlops_kit.cluster.bundle`: What a step needs and what it made, sent through a bucket
-- `mlops_kit.cluster.dask_cluster`: Steps on other machines: each is told to a worker of Dask, and what becomes of it comes back
+- `mlops_kit.cluster.connection`: The scheduler of Dask, the cluster behind it, and what is known about its workers
+- `mlops_kit.cluster.dask_cluster`: An executor that sends steps to workers of Dask
 - `mlops_kit.cluster.worker`: A step that is carried out on another machine
 - `mlops_kit.compare.arrays`: The tensor and the element in which two files of arrays differ
 - `mlops_kit.compare.difference`: One place where two results differ, and how bytes, text, pages and JSON are compared

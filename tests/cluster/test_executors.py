@@ -304,7 +304,7 @@ def test_through_a_bucket(project, apart, s3, tmp_path):  # noqa: F811
 
 @pytest.mark.parametrize("kind, line", [("slurm", "#SBATCH --gres=gpu:1"), ("pbs", "#PBS -q long"), ("sge", "#$ -q long"), ("lsf", "#BSUB -q long")])
 def test_the_script_for_a_batch_system(project, kind, line):
-    from mlops_kit.cluster.dask_cluster import make_batch_cluster
+    from mlops_kit.cluster.batch_queues import make_batch_cluster
     from mlops_kit.config import compose
 
     before = signal.getsignal(signal.SIGINT)
@@ -323,7 +323,7 @@ def test_a_batch_system_that_refuses(project, tmp_path):
     (tmp_path / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: long' >&2; exit 1\n")
     (tmp_path / "sbatch").chmod(0o755)
     said = project.mlops("run", "pipeline=demo", "executor=slurm", "executor.interface=lo", code=2, PATH=f"{tmp_path}:{os.environ['PATH']}")
-    assert "slurm did not take the job of a worker: sbatch: error: invalid partition specified: long. " in said and "never retrieved" not in said
+    assert "slurm refused the job of a worker: sbatch: error: invalid partition specified: long. " in said and "never retrieved" not in said
 
 
 @pytest.fixture
