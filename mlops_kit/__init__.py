@@ -12,7 +12,7 @@ Modules:
 - `mlops_kit.cluster.bundle`: What a step needs and what it made, sent through a bucket
 - `mlops_kit.cluster.connection`: The scheduler of Dask, the cluster behind it, and what is known about its workers
 - `mlops_kit.cluster.dask_cluster`: An executor that sends steps to workers of Dask
-- `mlops_kit.cluster.worker`: A step that is carried out on another machine
+- `mlops_kit.cluster.worker`: A step that runs on another machine
 - `mlops_kit.compare.arrays`: The tensor and the element in which two files of arrays differ
 - `mlops_kit.compare.difference`: One place where two results differ, and how bytes, text, pages and JSON are compared
 - `mlops_kit.compare.files`: Where two files, folders or stored results differ

@@ -99,7 +99,7 @@ def write_job_script(
     path.write_text(cluster.job_script())
     return path
 
-# %% ../../nbs/45_cluster/20_batch_queues.ipynb #408a143b
+# %% ../../nbs/45_cluster/20_batch_queues.ipynb #c58d8062
 def submit_worker_jobs(
     cluster,       # from `make_batch_cluster`
     config: dict,  # the `executor` group
@@ -117,4 +117,6 @@ def submit_worker_jobs(
             job.status = Status.failed  # otherwise `close` waits for it
         reason = " ".join(str(error).rpartition("stderr:")[2].split())
         script = write_job_script(cluster, folder)
-        raise ConfigError(f"executor: {config['kind']} refused the job of a worker: {reason}. Its script is {script}") from None
+        raise ConfigError(
+            f"executor: {config['kind']} refused the job of a worker: {reason}. Its script is {script}"
+        ) from None

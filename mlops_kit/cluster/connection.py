@@ -43,15 +43,17 @@ def start_local_cluster(
         silence_logs=logging.CRITICAL,
     )
 
-# %% ../../nbs/45_cluster/25_connection.ipynb #f1912a5e
+# %% ../../nbs/45_cluster/25_connection.ipynb #08950fbe
 def check_packages(
     config: dict,  # the `executor` group
 ) -> None:
     "ConfigError when a package for this kind of executor is missing"
     needed = ["distributed", "dask_jobqueue"] if config["kind"] in BATCH_CLUSTERS else ["distributed"]
     if missing := [name for name in needed if find_spec(name) is None]:
-        names = ", ".join(missing)
-        raise ConfigError(f"executor={config['kind']} needs packages that are missing ({names}): pip install 'mlops_kit[dist]'")
+        raise ConfigError(
+            f"executor={config['kind']} needs packages that are missing ({', '.join(missing)}): "
+            "pip install 'mlops_kit[dist]'"
+        )
 
 # %% ../../nbs/45_cluster/25_connection.ipynb #1ad7a19f
 def silence_dask() -> dict[logging.Logger, int]:
@@ -73,7 +75,7 @@ def is_unencrypted(
         return False
     return not ip_address(get_address_host(resolve_address(address))).is_loopback
 
-# %% ../../nbs/45_cluster/25_connection.ipynb #44aec410
+# %% ../../nbs/45_cluster/25_connection.ipynb #6a92488e
 def check_secrets(
     config: Config,
     addresses: list[str], # of the scheduler
@@ -84,8 +86,8 @@ def check_secrets(
         return
     _, names = worker.config_without_secrets(json.dumps([config.resolved, config.unresolved]))
     raise_problems([
-        f"{name}: a secret stands there, and a step's message would carry it unencrypted to {unencrypted[0]}. Let the workers "
-        "take it from their environment (${oc.env:NAME}), give Dask TLS, or name it in `unmask` if it is none"
+        f"{name}: a secret stands there, and a step's message would carry it unencrypted to {unencrypted[0]}. Let the "
+        "workers take it from their environment (${oc.env:NAME}), give Dask TLS, or name it in `unmask` if it is none"
         for name in names
     ])
 
@@ -160,7 +162,7 @@ class Connection:
 # %% ../../nbs/45_cluster/25_connection.ipynb #26dc8994
 POLL_SECONDS = 0.5  # between two polls of the scheduler
 
-# %% ../../nbs/45_cluster/25_connection.ipynb #df1d0f39
+# %% ../../nbs/45_cluster/25_connection.ipynb #567ee66e
 class Workers:
     "What the scheduler knows about its workers"
 
@@ -202,8 +204,9 @@ class Workers:
     def check(self, wanted: dict[str, dict]) -> None:
         "ConfigError about all steps that want more of a resource than any worker has"
         raise_problems([
-            f"step {step} wants {number} {name}, but no worker has more than {self.largest.get(name, 0):g}. Ask for fewer in "
-            f"its `resources`, or give the workers more (executor.resources, or `dask worker --resources {name}={number}`)"
+            f"step {step} wants {number} {name}, but no worker has more than {self.largest.get(name, 0):g}. Ask for "
+            "fewer in its `resources`, or give the workers more (executor.resources, or "
+            f"`dask worker --resources {name}={number}`)"
             for step, resources in wanted.items()
             for name, number in resources.items() if number > self.largest.get(name, 0)
         ])
