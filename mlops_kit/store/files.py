@@ -23,7 +23,7 @@ from uuid import uuid4
 
 # %% ../../nbs/10_store/00_files.ipynb #ca8b8979
 _failpoint_numbers = itertools.count(1)
-_FAULTS = {one: getattr(errno, one.upper()) for one in ("eio", "enospc", "edquot", "eacces", "erofs")}
+_FAULTS = {name: getattr(errno, name.upper()) for name in ("eio", "enospc", "edquot", "eacces", "erofs")}
 
 # %% ../../nbs/10_store/00_files.ipynb #4eac718c
 def failpoint(
@@ -130,7 +130,8 @@ def copy_file(
 ) -> None:
     "Copy content; on an error no half copy stays behind"
     fault = failpoint("copy", target)
-    with open(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb", buffering=0) as old, open(target, "xb", buffering=0) as new:
+    handle = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with open(handle, "rb", buffering=0) as old, open(target, "xb", buffering=0) as new:
         size = os.fstat(old.fileno()).st_size
         try:
             os.fchmod(new.fileno(), mode)
@@ -178,10 +179,11 @@ def ensure_synced(
     files: Files,
     path: Path,  # exists, below `files.root`
 ) -> None:
-    "At level `power`, make sure that what is there will be there after a power cut: the file or folder, and all names that lead to it"
+    "At level `power`, sync a file or folder and all folders that lead to it, so that it outlives a power cut"
     if files.durable:
-        for one in (path, *(above for above in path.parents if above.is_relative_to(files.root.parent))):
-            _sync_once(one, one.stat().st_ino)
+        parents = [folder for folder in path.parents if folder.is_relative_to(files.root.parent)]
+        for part in (path, *parents):
+            _sync_once(part, part.stat().st_ino)
 
 # %% ../../nbs/10_store/00_files.ipynb #f4558899
 @lru_cache(maxsize=100_000)
@@ -333,7 +335,7 @@ def file_lock(
 
 # %% ../../nbs/10_store/00_files.ipynb #9e3babae
 def is_abandoned(
-    temp: Path, # from `Files.temp`, perhaps in another process
+    temp: Path, # from `Files.temp_path`, perhaps in another process
 ) -> bool:
     "Is whoever made this in `tmp` dead?"
     pid, start, _ = [*temp.name.split("-"), "", ""][:3]

@@ -51,8 +51,10 @@ def lease_holder(path: Path) -> dict:
 _held_leases = {}  # leases that this process holds: by token, the file
 
 # %% ../../nbs/10_store/10_leases.ipynb #5488c0b1
-HEARTBEAT_SECONDS, LEASE_TIMEOUT_SECONDS = 5, 30  # seconds: between two touches, and until a foreign holder counts as dead
-_heartbeat_pids, _seen_heartbeats = set(), {}  # processes that touch their leases; foreign leases: what they looked like, and since when
+HEARTBEAT_SECONDS = 5       # between two touches of a lease
+LEASE_TIMEOUT_SECONDS = 30  # until a holder on another machine counts as dead
+_heartbeat_pids = set()     # processes that touch their leases
+_seen_heartbeats = {}       # leases of other machines: what they looked like, and since when
 
 # %% ../../nbs/10_store/10_leases.ipynb #3c9ce7cc
 def _send_heartbeats() -> None:
@@ -95,7 +97,8 @@ def acquire_lease(
         if held_here or _may_live_elsewhere(holder, path):
             return None
         lease = canonical_json({**process_identity(), "token": token})
-        write_file(Files(files.root), f"leases/{name}", lease, replace=True)  # never synced: no lease outlives a power cut
+        # never synced: no lease outlives a power cut
+        write_file(Files(files.root), f"leases/{name}", lease, replace=True)
         _held_leases[token] = path
     if os.getpid() not in _heartbeat_pids:
         _heartbeat_pids.add(os.getpid())

@@ -20,7 +20,9 @@ from pathlib import Path
 from blake3 import blake3
 
 from ..errors import StoreError
-from .files import Files, failpoint, copy_file, temporary, publish, ensure_synced, canonical_json, write_file
+from mlops_kit.store.files import (
+    Files, canonical_json, copy_file, ensure_synced, failpoint, publish, temporary, write_file,
+)
 
 # %% ../../nbs/10_store/20_objects.ipynb #be32754d
 _SMALL_SIZE = 1 << 20  # bytes: below, neither threads nor a copy inside the kernel are worth their while
@@ -36,10 +38,11 @@ def digest(
     with open(content, "rb", buffering=0) as file:
         if os.fstat(file.fileno()).st_size < _SMALL_SIZE:
             return blake3(file.readall()).hexdigest()
-        found, part = blake3(max_threads=blake3.AUTO if os.getpid() == _IMPORT_PID else 1), memoryview(bytearray(4 * _SMALL_SIZE))
+        threads = blake3.AUTO if os.getpid() == _IMPORT_PID else 1
+        hasher, part = blake3(max_threads=threads), memoryview(bytearray(4 * _SMALL_SIZE))
         while got := file.readinto(part):
-            found.update(part[:got])
-        return found.hexdigest()
+            hasher.update(part[:got])
+        return hasher.hexdigest()
 
 # %% ../../nbs/10_store/20_objects.ipynb #6bef7c64
 def walk_files(
@@ -50,22 +53,23 @@ def walk_files(
     todo = [("", os.fspath(folder))]
     while todo:
         inside, place = todo.pop()
-        with os.scandir(place) as found:
-            for one in found:
-                if one.is_dir(follow_symlinks=False):
-                    todo.append((f"{inside}{one.name}/", one.path))
+        with os.scandir(place) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append((f"{inside}{entry.name}/", entry.path))
                 else:
-                    yield f"{inside}{one.name}", _stat_file(one, links)
+                    yield f"{inside}{entry.name}", _stat_file(entry, links)
 
 # %% ../../nbs/10_store/20_objects.ipynb #23877b28
-def _stat_file(one: os.DirEntry | Path, links: bool = False) -> os.stat_result:
+def _stat_file(file: os.DirEntry | Path, links: bool = False) -> os.stat_result:
     "What the system knows about a file; StoreError when it is none"
     try:
-        known = one.stat(follow_symlinks=links)
+        known = file.stat(follow_symlinks=links)
     except FileNotFoundError:
-        raise StoreError(f"{printable(one)} has just gone away, or is a link to nothing") from None
+        raise StoreError(f"{printable(file)} has just gone away, or is a link to nothing") from None
     if not stat.S_ISREG(known.st_mode):
-        raise StoreError(f"{printable(one)} is a link or a device: the store keeps files and folders. Put a copy there.")
+        path = printable(file)
+        raise StoreError(f"{path} is a link or a device: the store keeps files and folders. Put a copy there.")
     return known
 
 # %% ../../nbs/10_store/20_objects.ipynb #996be487
@@ -79,7 +83,7 @@ def encode_tree(
 ) -> bytes:
     "What a tree is kept as"
     try:
-        return canonical_json(["tree", 1, sorted([list(one) for one in entries])])
+        return canonical_json(["tree", 1, sorted(map(list, entries))])
     except UnicodeEncodeError:
         name = next(name for name, _, _ in entries if name != name.encode(errors="replace").decode())
         raise StoreError(f"the name of the file {printable(name)} is no text in UTF-8: rename it") from None
@@ -96,7 +100,8 @@ def digest_path(
     "The digest that the store would give a file or folder"
     if not is_folder(path):
         return digest(path)
-    return digest(encode_tree([(name, digest(path / name), known.st_size) for name, known in walk_files(path)])) + ".tree"
+    entries = [(name, digest(path / name), known.st_size) for name, known in walk_files(path)]
+    return digest(encode_tree(entries)) + ".tree"
 
 # %% ../../nbs/10_store/20_objects.ipynb #c14d4907
 def _object_name(name: str) -> str:
@@ -140,7 +145,8 @@ def put_path(
     "Keep a file or a folder; its digest"
     if not is_folder(path):
         return put_file(store, path)[0]
-    return put_bytes(store, encode_tree([(name, *put_file(store, path / name)) for name, _ in walk_files(path)]), ".tree")
+    entries = [(name, *put_file(store, path / name)) for name, _ in walk_files(path)]
+    return put_bytes(store, encode_tree(entries), ".tree")
 
 # %% ../../nbs/10_store/20_objects.ipynb #6f8332c2
 def put_bytes(
@@ -193,8 +199,8 @@ def checkout(
     "Lay down a file or folder, verified"
     if name.endswith(".tree"):
         target.mkdir(parents=True)
-        for relative, one, _ in tree_entries(store, name):
-            checkout(store, one, target / relative, mode)
+        for relative, content, _ in tree_entries(store, name):
+            checkout(store, content, target / relative, mode)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     copy_file(_existing_path(store, name), target, mode)
@@ -218,7 +224,10 @@ def _quarantine(store: Store, name: str) -> StoreError:
         failpoint("quarantine", aside)
         os.replace(store.path(name), aside)
     except OSError as error:
-        return StoreError(f"{name} in the store {store.root} is damaged and can't be moved away ({error.strerror}): run the step that made it again, with another store (store=...)")
+        return StoreError(
+            f"{name} in the store {store.root} is damaged and can't be moved away ({error.strerror}): run the step that made "
+            "it again, with another store (store=...)"
+        )
     return StoreError(f"{name} in the store {store.root} was damaged and is now {aside}: run the step that made it again")
 
 # %% ../../nbs/10_store/20_objects.ipynb #ccbe7a30
@@ -239,8 +248,10 @@ def tree_entries(
 ) -> list[tuple[str, str, int]]:
     "The files of a tree: relative name, digest, size in bytes"
     entries = [tuple(entry) for entry in json.loads(get_bytes(store, name))[2]]
-    if outside := [one for one, _, _ in entries if one.startswith("/") or ".." in one.split("/")]:
-        raise StoreError(f"the tree {name} names files outside itself: {outside[0]}. Nothing was written: do not trust where it came from.")
+    if outside := [path for path, _, _ in entries if path.startswith("/") or ".." in path.split("/")]:
+        raise StoreError(
+            f"the tree {name} names files outside itself: {outside[0]}. Nothing was written: do not trust where it came from."
+        )
     return entries
 
 # %% ../../nbs/10_store/20_objects.ipynb #3ae2c9bb
@@ -260,7 +271,9 @@ def is_complete(
 ) -> bool:
     "Is the content there, with all files of a tree?"
     try:
-        return name in store and (not name.endswith(".tree") or all(is_complete(store, one) for _, one, _ in tree_entries(store, name)))
+        if name not in store or not name.endswith(".tree"):
+            return name in store
+        return all(is_complete(store, content) for _, content, _ in tree_entries(store, name))
     except StoreError:
         return False
 

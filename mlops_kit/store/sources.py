@@ -20,7 +20,9 @@ from pathlib import Path
 
 from ..errors import ConfigError, StepError, StoreError, disk_error_text
 from .files import Files, filesystem_time, copy_file, canonical_json, write_file
-from .objects import Store, is_complete, digest, digest_path, walk_files, put_bytes, put_file, printable, encode_tree
+from mlops_kit.store.objects import (
+    Store, digest, digest_path, encode_tree, is_complete, printable, put_bytes, put_file, walk_files,
+)
 
 # %% ../../nbs/10_store/30_sources.ipynb #19569bb4
 @dataclass(frozen=True)
@@ -99,9 +101,9 @@ def read_url(url: str) -> bytes:
 
 # %% ../../nbs/10_store/30_sources.ipynb #dc6c5418
 def _read_cache_header(path: Path) -> dict:
-    "What is known about a source as a whole; nothing when the memory is missing or damaged"
-    with suppress(OSError, ValueError), open(path, "rb") as memory:
-        head, seal = memory.readline(), memory.readline()
+    "What is known about a source as a whole; nothing when the cache is missing or damaged"
+    with suppress(OSError, ValueError), open(path, "rb") as cache:
+        head, seal = cache.readline(), cache.readline()
         if seal == digest(head).encode() + b"\n":
             return json.loads(head)
     return {}
@@ -112,48 +114,66 @@ def _read_file_digests(path: Path, head: dict) -> dict[tuple, str]:
     with suppress(OSError, ValueError, IndexError):
         body = path.read_bytes().split(b"\n", 2)[2]
         if digest(body) == head.get("body"):
-            return {tuple(mark): one for *mark, one in json.loads(body)}
+            return {tuple(mark): content for *mark, content in json.loads(body)}
     return {}
 
 # %% ../../nbs/10_store/30_sources.ipynb #fc268208
 RACY_WINDOW_NS = 2_000_000_000  # nanoseconds without a change, after which the times of a file can be trusted
 
 # %% ../../nbs/10_store/30_sources.ipynb #795ddd33
-def _save_digests(store: Store, path: str, marks: list[tuple], whole: str, entries: list[tuple], found: str, begun: int) -> None:
-    "Keep the digests of the files that had settled when the digesting began"
-    settled = [(*mark, one) for mark, (_, one, _) in zip(marks, entries) if max(mark[4:]) < begun - RACY_WINDOW_NS]
+def _save_digests(
+    store: Store,
+    path: str,             # of the cache, in the store
+    marks: list[tuple],
+    entries: list[tuple],  # path, digest and size of each file
+    content: str,          # digest of the source
+    begun: int,            # when the digesting began, nanoseconds
+) -> None:
+    "Cache the digests of the files that had settled when the digesting began"
+    settled = [(*mark, entry[1]) for mark, entry in zip(marks, entries) if max(mark[4:]) < begun - RACY_WINDOW_NS]
+    whole = _marks_digest(marks) if len(settled) == len(marks) else None
     body = canonical_json(settled)
-    head = canonical_json({"marks": whole if len(settled) == len(marks) else None, "digest": found, "body": digest(body)})
+    head = canonical_json({"marks": whole, "digest": content, "body": digest(body)})
     write_file(Files(store.root), path, head + digest(head).encode() + b"\n" + body, replace=True)
+
+def _marks_digest(marks: list[tuple]) -> str:
+    "The digest by which an unchanged source is recognised"
+    return digest(repr(marks).encode())
 
 # %% ../../nbs/10_store/30_sources.ipynb #802a81de
 def _digest_source(
     store: Store,
     url: str,
     base: Path,
-    marks: list[tuple],  # of `_look`
+    marks: list[tuple],  # from `_list_files`
     keep: bool = False,  # put into the store what is not there
 ) -> str:
     "The digest of a source, for which only those files are read that are not known"
-    path, whole = f"seen/{digest(['seen', 1, url, printable(base)])}", digest(repr(marks).encode())
+    path = f"seen/{digest(['seen', 1, url, printable(base)])}"
     head = _read_cache_header(store.root / path)
-    if head.get("marks") == whole and not keep:
+    if head.get("marks") == _marks_digest(marks) and not keep:
         return head["digest"]
-    begun = _store_time(store)
-    known, entries = _read_file_digests(store.root / path, head), []
-    for mark in marks:
-        one, size = known.get(mark), mark[3]
-        if keep and (one is None or one not in store):
-            one, size = put_file(store, Path(os.path.realpath(base / mark[0])))
-        entries.append((mark[0], one or digest(base / mark[0]), size))
-    if marks and marks[0][0] == "":
-        found = entries[0][1]
-    else:
-        found = put_bytes(store, encode_tree(entries), ".tree") if keep else digest(encode_tree(entries)) + ".tree"
+    begun, known = _store_time(store), _read_file_digests(store.root / path, head)
+    entries = [_source_entry(store, base, mark, known.get(mark), keep) for mark in marks]
+    content = _entries_digest(store, entries, keep)
     if begun:
         with suppress(OSError):
-            _save_digests(store, path, marks, whole, entries, found, begun)
-    return found
+            _save_digests(store, path, marks, entries, content, begun)
+    return content
+
+def _source_entry(store: Store, base: Path, mark: tuple, content: str | None, keep: bool) -> tuple[str, str, int]:
+    "Path, digest and size of one file, which is read only if its digest is unknown or it is to be kept"
+    name, size = mark[0], mark[3]
+    if keep and (content is None or content not in store):
+        return name, *put_file(store, Path(os.path.realpath(base / name)))
+    return name, content or digest(base / name), size
+
+def _entries_digest(store: Store, entries: list[tuple], keep: bool) -> str:
+    "The digest of a source: of its file, or of its tree"
+    if entries and entries[0][0] == "":
+        return entries[0][1]
+    tree = encode_tree(entries)
+    return put_bytes(store, tree, ".tree") if keep else digest(tree) + ".tree"
 
 # %% ../../nbs/10_store/30_sources.ipynb #f80af4cf
 def _store_time(store: Store) -> int | None:
@@ -171,7 +191,8 @@ def store_source(
         if _is_fsspec_url(source.url):
             _check_unchanged(source, put_bytes(store, read_url(source.url)))
         else:
-            _check_unchanged(source, _digest_source(store, source.url, *_list_files(source.url, source.project), keep=True))
+            files = _list_files(source.url, source.project)
+            _check_unchanged(source, _digest_source(store, source.url, *files, keep=True))
     return source.digest
 
 # %% ../../nbs/10_store/30_sources.ipynb #83a2bc80
@@ -179,19 +200,19 @@ def copy_source(
     source: Source,
     target: Path, # must not exist
 ) -> None:
-    "Lay down a source without keeping it"
+    "Copy a source without keeping it in the store"
     if _is_fsspec_url(source.url):
         target.write_bytes(read_url(source.url))
     else:
         base, marks = _list_files(source.url, source.project)
         for mark in marks:
-            one = target / mark[0]
-            one.parent.mkdir(parents=True, exist_ok=True)
-            copy_file(Path(os.path.realpath(base / mark[0])), one, 0o444)
+            path = target / mark[0]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            copy_file(Path(os.path.realpath(base / mark[0])), path, 0o444)
     _check_unchanged(source, digest_path(target))
 
 # %% ../../nbs/10_store/30_sources.ipynb #a95e7035
-def _check_unchanged(source: Source, found: str) -> None:
+def _check_unchanged(source: Source, content: str) -> None:
     "StepError when a source is no longer what the plan saw"
-    if found != source.digest:
+    if content != source.digest:
         raise StepError(f"source {source.url} changed after the plan was made: run again")
