@@ -10,8 +10,12 @@ __all__ = ['HAZARDS', 'ON_IMPORT', 'WHOLE_MODULE', 'Cell', 'Hazard', 'Notebook',
            'find_import_aliases', 'find_targets', 'parse_cell', 'probe_path', 'read_notebook', 'trace_result_names']
 
 # %% ../../nbs/15_notebook/90_notebook.ipynb #edabfeaf
-from .dependencies import ON_IMPORT, WHOLE_MODULE, StepCode, ProjectModule, collect_code, probe_path, ast_digest, find_targets
-from .nondeterminism import HAZARDS, Hazard, find_import_aliases, trace_result_names, find_hazards, analyze_name_usage
+from mlops_kit.notebook.dependencies import (
+    ON_IMPORT, WHOLE_MODULE, ProjectModule, StepCode, ast_digest, collect_code, find_targets, probe_path,
+)
+from mlops_kit.notebook.nondeterminism import (
+    HAZARDS, Hazard, analyze_name_usage, find_hazards, find_import_aliases, trace_result_names,
+)
 from .parameters import Cell, Notebook, parse_cell, check_parameters, coerce_value, read_notebook
 
 # %% ../../nbs/15_notebook/90_notebook.ipynb #f138a463

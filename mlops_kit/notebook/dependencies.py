@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..errors import ConfigError
-from .parameters import NO_DEFAULT, Cell, Notebook, parse_cell, unqualified_name
+from .parameters import NO_DEFAULT, Cell, Notebook, parse_cell, parse_source, unqualified_name
 from ..store import digest
 
 # %% ../../nbs/15_notebook/10_dependencies.ipynb #1bdc7044
@@ -35,14 +35,18 @@ def _without_docstrings(tree: ast.stmt) -> ast.stmt:
     class Drop(ast.NodeTransformer):
         def generic_visit(self, node):
             super().generic_visit(node)
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and ast.get_docstring(node, clean=False) is not None:
+            is_definition = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+            if is_definition and ast.get_docstring(node, clean=False) is not None:
                 node.body = node.body[1:] or [ast.Pass()]
             return node
-    return Drop().visit(ast.parse(ast.unparse(tree)).body[0])
+    return Drop().visit(parse_source(ast.unparse(tree)).body[0])
 
 # %% ../../nbs/15_notebook/10_dependencies.ipynb #0d0c3047
-_NO_SIDE_EFFECTS = {"Path", "compile", "set", "dict", "list", "tuple", "frozenset", "sorted", "range", "len", "int", "float", "str", "count", "namedtuple", "TypeVar", "field",
-             "object", "dataclass", "property", "staticmethod", "classmethod", "cached_property", "cache", "lru_cache", "contextmanager", "wraps", "overload", "no_grad", "inference_mode"}
+_NO_SIDE_EFFECTS = {
+    "Path", "compile", "set", "dict", "list", "tuple", "frozenset", "sorted", "range", "len", "int", "float", "str",
+    "count", "namedtuple", "TypeVar", "field", "object", "dataclass", "property", "staticmethod", "classmethod",
+    "cached_property", "cache", "lru_cache", "contextmanager", "wraps", "overload", "no_grad", "inference_mode",
+}
 
 # %% ../../nbs/15_notebook/10_dependencies.ipynb #889f869f
 @dataclass
@@ -58,7 +62,7 @@ class ProjectModule:
     side_effects: list[ast.stmt] = field(default_factory=list)              # what may do something on import
 
     def __post_init__(self):
-        self.body = ast.parse(self.source).body
+        self.body = parse_source(self.source).body
         for node in self.body:
             names = list(_bound_names(node))
             for name in names:
@@ -96,13 +100,16 @@ def _has_side_effects(node: ast.stmt, module: ProjectModule) -> bool:
     "May this top-level statement do something when it runs, besides defining its names?"
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         bases = [unqualified_name(base) for base in getattr(node, "bases", [])]
-        decorated = any(unqualified_name(one.func if isinstance(one, ast.Call) else one) not in _NO_SIDE_EFFECTS for one in node.decorator_list)
-        return decorated or bool(getattr(node, "keywords", [])) or any(base in module.bindings or base in module.imports for base in bases)
+        decorators = [one.func if isinstance(one, ast.Call) else one for one in node.decorator_list]
+        decorated = any(unqualified_name(decorator) not in _NO_SIDE_EFFECTS for decorator in decorators)
+        has_keywords = bool(getattr(node, "keywords", []))
+        return decorated or has_keywords or any(base in module.bindings or base in module.imports for base in bases)
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return False
     if not isinstance(node, (ast.Assign, ast.AnnAssign)):
         return True
-    calls = [one for one in ast.walk(node) if isinstance(one, ast.Call) and unqualified_name(one.func) not in _NO_SIDE_EFFECTS]
+    calls = [call for call in ast.walk(node) if isinstance(call, ast.Call)]
+    calls = [call for call in calls if unqualified_name(call.func) not in _NO_SIDE_EFFECTS]
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     return bool(calls) or not all(isinstance(one, (ast.Name, ast.Tuple)) for one in targets)
 
@@ -111,7 +118,8 @@ def _imported_names(node: ast.AST, package: str) -> Iterator[tuple[str, tuple]]:
     "The names that an import statement defines, with what they stand for"
     if isinstance(node, ast.Import):
         for alias in node.names:
-            yield alias.asname or alias.name.partition(".")[0], (alias.name if alias.asname else alias.name.partition(".")[0], None)
+            top = alias.name.partition(".")[0]
+            yield (alias.asname, (alias.name, None)) if alias.asname else (top, (top, None))
             if not alias.asname and "." in alias.name:
                 yield f" {alias.name}", (alias.name, None)
     elif isinstance(node, ast.ImportFrom):
@@ -124,12 +132,14 @@ def _imported_names(node: ast.AST, package: str) -> Iterator[tuple[str, tuple]]:
 @dataclass(frozen=True)
 class StepCode:
     "All the code that the result of a step may depend on"
-    cell_digests: tuple[str, ...]      # shape of each code cell, in order
+    cell_digests: tuple[str, ...]    # digest of each code cell, in order
     cell_numbers: tuple[int, ...]    # and its number in the notebook
-    units: dict[str, str]       # "module.function" -> shape
-    external_modules: frozenset[str]     # dotted names of modules that come from elsewhere
-    source_files: dict[Path, bytes] = field(compare=False, repr=False) # the project's files that hold the units, as they were read
-    probed: dict[Path, bytes | str | None] | None = field(compare=False, repr=False) # what was found at each place that was looked at, see `probe_path`; None: any file may count
+    units: dict[str, str]            # "module.function" -> digest
+    external_modules: frozenset[str] # dotted names of modules that come from elsewhere
+    # the project's files that hold the units, as they were read
+    source_files: dict[Path, bytes] = field(compare=False, repr=False)
+    # what was found at each path that was probed, see `probe_path`; None: any file may count
+    probed: dict[Path, bytes | str | None] | None = field(compare=False, repr=False)
 
     @property
     def external_packages(self) -> frozenset[str]:
@@ -147,7 +157,8 @@ class StepCode:
 
 # %% ../../nbs/15_notebook/10_dependencies.ipynb #0e64c104
 _NAMESPACE_ACCESS = {"globals", "vars", "locals"}  # these reach any name of their module
-_DYNAMIC_IMPORTS = {"eval", "exec", "__import__", "import_module", "spec_from_file_location", "run_path", "run_module"}  # these may import anything
+# these may import anything
+_DYNAMIC_IMPORTS = {"eval", "exec", "__import__", "import_module", "spec_from_file_location", "run_path", "run_module"}
 WHOLE_MODULE, ON_IMPORT = " (whole module)", " (on import)"  # units that are no single name
 _SKIPPED_FOLDERS = {"build", "dist", "node_modules", "site-packages"}
 
@@ -156,7 +167,9 @@ class _DependencyWalker:
     "Follows names through the modules of a project"
 
     def __init__(self, root: Path):
-        self.root, self.units, self.external_modules, self.visited, self.uses_docstrings, self.probed, self.resolved, self.unbounded = root, {}, set(), {}, False, {}, {}, False
+        self.root, self.units, self.external_modules = root, {}, set()
+        self.visited, self.probed, self.resolved = {}, {}, {}
+        self.uses_docstrings = self.unbounded = False
 
     def probe(self, path: Path) -> bytes | str | None:
         "What there is; each file is read once"
@@ -168,7 +181,8 @@ class _DependencyWalker:
         "A module of the project, by its dotted name"
         if name not in self.resolved:
             base = self.root.joinpath(*name.split("."))
-            path = next((one for one in (base / "__init__.py", base.with_suffix(".py")) if isinstance(self.probe(one), bytes)), None)
+            paths = base / "__init__.py", base.with_suffix(".py")
+            path = next((path for path in paths if isinstance(self.probe(path), bytes)), None)
             try:
                 self.resolved[name] = path and _parse_module(name, path, self.probe(path))
             except SyntaxError as error:
@@ -208,8 +222,8 @@ class _DependencyWalker:
             self.add_unit(module, name, module.bindings[name])
         elif name in module.imports:
             self.use_import(*module.imports[name])
-        elif (submodule := self.visit_module(f"{module.name}.{name}") if self.find_module(f"{module.name}.{name}") else None):
-            self.use_whole_module(submodule)
+        elif self.find_module(f"{module.name}.{name}"):
+            self.use_whole_module(self.visit_module(f"{module.name}.{name}"))
         elif not name.startswith("__"):
             self.use_whole_module(module)
 
@@ -346,15 +360,19 @@ def collect_code(
     trees = [(cell, _code_statements(cell, notebook)) for cell in notebook.cells if "skip-execution" not in cell.tags]
     main = ProjectModule("", root, b"")
     walk.follow_names(main, [node for _, body in trees for node in body])
-    if re.search(r"^\s*(%run|[%!].*\.py\b)|^%%\w+.*\n(.*\n)*.*\.py\b", "\n".join(cell.source for cell in notebook.cells), re.M):
+    text = "\n".join(cell.source for cell in notebook.cells)
+    if re.search(r"^\s*(%run|[%!].*\.py\b)|^%%\w+.*\n(.*\n)*.*\.py\b", text, re.M):
         walk.use_whole_project()
     for target in targets:
         walk.follow_chain(main, {target.split(".")[0]: (target.split(".")[0], None)}, target.split("."))
         walk.visit_module(target.split(".")[0])
     counted = [(cell, body) for cell, body in trees if body]
-    cells = tuple(ast_digest(body, walk.uses_docstrings) + ("!" if "raises-exception" in cell.tags else "") for cell, body in counted)
+    marks = ["!" if "raises-exception" in cell.tags else "" for cell, _ in counted]
+    cells = tuple(ast_digest(body, walk.uses_docstrings) + mark for (_, body), mark in zip(counted, marks))
+    numbers = tuple(cell.number for cell, _ in counted)
     files = {module.path: module.source for module in walk.visited.values() if module}
-    return StepCode(cells, tuple(cell.number for cell, _ in counted), walk.unit_digests(), frozenset(walk.external_modules), files, None if walk.unbounded else walk.probed)
+    probed = None if walk.unbounded else walk.probed
+    return StepCode(cells, numbers, walk.unit_digests(), frozenset(walk.external_modules), files, probed)
 
 # %% ../../nbs/15_notebook/10_dependencies.ipynb #f93176e7
 def _code_statements(cell: Cell, notebook: Notebook) -> list[ast.stmt]:
@@ -362,5 +380,7 @@ def _code_statements(cell: Cell, notebook: Notebook) -> list[ast.stmt]:
     body = parse_cell(cell.source).body
     if cell.number != notebook.parameters_cell:
         return body
-    plain = {name for name, one in notebook.parameters.items() if (one.required or one.default is not NO_DEFAULT) and not isinstance(one.default, Path)}
-    return [node for node in body if not (isinstance(node, (ast.Assign, ast.AnnAssign)) and set(_bound_names(node)) <= plain)]
+    declared = {name: one for name, one in notebook.parameters.items() if one.required or one.default is not NO_DEFAULT}
+    plain = {name for name, one in declared.items() if not isinstance(one.default, Path)}
+    is_plain = lambda node: isinstance(node, (ast.Assign, ast.AnnAssign)) and set(_bound_names(node)) <= plain
+    return [node for node in body if not is_plain(node)]

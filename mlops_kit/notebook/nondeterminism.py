@@ -27,13 +27,17 @@ class Hazard:
 
 # %% ../../nbs/15_notebook/20_nondeterminism.ipynb #8f31cfe4
 HAZARDS = {id: Hazard(id, what, advice) for id, what, advice in (
-    ("R1", "random numbers without a seed", "seed the generator: default_rng(seed); `random`, `numpy.random` and `torch` are seeded already"),
-    ("R2", "random numbers in the workers of a DataLoader", "draw in the worker from torch, or give DataLoader a worker_init_fn that seeds the generator"),
+    ("R1", "random numbers without a seed",
+     "seed the generator: default_rng(seed); `random`, `numpy.random` and `torch` are seeded already"),
+    ("R2", "random numbers in the workers of a DataLoader",
+     "draw in the worker from torch, or give DataLoader a worker_init_fn that seeds the generator"),
     ("R3", "the order of a set, or on hash()", "sort what comes out of a set; give other Pythons PYTHONHASHSEED"),
     ("R4", "the order in which a folder is listed", "sort what os.listdir, glob and the like give"),
-    ("R5", "the clock", "take the time as a parameter, or leave it out of the result (gzip: mtime=0; zip: a fixed date)"),
+    ("R5", "the clock",
+     "take the time as a parameter, or leave it out of the result (gzip: mtime=0; zip: a fixed date)"),
     ("R6", "time zone or locale", "name the zone, the locale and the encoding where they are used"),
-    ("R7", "the number of processors or threads", "take the number as a parameter, or make the result independent of it"),
+    ("R7", "the number of processors or threads",
+     "take the number as a parameter, or make the result independent of it"),
     ("R8", "the processor's instructions", "compare with a tolerance on other processors"),
     ("R9", "parallel sums on a GPU", "use deterministic algorithms: torch.use_deterministic_algorithms(True)"),
     ("R10", "what an earlier execution has left behind", "make it in this notebook, or take it as an input"),
@@ -45,11 +49,14 @@ HAZARDS = {id: Hazard(id, what, advice) for id, what, advice in (
     ("R16", "an input that changed while the step ran", "let nobody write while the step runs, or give it a copy"),
     ("R17", "the network", "fetch it in a step of its own, or name it as a source with its url"),
     ("R18", "the folder, the process, the user or the host", "leave paths, process ids and names out of the result"),
-    ("R19", "how an object is pickled", "write a format with one form for each content: Parquet, npy, safetensors, sorted JSON"),
+    ("R19", "how an object is pickled",
+     "write a format with one form for each content: Parquet, npy, safetensors, sorted JSON"),
     ("R20", "the order of keys, or how numbers are written", "sort keys, round numbers before they are written"),
-    ("R21", "which of several parallel pieces of work ends first", "collect results in the order in which the work was given out: map instead of as_completed"),
+    ("R21", "which of several parallel pieces of work ends first",
+     "collect results in the order in which the work was given out: map instead of as_completed"),
     ("R22", "how much was done in a given time", "count steps instead of seconds"),
-    ("R23", "a checkpoint of an earlier execution", "keep checkpoints in out/, or take the one to continue from as an input"),
+    ("R23", "a checkpoint of an earlier execution",
+     "keep checkpoints in out/, or take the one to continue from as an input"),
     ("R24", "a cache in the home folder", "take what is in it as a source, or make it in the step"),
     ("R25", "something on the network that moves (latest, main)", "name a version, and its digest"),
     ("R26", "memory that was never written", "np.zeros instead of np.empty"),
@@ -62,17 +69,19 @@ HAZARDS = {id: Hazard(id, what, advice) for id, what, advice in (
 # %% ../../nbs/15_notebook/20_nondeterminism.ipynb #32148781
 def _find_aliases(trees: list[ast.AST]) -> dict[str, str]:
     "What imported names stand for"
-    found = {}
-    for node in (one for tree in trees for one in ast.walk(tree)):
+    aliases = {}
+    for node in (node for tree in trees for node in ast.walk(tree)):
         if isinstance(node, ast.Import):
-            found |= {alias.asname or alias.name.partition(".")[0]: alias.name if alias.asname else alias.name.partition(".")[0] for alias in node.names}
+            for alias in node.names:
+                top = alias.name.partition(".")[0]
+                aliases |= {alias.asname: alias.name} if alias.asname else {top: top}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            aliases |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return aliases
 
 # %% ../../nbs/15_notebook/20_nondeterminism.ipynb #f6bd8b6b
 def _dotted_name(node: ast.AST, aliases: dict[str, str]) -> str:
-    "A name with its attributes, as it would be written after a plain import; what comes out of a call or an index is `()`"
+    "A name with its attributes, as it would be written after a plain import; `()` for the result of a call or an index"
     if isinstance(node, ast.Name):
         return aliases.get(node.id, node.id)
     if isinstance(node, ast.Attribute):
@@ -80,19 +89,28 @@ def _dotted_name(node: ast.AST, aliases: dict[str, str]) -> str:
     return "()"
 
 # %% ../../nbs/15_notebook/20_nondeterminism.ipynb #bdd8d281
-_CLOCK_PATTERN = r"(^|\.)time\.(time|time_ns|perf_counter|perf_counter_ns|monotonic|monotonic_ns|localtime|gmtime|ctime|strftime|asctime)$|datetime\.(now|utcnow|today)$|\bdate\.today$|Timestamp\.(now|today)$"
-_NETWORK_PATTERN = r"^(urllib\.request\.|requests\.|httpx\.|aiohttp\.|socket\.(create_connection|socket)|http\.client\.)"
+_CLOCK_PATTERN = "|".join((
+    r"(^|\.)time\.(time|perf_counter|monotonic)(_ns)?$", r"(^|\.)time\.(localtime|gmtime|ctime|strftime|asctime)$",
+    r"datetime\.(now|utcnow|today)$", r"\bdate\.today$", r"Timestamp\.(now|today)$",
+))
+_PLACE_PATTERN = "|".join((
+    r"^os\.(getpid|getppid|getcwd|getuid|getlogin|uname|ctermid)$", r"Path\.(cwd|home)$", r"\.(absolute|resolve)$",
+    r"^os\.path\.(abspath|realpath|expanduser)$", r"^tempfile\.", r"^socket\.gethostname$", r"^platform\.(node|uname)$",
+    r"^getpass\.", r"^__file__$",
+))
+_NETWORK_PATTERN = r"^(urllib\.request|requests|httpx|aiohttp|http\.client)\.|^socket\.(create_connection|socket)"
+_ARCHIVE_PATTERN = r"^gzip\.(open|compress|GzipFile)$|^zipfile\.ZipFile$|^tarfile\.open$|^shutil\.make_archive$"
 _HAZARD_PATTERNS = (
     ("R21", r"as_completed$|imap_unordered$|FIRST_COMPLETED$|asyncio\.wait$|^threading\.Thread$"),
     ("R25", None), ("R17", _NETWORK_PATTERN), ("R2", None), ("R22", None),
     ("R30", r"^uuid\.uuid[14]$|^secrets\.|^id$|^object\.__repr__$"),
     ("R10", r"^__magic__$"), ("R23", None),
     ("R3", None), ("R29", r"^get_ipython$|^sys\.(modules|argv|flags|orig_argv)|^IPython\."),
-    ("R18", r"^os\.(getpid|getppid|getcwd|getuid|getlogin|uname|ctermid)$|Path\.(cwd|home)$|\.(absolute|resolve)$|^os\.path\.(abspath|realpath|expanduser)$|^tempfile\.|^socket\.gethostname$|^platform\.(node|uname)$|^getpass\.|^__file__$"),
+    ("R18", _PLACE_PATTERN),
     ("R26", r"\.(empty|empty_like|new_empty)$"),
     ("R7", r"cpu_count$|sched_getaffinity$|set_num_threads$"),
     ("R1", None),
-    ("R5", _CLOCK_PATTERN + r"|^gzip\.(open|compress|GzipFile)$|^zipfile\.ZipFile$|^tarfile\.open$|^shutil\.make_archive$"),
+    ("R5", f"{_CLOCK_PATTERN}|{_ARCHIVE_PATTERN}"),
     ("R4", r"^os\.(listdir|scandir|walk)$|(^|\.)(glob|iglob|rglob|iterdir)$"),
     ("R19", r"^(pickle|cloudpickle|dill|joblib)\.(dump|dumps|Pickler)$|^torch\.save$"),
     ("R20", r"^json\.dumps?$"),
@@ -105,21 +123,32 @@ _ALWAYS_RANDOM = re.compile(r"SystemRandom|^os\.(urandom|getrandom)$|^torch\.(se
 def _match_special(id: str, node: ast.AST, name: str, aliases: dict[str, str]) -> str | None:
     "What the causes that need more than a name look for; the words to show"
     if id == "R1" and isinstance(node, ast.Call):
-        bare = not node.args and not node.keywords or (node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value is None)
-        return name if _ALWAYS_RANDOM.search(name) or (bare and _UNSEEDED.search(name)) else None
+        unseeded = _UNSEEDED.search(name) and not _has_seed(node)
+        return name if unseeded or _ALWAYS_RANDOM.search(name) else None
     if id == "R2" and isinstance(node, ast.keyword) and node.arg == "num_workers" and getattr(node.value, "value", 1):
         return "DataLoader(num_workers=...)"
     if id == "R22" and isinstance(node, (ast.While, ast.If)):
-        called = [_dotted_name(one.func, aliases) for one in ast.walk(node.test) if isinstance(one, ast.Call)]
-        return next((f"{type(node).__name__.lower()} {one}()" for one in called if re.search(_CLOCK_PATTERN, one)), None)
+        called = [_dotted_name(call.func, aliases) for call in ast.walk(node.test) if isinstance(call, ast.Call)]
+        clocks = [function for function in called if re.search(_CLOCK_PATTERN, function)]
+        return f"{type(node).__name__.lower()} {clocks[0]}()" if clocks else None
     text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
     if id == "R25" and re.search(r"^https?://.*\b(latest|main|master|HEAD|nightly)\b", text):
         return text
     if id == "R23" and re.search(r"ckpt|checkpoint|resume", text + name):
         return text or name
-    if id == "R3" and (re.search(r"\bset\(|\bhash\(", text) or (isinstance(node, ast.Call) and name in ("hash", "set", "frozenset")) or isinstance(node, (ast.Set, ast.SetComp))):
+    if id == "R3" and (_makes_set(node, name) or re.search(r"\bset\(|\bhash\(", text)):
         return text or name or "a set"
     return None
+
+def _has_seed(call: ast.Call) -> bool:
+    "Is a generator given a seed, and not None?"
+    first = call.args[0] if call.args else None
+    return bool(call.keywords or first) and not (isinstance(first, ast.Constant) and first.value is None)
+
+def _makes_set(node: ast.AST, name: str) -> bool:
+    "Does a node make a set or a hash?"
+    is_call = isinstance(node, ast.Call) and name in ("hash", "set", "frozenset")
+    return is_call or isinstance(node, (ast.Set, ast.SetComp))
 
 # %% ../../nbs/15_notebook/20_nondeterminism.ipynb #793c90f7
 def find_hazards(
@@ -127,15 +156,25 @@ def find_hazards(
     aliases: dict[str, str],    # from `find_import_aliases`
 ) -> list[tuple[str, str]]:     # id of the cause, and the words in the code; the rarest cause first
     "The calls that can be behind a difference"
-    found = []
-    nodes = [node for tree in trees for node in ast.walk(tree)]
+    nodes = [(node, _node_name(node, aliases)) for tree in trees for node in ast.walk(tree)]
+    hazards = {}  # a dict keeps the order
     for id, pattern in _HAZARD_PATTERNS:
-        for node in nodes:
-            name = _dotted_name(node.func, aliases) if isinstance(node, ast.Call) else _dotted_name(node, aliases) if isinstance(node, (ast.Name, ast.Attribute)) else ""
-            words = (name if name and re.search(pattern, name) else None) if pattern else _match_special(id, node, name, aliases)
-            if words and (id, words) not in found:
-                found.append((id, words))
-    return found
+        for node, name in nodes:
+            if pattern:
+                words = name if name and re.search(pattern, name) else None
+            else:
+                words = _match_special(id, node, name, aliases)
+            if words:
+                hazards[id, words] = None
+    return list(hazards)
+
+def _node_name(node: ast.AST, aliases: dict[str, str]) -> str:
+    "The dotted name that a node is, or calls; empty for others"
+    if isinstance(node, ast.Call):
+        node = node.func
+    elif not isinstance(node, (ast.Name, ast.Attribute)):
+        return ""
+    return _dotted_name(node, aliases)
 
 # %% ../../nbs/15_notebook/20_nondeterminism.ipynb #4ef71b9a
 def find_import_aliases(
@@ -173,7 +212,10 @@ def _statement_usage(statement: ast.stmt) -> NameUsage:
 # %% ../../nbs/15_notebook/20_nondeterminism.ipynb #dc194933
 def _mutated_names(node: ast.AST) -> Iterator[str]:
     "The variable whose object a node may change"
-    inner = node.func if isinstance(node, ast.Call) else node if isinstance(getattr(node, "ctx", None), ast.Store) else None
+    if isinstance(node, ast.Call):
+        inner = node.func
+    else:
+        inner = node if isinstance(getattr(node, "ctx", None), ast.Store) else None
     while isinstance(inner, (ast.Attribute, ast.Subscript)):
         inner = inner.value
         if isinstance(inner, ast.Name):
@@ -188,8 +230,7 @@ def trace_result_names(
     "The names that a result was made from"
     wanted, after = set(), {}
     for place, (cell, statements) in enumerate(reversed(cells)):
-        writes = lambda use: use.reads & names or any(text and any(text.endswith(file) or file.startswith(text) for file in files) for text in use.strings)
-        relevant = [use for use in statements if writes(use)]
+        relevant = [use for use in statements if use.reads & names or _names_file(use.strings, files)]
         if place == 0 and not relevant:
             relevant = statements
         after[cell] = set(wanted)
@@ -197,4 +238,10 @@ def trace_result_names(
             if use.binds & wanted or use in relevant:
                 wanted |= use.reads
                 after[cell] |= use.binds
-    return {cell: found | {f"out/{file}" for file in files} for cell, found in after.items()}
+    paths = {f"out/{file}" for file in files}
+    return {cell: names | paths for cell, names in after.items()}
+
+def _names_file(texts: tuple[str, ...], files: list[str]) -> bool:
+    "Is one of the texts a file's name, its end or its beginning?"
+    pairs = [(text, file) for text in texts if text for file in files]
+    return any(text.endswith(file) or file.startswith(text) for text, file in pairs)

@@ -225,10 +225,11 @@ def _quarantine(store: Store, name: str) -> StoreError:
         os.replace(store.path(name), aside)
     except OSError as error:
         return StoreError(
-            f"{name} in the store {store.root} is damaged and can't be moved away ({error.strerror}): run the step that made "
-            "it again, with another store (store=...)"
+            f"{name} in the store {store.root} is damaged and can't be moved away ({error.strerror}): run the step "
+            "that made it again, with another store (store=...)"
         )
-    return StoreError(f"{name} in the store {store.root} was damaged and is now {aside}: run the step that made it again")
+    where = f"{name} in the store {store.root}"
+    return StoreError(f"{where} was damaged and is now {aside}: run the step that made it again")
 
 # %% ../../nbs/10_store/20_objects.ipynb #ccbe7a30
 def get_bytes(
@@ -250,7 +251,8 @@ def tree_entries(
     entries = [tuple(entry) for entry in json.loads(get_bytes(store, name))[2]]
     if outside := [path for path, _, _ in entries if path.startswith("/") or ".." in path.split("/")]:
         raise StoreError(
-            f"the tree {name} names files outside itself: {outside[0]}. Nothing was written: do not trust where it came from."
+            f"the tree {name} names files outside itself: {outside[0]}. Nothing was written: do not trust where it "
+            "came from."
         )
     return entries
 
