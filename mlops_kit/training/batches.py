@@ -34,11 +34,13 @@ class TensorBatchSampler(DistributedSampler):
     def __iter__(self) -> Iterator[torch.Tensor]:
         order = torch.arange(self.row_count)
         if self.seed is not None:
-            chance = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch) # a prime apart: seeds don't share epochs
+            # a prime apart: seeds don't share epochs
+            chance = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
             order = torch.randperm(self.row_count, generator=chance)
         together = torch.distributed.is_available() and torch.distributed.is_initialized()
         rank, ranks = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)
-        return (batch[rank % len(batch)::ranks] for batch in order.split(self.batch_size)) # a batch with fewer rows than ranks: some count twice
+        # a batch with fewer rows than ranks: some count twice
+        return (batch[rank % len(batch)::ranks] for batch in order.split(self.batch_size))
 
 # %% ../../nbs/70_training/00_batches.ipynb #03a37699
 def batch_loader(

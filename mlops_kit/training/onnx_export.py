@@ -53,12 +53,14 @@ def to_onnx(
     with _silence_exporters(), torch.inference_mode():
         wanted, example = net.eval()(*inputs.values()).numpy(), tuple(inputs.values())
         rows = tuple({0: torch.export.Dim("rows")} for _ in example)
-        made = torch.onnx.export(net, example, dynamo=True, dynamic_shapes=rows, input_names=list(inputs), output_names=["answer"])
-        ClearMetadataAndDocStringPass()(made.model)
-        made.save(path)
-    found = run_onnx(open_onnx(path), {name: one.numpy() for name, one in inputs.items()})
-    if not np.allclose(wanted, found, rtol=near, atol=near):
-        raise MlopsError(f"{path} does not answer as {type(net).__name__} does: they differ by {np.abs(wanted - found).max():.2g}")
+        names = {"input_names": list(inputs), "output_names": ["answer"]}
+        program = torch.onnx.export(net, example, dynamo=True, dynamic_shapes=rows, **names)
+        ClearMetadataAndDocStringPass()(program.model)
+        program.save(path)
+    answer = run_onnx(open_onnx(path), {name: tensor.numpy() for name, tensor in inputs.items()})
+    if not np.allclose(wanted, answer, rtol=near, atol=near):
+        difference = np.abs(wanted - answer).max()
+        raise MlopsError(f"{path} and {type(net).__name__} give different answers: they differ by {difference:.2g}")
     return path
 
 # %% ../../nbs/70_training/60_onnx_export.ipynb #be75f232
@@ -98,7 +100,8 @@ def quantize_onnx(
     class Rows(CalibrationDataReader):
         def __init__(self):
             count = len(next(iter(rows.values())))
-            self.parts = iter([{name: one[start:start + batch] for name, one in rows.items()} for start in range(0, count, batch)])
+            part = lambda start: {name: values[start:start + batch] for name, values in rows.items()}
+            self.parts = map(part, range(0, count, batch))
 
         def get_next(self) -> dict | None: return next(self.parts, None)
 

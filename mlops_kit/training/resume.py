@@ -404,4 +404,4 @@ def patch_loops(resumption: Resumption) -> None:
 
     checkpoint_io = resumption.trainer.strategy.checkpoint_io
     save = checkpoint_io.save_checkpoint
-    checkpoint_io.save_checkpoint = lambda checkpoint, *args, **options: save(canonicalize(checkpoint), *args, **options)
+    checkpoint_io.save_checkpoint = lambda checkpoint, *args, **more: save(canonicalize(checkpoint), *args, **more)

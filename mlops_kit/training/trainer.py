@@ -69,7 +69,8 @@ def _history_callback(
 
 # %% ../../nbs/70_training/50_trainer.ipynb #9a424a3b
 SILENCED_WARNINGS = (
-    "does not have many workers", "smaller than the logging interval", "Checkpoint directory .* exists and is not empty",
+    "does not have many workers", "smaller than the logging interval",
+    "Checkpoint directory .* exists and is not empty",
     "`isinstance.treespec, LeafSpec", "The `srun` command is available",
 )
 

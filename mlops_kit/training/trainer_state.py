@@ -226,7 +226,8 @@ def list_checkpoints(
     names = []
     for callback in trainer.checkpoint_callbacks:
         names += getattr(callback, "best_k_models", ())
-        names += [getattr(callback, name, "") for name in ("best_model_path", "last_model_path", "_last_checkpoint_saved")]
+        attributes = "best_model_path", "last_model_path", "_last_checkpoint_saved"
+        names += [getattr(callback, name, "") for name in attributes]
     paths = {folder / name for name in names if name and (folder / name).is_file()}
     return sorted(str(path.relative_to(folder) if path.is_relative_to(folder) else path) for path in paths)
 

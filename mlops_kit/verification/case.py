@@ -79,7 +79,8 @@ def _input_changes(record: dict) -> list[ChangeSinceRecording]:
         kind, _, what = name.partition(" ")
         is_outside = kind == "variable" or os.path.isabs(what)
         if was == CHANGED_BY_STEP:
-            changes.append(ChangeSinceRecording(_hazard_of_input(record, name), name, f"{name} is changed by the step itself"))
+            text = f"{name} is changed by the step itself"
+            changes.append(ChangeSinceRecording(_hazard_of_input(record, name), name, text))
         elif is_outside and current_digest(Path("/"), name) != was:
             changes.append(ChangeSinceRecording(_hazard_of_input(record, name), name, f"{name} has changed"))
     return changes
@@ -106,7 +107,8 @@ ALL_PERTURBATIONS = (
     "process",
     *sorted(PERTURBATIONS, key=lambda name: name not in FRESH_PROCESS_PERTURBATIONS),
 )
-_PASSIVE_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}  # several steps run at a time: threads that wait must not use a processor
+# several steps run at a time: threads that wait must not use a processor
+_PASSIVE_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 def outcome_of(replay: Replay) -> tuple[str, dict]:
     "How a replay ended, and the digests of its outs"

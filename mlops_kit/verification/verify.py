@@ -36,7 +36,7 @@ class Verdict:
     "What the verification of one step says"
     step: str
     key: str
-    status: str               # identical, near (within the tolerance), different, or failed: it could not be executed again
+    status: str               # identical, near (within the tolerance), different, or failed (could not be executed)
     error: str | None = None  # of a step that failed
     outs: dict[str, list[Diff]] = field(default_factory=dict) # those that differ
     location: Location | None = None # where the executions diverge
@@ -131,7 +131,7 @@ def _verify_case(case: StepUnderTest, verdict: Verdict, notice: Callable[[str], 
     "The verdict after all rounds, or after the first one that differs"
     if case.record["masked"]:
         names = ", ".join(case.record["masked"])
-        raise StoreError(f"the step was given secrets ({names}). Records hold no secrets, so it can't be executed again")
+        raise StoreError(f"the step was given secrets ({names}), which records don't hold: it can't be executed again")
     store_missing_sources(case.store, case.record)
     for number in range(verdict.rounds):
         replay = case.replay(ALL_PERTURBATIONS, number)
