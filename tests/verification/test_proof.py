@@ -241,7 +241,7 @@ def test_an_interrupted_verification_leaves_nothing(project):
         time.sleep(0.05)
     time.sleep(1)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == 130 and not list((project.root / ".mlops/tmp").iterdir()) and not (project.root / ".mlops/proofs").exists()
 
 
