@@ -43,7 +43,7 @@ NEEDED = {"plots": "matplotlib", "polars": "polars", "torch": "torch", "numpy": 
 
 def private_memory(pid: int) -> int:
     "Bytes that a process has written and shares with nobody, when its children are gone"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while psutil.Process(pid).children() and time.monotonic() < deadline:
         time.sleep(0.05)
     return int(re.search(r"^Private_Dirty:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1]) * 1024

@@ -203,6 +203,7 @@ def test_one_sweep_is_carried_out_by_one_process(near):
     assert process.returncode == 0 and os.listdir(near.root / ".mlops/tmp") == []
 
 
+@pytest.mark.long
 def test_the_parent_imports_what_trials_need_while_the_search_begins(near, monkeypatch, tmp_path):
     "The optimiser's own imports too, in one thread; and nothing when there is nothing to do"
     from mlops_kit.capture.environment import make_env_variables

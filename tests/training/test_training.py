@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.forked import run_python
 from helpers.project import ROOT
 
 # a project with a model and data of its own, named by config
@@ -71,11 +72,13 @@ def project(tmp_path: Path) -> Path:
 
 
 def python(project: Path, folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess:
-    """Run Python in `folder`, as the runner would start a step of `project`."""
+    """Run Python in `folder`, as the runner would start a step of `project`: in a fork, if no variable must be there from the start."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "MLOPS"))}
     told = {"HOME": str(project.parent / "home"), "MLOPS_PROJECT": str(project), "PYTHONPATH": f"{project}:{ROOT}", "OMP_NUM_THREADS": "2",
             "MPLCONFIGDIR": str(project.parent / "matplotlib")}
+    if not env and args[0] != "-m":
+        return run_python(*args, cwd=folder, env=kept | told)
     return subprocess.run([sys.executable, *args], cwd=folder, env=kept | told | env, capture_output=True, text=True, timeout=120)
 
 
@@ -93,7 +96,7 @@ def test_the_same_training_gives_the_same_bytes(project: Path, workers: int):
     second = fit(project, project.parent / "quite/another/folder", asked, PYTHONHASHSEED="2")
     assert list(first) == ["checkpoints/best.ckpt", "checkpoints/last.ckpt", "history.json", "model.safetensors"]
     assert [name for name in first if first[name] != second[name]] == []
-    other = fit(project, project / "b", asked | {"seed": 1})
+    other = fit(project, project / "b", asked | {"seed": 1}, PYTHONHASHSEED="1")
     assert [name for name in first if first[name] == other[name]] == []
     assert list((project.parent / "home").iterdir()) == []
 

@@ -241,12 +241,12 @@ def test_an_interrupted_verification_leaves_nothing(project):
         time.sleep(0.05)
     time.sleep(1)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == 130 and not list((project.root / ".mlops/tmp").iterdir()) and not (project.root / ".mlops/proofs").exists()
 
 
-QUICK = ["R1", "R4", "R6", "R11", "R18", "R30"]
-QUICK_CLEAN = ["seeded", "set_of_words", "timed", "temporary", "project_file", "project_module"]
+QUICK = ["R1", "R4", "R11", "R30"]
+QUICK_CLEAN = ["set_of_words", "timed", "project_file", "project_module"]
 
 
 def test_some_causes_and_some_clean_steps(tmp_path):
