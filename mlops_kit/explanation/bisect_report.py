@@ -9,6 +9,7 @@ all mixtures between them, so that a reader can check the shares."""
 __all__ = ['metric_rows', 'differing_metrics', 'bisect_lines', 'bisect_html', 'bisect_to_dict']
 
 # %% ../../nbs/60_explanation/80_bisect_report.ipynb #90d63b7e
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..display import render_html
@@ -19,25 +20,33 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 # %% ../../nbs/60_explanation/80_bisect_report.ipynb #7e610865
+def _contribution_rows(contributions: tuple[Contribution, ...]) -> list[tuple[str, dict | None]]:
+    "The metrics of the mixtures; of two parts, one without the other is the other alone"
+    rows = [(f"with only {contribution.part}", contribution.alone) for contribution in contributions]
+    if len(contributions) > 2:
+        rows += [(f"with all but {contribution.part}", contribution.without) for contribution in contributions]
+    return rows
+
 def metric_rows(
     result: Bisection,
 ) -> list[tuple[str, dict | None]]:
     "The metrics of the two runs, and of all mixtures between them; None for a mixture that does not run"
-    rows = [("the older run", result.old)]
-    rows += [(f"with only {contribution.part}", contribution.alone) for contribution in result.contributions]
-    if len(result.contributions) > 2:
-        rows += [(f"with all but {contribution.part}", contribution.without) for contribution in result.contributions]
-    return [*rows, ("the newer run", result.new)]
+    mixtures = _contribution_rows(result.contributions)
+    return [("the older run", result.old), *mixtures, ("the newer run", result.new)]
 
 # %% ../../nbs/60_explanation/80_bisect_report.ipynb #8eee28de
+def _step_of(metric: str) -> str:
+    "The step of a metric"
+    return metric.partition(".")[0]
+
 def differing_metrics(
     result: Bisection,
     limit: int,
 ) -> tuple[list[str], int]:
     "The metrics that differ, those of the last steps first, and how many more there are"
     names = [name for name in reversed(result.new) if name in result.old and result.old[name] != result.new[name]]
-    steps = list(dict.fromkeys(name.partition(".")[0] for name in names))
-    ordered = sorted(names, key=lambda name: (steps.index(name.partition(".")[0]), name))
+    steps = [_step_of(name) for name in names]
+    ordered = sorted(names, key=lambda name: (steps.index(_step_of(name)), name))
     return ordered[:limit], max(len(ordered) - limit, 0)
 
 # %% ../../nbs/60_explanation/80_bisect_report.ipynb #d2866ac6
@@ -53,33 +62,38 @@ def _metric_text(values: dict | None, name: str, missing: str) -> str:
     "A metric of a mixture"
     return f"{values[name]:.5g}" if values and name in values else missing
 
-def _table_lines(result: Bisection) -> list[Line]:
+def _aligned(label: str, cells: list[str], width: int, names: list[str]) -> str:
+    "A line of a table"
+    columns = [f"  {cell:>{max(len(name), 10)}}" for cell, name in zip(cells, names)]
+    return f"  {label:<{width}}{''.join(columns)}"
+
+def _table_lines(result: Bisection) -> Iterator[Line]:
     "The metrics that differ, as a table"
     names, more = differing_metrics(result, 4)
-    if not (names and result.contributions):
-        return []
     rows = [(_short_label(label), values) for label, values in metric_rows(result)]
-    label_width = max(len(label) for label, _ in rows)
-    widths = {name: max(len(name), 10) for name in names}
-    head = "".join(f"  {name:>{width}}" for name, width in widths.items())
+    width = max(len(label) for label, _ in rows)
     rest = f"  (and {more} more)" if more else ""
-    lines = [("text", ""), ("dim", f"  {'':<{label_width}}{head}{rest}")]
+    yield "dim", _aligned("", names, width, names) + rest
     for label, values in rows:
-        cells = [f"  {_metric_text(values, name, 'does not run'):>{width}}" for name, width in widths.items()]
-        lines.append(("text", f"  {label:<{label_width}}{''.join(cells)}"))
-    return lines
+        cells = [_metric_text(values, name, "does not run") for name in names]
+        yield "text", _aligned(label, cells, width, names)
+
+# %% ../../nbs/60_explanation/80_bisect_report.ipynb #3cec2ebd
+def _contribution_lines(contributions: tuple[Contribution, ...]) -> Iterator[Line]:
+    "What each part contributes"
+    for contribution in contributions:
+        yield "text", f"  {contribution.part} {contribution.effect_text}{_note_text(contribution)}"
 
 def bisect_lines(
     result: Bisection,
 ) -> list[Line]:
     "The result as lines, style and text, like those of `why`"
-    lines = [("text", ""), ("head", result.conclusion)]
-    for contribution in result.contributions:
-        lines.append(("text", f"  {contribution.part} {contribution.effect_text}{_note_text(contribution)}"))
+    has_table = result.contributions and differing_metrics(result, 1)[0]
+    table = [("text", ""), *_table_lines(result)] if has_table else []
     notes = [("dim", f"note: {note}") for note in result.notes]
-    return [*lines, *_table_lines(result), *notes]
+    return [("text", ""), ("head", result.conclusion), *_contribution_lines(result.contributions), *table, *notes]
 
-# %% ../../nbs/60_explanation/80_bisect_report.ipynb #3cf8bfe7
+# %% ../../nbs/60_explanation/80_bisect_report.ipynb #05cf0226
 _TEMPLATE = """
 <div class=mlops-why><h3>Which change made the difference?</h3><p><b>{{ result.conclusion }}</b></p>
 <ul>
@@ -115,20 +129,19 @@ def bisect_html(
         metric=_metric_text, br=render_html("<br>"), dash="\N{EN DASH}",
     )
 
-# %% ../../nbs/60_explanation/80_bisect_report.ipynb #b14adeff
+# %% ../../nbs/60_explanation/80_bisect_report.ipynb #b171ac34
 def _contribution_to_dict(contribution: Contribution) -> dict:
     "What a part contributes, for programs"
     part = contribution.part
-    names = {"factor": str(part), "kind": part.kind, "name": part.name, "steps": list(part.steps)}
     return {
-        **names, "weight": contribution.weight, "alone": contribution.alone, "without": contribution.without,
-        "note": contribution.note,
+        "factor": str(part), "kind": part.kind, "name": part.name, "steps": list(part.steps),
+        **{name: getattr(contribution, name) for name in ("weight", "alone", "without", "note")},
     }
 
 def bisect_to_dict(
     result: Bisection,
 ) -> dict:
     "The result for programs"
-    shares = [_contribution_to_dict(contribution) for contribution in result.contributions]
     metrics = {"old": result.old, "new": result.new, "all": result.combined}
+    shares = list(map(_contribution_to_dict, result.contributions))
     return {"verdict": result.conclusion, "shares": shares, **metrics, "notes": list(result.notes)}

@@ -11,12 +11,12 @@ and by their distance from the outs: the order is a guess, the reach is not."""
 __all__ = ['StepPairs', 'Effect', 'find_effect', 'refers_to', 'changed_producers', 'merge_seed_changes', 'rank_causes']
 
 # %% ../../nbs/60_explanation/40_causes.ipynb #80372e2e
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ..compare import short_value
 from .changes import CHANGE_KINDS, Change, content_diff_lines, step_names_text
-from .step_changes import StepView, find_changes
+from .step_changes import StepPair, StepView, find_changes
 from ..pipeline import InputRef, changed_entries
 from ..store import Store
 
@@ -32,44 +32,64 @@ class Effect:
     errors: tuple[str, ...] = ()
     metrics_out: str | None = None # the out that holds the metrics
 
-def _out_difference(store: Store, old: StepView, new: StepView, out: str) -> tuple[str, ...]:
-    "Where an out differs"
-    if out not in old.outs:
-        return ("is new",)
-    if out not in new.outs:
-        return ("is gone",)
-    recorded = new.record.get("outs", {}).get(out, {})
-    return content_diff_lines(store, old.outs[out], new.outs[out], recorded.get("file", out), 3)
+    @property
+    def is_result(self) -> bool:
+        "Does a result differ, and not only how the step ended?"
+        return bool(self.outs or self.metrics)
 
-def _step_errors(old: StepView, new: StepView) -> tuple[str, ...]:
-    "The first line of each error, when one of them did not succeed"
-    if old.succeeded and new.succeeded:
-        return ()
-    errors = [view.error for view in (old, new) if view.error and view.status != "skipped"]
-    return tuple(short_value(error.splitlines()[0]) for error in errors)
+def _out_difference(store: Store, pair: StepPair, out: str) -> tuple[str, ...]:
+    "Where an out differs"
+    old, new = pair.old.outs, pair.new.outs
+    if out not in old:
+        return ("is new",)
+    if out not in new:
+        return ("is gone",)
+    recorded = pair.new.record.get("outs", {}).get(out, {})
+    return content_diff_lines(store, old[out], new[out], recorded.get("file", out), 3)
+
+def _out_differences(store: Store, pair: StepPair) -> dict[str, tuple[str, ...]]:
+    "The outs that differ, each with where it differs"
+    old, new = pair.old.outs, pair.new.outs
+    if not (old and new):
+        return {}
+    differing = [out for out in dict.fromkeys([*old, *new]) if old.get(out) != new.get(out)]
+    return {out: _out_difference(store, pair, out) for out in differing}
 
 # %% ../../nbs/60_explanation/40_causes.ipynb #050f578d
+def _metric_differences(pair: StepPair) -> tuple[tuple[str, object, object], ...]:
+    "Name, old and new value of each metric that differs"
+    if not (pair.old.outs and pair.new.outs):
+        return ()
+    entries = changed_entries(pair.old.metrics, pair.new.metrics)
+    return tuple((path, was, now) for path, _, was, now in entries)
+
+def _step_errors(pair: StepPair) -> tuple[str, ...]:
+    "The first line of each error, when one of the steps did not succeed"
+    if pair.old.succeeded and pair.new.succeeded:
+        return ()
+    errors = [view.error for view in pair if view.error and view.status != "skipped"]
+    return tuple(short_value(error.splitlines()[0]) for error in errors)
+
+def _ended_differently(pair: StepPair) -> bool:
+    "Did a step succeed in one run only, or fail with different errors?"
+    if pair.old.succeeded != pair.new.succeeded:
+        return True
+    return bool(_step_errors(pair)) and pair.old.error != pair.new.error
+
 def find_effect(
     store: Store,
     name: str,
-    old: StepView,
-    new: StepView,
+    pair: StepPair,
 ) -> Effect | None:
     "How the result of a step differs; None when it does not"
-    outs, metrics = {}, ()
-    if old.outs and new.outs:
-        names = dict.fromkeys([*old.outs, *new.outs])
-        differing = [out for out in names if old.outs.get(out) != new.outs.get(out)]
-        outs = {out: _out_difference(store, old, new, out) for out in differing}
-        metrics = tuple((path, was, now) for path, _, was, now in changed_entries(old.metrics, new.metrics))
-    errors = _step_errors(old, new)
-    ended_differently = old.succeeded != new.succeeded or (errors and old.error != new.error)
-    if not (outs or metrics or ended_differently):
+    outs, metrics = _out_differences(store, pair), _metric_differences(pair)
+    if not (outs or metrics or _ended_differently(pair)):
         return None
-    return Effect(name, old.status, new.status, outs, metrics, errors, new.record.get("metrics_out"))
+    metrics_out = pair.new.record.get("metrics_out")
+    return Effect(name, pair.old.status, pair.new.status, outs, metrics, _step_errors(pair), metrics_out)
 
 # %% ../../nbs/60_explanation/40_causes.ipynb #8c0cbf7f
-StepPairs = Mapping[str, tuple[StepView, StepView]]  # the steps that both runs have
+StepPairs = Mapping[str, StepPair]  # the steps that both runs have
 
 def refers_to(
     ref: str, # an input: "<step>.<out>"
@@ -84,19 +104,23 @@ def _input_digests(view: StepView) -> dict[str, str]:
     "The digest of each input, as far as it is known"
     return {name: digest for name, (_, digest) in view.record["parts"].get("ins", {}).items()}
 
+def _changed_refs(pair: StepPair) -> set[str]:
+    "The inputs that differ, or may differ, as references"
+    before, after = map(_input_digests, pair)
+    refs = [*pair.old.inputs.items(), *pair.new.inputs.items()]
+    return {ref for name, ref in refs if name not in before or before[name] != after.get(name)}
+
 def changed_producers(
     name: str,
     pairs: StepPairs,
 ) -> list[str]:
     "The steps that gave a step something else in the two runs"
-    old, new = pairs[name]
-    before, after = _input_digests(old), _input_digests(new)
-    changed_refs = set()
-    for taken, ref in [*old.inputs.items(), *new.inputs.items()]:
-        if taken not in before or before[taken] != after.get(taken):
-            changed_refs.add(ref)
-    return sorted(step for step in pairs if step != name and any(refers_to(ref, step) for ref in changed_refs))
+    producers = set()
+    for ref in _changed_refs(pairs[name]):
+        producers.update(step for step in pairs if refers_to(ref, step))
+    return sorted(producers - {name})
 
+# %% ../../nbs/60_explanation/40_causes.ipynb #e7e5c4ad
 def _find_followers(pairs: StepPairs) -> dict[str, list[str]]:
     "The steps to which each step passed on a difference"
     followers: dict[str, list[str]] = {name: [] for name in pairs}
@@ -114,41 +138,64 @@ def _downstream_steps(name: str, followers: dict[str, list[str]]) -> set[str]:
         todo += new
     return reached
 
-# %% ../../nbs/60_explanation/40_causes.ipynb #20741fff
-def merge_seed_changes(changes: list[Change]) -> list[Change]:
+# %% ../../nbs/60_explanation/40_causes.ipynb #8814596b
+def _carries_seed(change: Change, seed: Change) -> bool:
+    "Does a parameter carry the value of the seed?"
+    is_named_so = change.kind == "parameter" and "seed" in change.name
+    return is_named_so and (change.was, change.now) == (seed.was, seed.now)
+
+def _with_carriers(seed: Change, carriers: list[Change]) -> Change:
+    "A change of the seed that also tells which parameters carry it"
+    details = (f"with it: parameter {change.name} of {step_names_text(change.steps)}" for change in carriers)
+    return replace(seed, details=tuple(details))
+
+def merge_seed_changes(
+    changes: list[Change],
+) -> list[Change]:
     "Changes without parameters that carry the seed; these become details of its change"
     seed = next((change for change in changes if change.kind == "seed"), None)
     if seed is None:
         return changes
-    carriers = []
-    for change in changes:
-        if change.kind == "parameter" and "seed" in change.name and (change.was, change.now) == (seed.was, seed.now):
-            carriers.append(change)
-    details = tuple(f"with it: parameter {change.name} of {step_names_text(change.steps)}" for change in carriers)
-    kept = [change for change in changes if change not in carriers]
-    return [replace(change, details=details) if change is seed else change for change in kept]
+    carriers = [change for change in changes if _carries_seed(change, seed)]
+    merged = [change for change in changes if change not in carriers]
+    merged[merged.index(seed)] = _with_carriers(seed, carriers)
+    return merged
+
+# %% ../../nbs/60_explanation/40_causes.ipynb #3ac2e924
+def _step_changes(store: Store, pairs: StepPairs, one_sided: list[Change]) -> Iterator[tuple[str, Change]]:
+    "Each step with each of its changes"
+    for name, pair in pairs.items():
+        for change in find_changes(store, name, pair):
+            yield name, change
+        if pair.old.key != pair.new.key:
+            yield from ((name, change) for change in one_sided if change.steps == (name,))
 
 def _merge_equal(first: Change, second: Change) -> Change:
     "A change that entered in several steps"
-    affected = dict.fromkeys([*first.affected_steps, *second.affected_steps])
+    affected = (*first.affected_steps, *second.affected_steps)
     distance = min(first.distance, second.distance)
-    return replace(second, steps=(*first.steps, *second.steps), affected_steps=tuple(affected), distance=distance)
+    return replace(second, steps=first.steps + second.steps, affected_steps=affected, distance=distance)
 
-# %% ../../nbs/60_explanation/40_causes.ipynb #8814596b
-def _step_changes(store: Store, pairs: StepPairs, one_sided: list[Change]) -> Iterator[tuple[str, Change]]:
-    "Each step with each of its changes"
-    for name, (old, new) in pairs.items():
-        for change in find_changes(store, name, old, new):
-            yield name, change
-        if old.key != new.key:
-            yield from ((name, change) for change in one_sided if change.steps == (name,))
+def _merge_changes(changes: Iterable[Change]) -> list[Change]:
+    "Each change once, with all steps in which it entered"
+    merged: dict[tuple, Change] = {}
+    for change in changes:
+        identity = change.kind, change.name, change.was, change.now, change.summary
+        merged[identity] = _merge_equal(merged[identity], change) if identity in merged else change
+    return list(merged.values())
 
 def _narrow_steps(change: Change, differing: set[str], order: list[str]) -> Change:
-    "A change with the steps whose results differ, if there are any"
+    "A change with only those of its steps whose results differ, if there are any"
     steps = tuple(step for step in change.steps if step in differing)
     affected = tuple(step for step in order if step in change.affected_steps)
     return replace(change, steps=steps or change.steps, affected_steps=affected)
 
+def _rank(change: Change, order: list[str]) -> tuple:
+    "What causes are sorted by"
+    kind, step = CHANGE_KINDS.index(change.kind), order.index(change.steps[0])
+    return change.kind == "machine", change.distance < 0, kind, step, change.distance
+
+# %% ../../nbs/60_explanation/40_causes.ipynb #c5236840
 def rank_causes(
     store: Store,
     order: list[str],        # names of steps, each after those that it depends on
@@ -157,18 +204,9 @@ def rank_causes(
     one_sided: list[Change], # of steps that only one of the runs has
 ) -> list[Change]:
     "All changes, each once, the most likely cause first; those without `affected_steps` caused nothing"
-    differing = {effect.step for effect in effects}
-    followers = _find_followers(pairs)
-    changes: dict[tuple, Change] = {}
+    differing, followers, changes = {effect.step for effect in effects}, _find_followers(pairs), []
     for name, change in _step_changes(store, pairs, one_sided):
-        affected = tuple(_downstream_steps(name, followers) & differing)
-        change = replace(change, affected_steps=affected)
-        identity = change.kind, change.name, change.was, change.now, change.summary
-        changes[identity] = _merge_equal(changes[identity], change) if identity in changes else change
-    narrowed = [_narrow_steps(change, differing, order) for change in changes.values()]
-    return sorted(merge_seed_changes(narrowed), key=lambda change: _rank(change, order))
-
-def _rank(change: Change, order: list[str]) -> tuple:
-    "What causes are sorted by"
-    kind, step = CHANGE_KINDS.index(change.kind), order.index(change.steps[0])
-    return change.kind == "machine", change.distance < 0, kind, step, change.distance
+        affected = _downstream_steps(name, followers) & differing
+        changes.append(replace(change, affected_steps=tuple(affected)))
+    merged = [_narrow_steps(change, differing, order) for change in _merge_changes(changes)]
+    return sorted(merge_seed_changes(merged), key=lambda change: _rank(change, order))

@@ -13,9 +13,9 @@ __all__ = ['CHANGE_KINDS', 'ABSENT', 'step_names_text', 'Change', 'value_changes
 
 # %% ../../nbs/60_explanation/00_changes.ipynb #9183c8a7
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 
 from ..compare import compare_stored, describe_file, format_diffs, short_value
 from ..pipeline import changed_entries
@@ -29,12 +29,17 @@ CHANGE_KINDS = (
 
 ABSENT = "(none)"  # the text of a value that one of the records does not have
 
-def step_names_text(steps: tuple[str, ...]) -> str:
-    "Names of steps for people; the items of one `foreach` are counted"
-    groups: dict[str, list[str]] = {}
-    for step in steps:
-        groups.setdefault(step.partition("@")[0], []).append(step)
-    names = [items[0] if len(items) == 1 else f"{group} ({len(items)} items)" for group, items in groups.items()]
+def _count_items(steps: tuple[str, ...]) -> list[str]:
+    "Names of steps, with one entry for all items of a `foreach`"
+    groups = [step.partition("@")[0] for step in steps]
+    names = dict(zip(groups, steps))
+    return [names[group] if count == 1 else f"{group} ({count} items)" for group, count in Counter(groups).items()]
+
+def step_names_text(
+    steps: tuple[str, ...],
+) -> str:
+    "Names of steps for people: at most three, and the number of the others"
+    names = _count_items(steps)
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
 
@@ -67,20 +72,28 @@ class Change:
     @property
     def sentence(self) -> str:
         "The change and its steps, as the end of a sentence"
-        steps = f"step{'s' if len(self.steps) > 1 else ''} {step_names_text(self.steps)}"
-        return f"{self.summary}, in {steps}{self._file_text}"
+        file = f" ({self.file})" if self.file else ""
+        word = "steps" if len(self.steps) > 1 else "step"
+        return f"{self.summary}, in {word} {step_names_text(self.steps)}{file}"
 
     @property
-    def _file_text(self) -> str:
-        return f" ({self.file})" if self.file else ""
+    def text(self) -> str:
+        "The change and its file"
+        return f"{self.summary} ({self.file})" if self.file else self.summary
 
     def __str__(self) -> str:
-        return f"{step_names_text(self.steps)}: {self.summary}{self._file_text}"
+        return f"{step_names_text(self.steps)}: {self.text}"
 
 # %% ../../nbs/60_explanation/00_changes.ipynb #a2d0b06c
 def _value_text(value: object) -> str:
     "A value for people, with quotation marks around text"
     return short_value(json.dumps(value, ensure_ascii=False) if isinstance(value, str | float) else value)
+
+def _value_texts(verb: str, old: object, new: object) -> tuple[str, str]:
+    "Both values for people"
+    was = ABSENT if verb == "is new" else _value_text(old)
+    now = ABSENT if verb == "is gone" else _value_text(new)
+    return was, now
 
 def _value_summary(what: str, was: str, now: str) -> str:
     "How a value changed"
@@ -98,11 +111,10 @@ def value_changes(
     label: str = "{kind} {name}", # what a value is called in the summary
 ) -> Iterator[Change]:
     "A change for each named value that differs"
-    for name, verb, old_value, new_value in changed_entries(old, new):
-        was = ABSENT if verb == "is new" else _value_text(old_value)
-        now = ABSENT if verb == "is gone" else _value_text(new_value)
-        summary = _value_summary(label.format(kind=kind, name=name), was, now)
-        yield Change(kind, name, (step,), was, now, summary)
+    for name, verb, *values in changed_entries(old, new):
+        texts = _value_texts(verb, *values)
+        summary = _value_summary(label.format(kind=kind, name=name), *texts)
+        yield Change(kind, name, (step,), *texts, summary)
 
 # %% ../../nbs/60_explanation/00_changes.ipynb #138aa937
 _MAX_COMPARED_BYTES = 1 << 30  # larger files are not opened
@@ -113,6 +125,10 @@ def _is_comparable(store: Store, digest: str) -> bool:
         return False
     return digest.endswith(".tree") or store.path(digest).stat().st_size < _MAX_COMPARED_BYTES
 
+def _are_comparable(store: Store, old: str, new: str) -> bool:
+    "Can both contents be opened?"
+    return _is_comparable(store, old) and _is_comparable(store, new)
+
 def _describe_data(store: Store, digest: str, path: str) -> str:
     "How much data there is"
     if not _is_comparable(store, digest):
@@ -122,6 +138,8 @@ def _describe_data(store: Store, digest: str, path: str) -> str:
     return describe_file(store.path(digest), path)
 
 # %% ../../nbs/60_explanation/00_changes.ipynb #c0067c0c
+_NOT_COMPARED = "its content is not in the store, or too large to be compared"
+
 def content_diff_lines(
     store: Store,
     old: str, # digests
@@ -130,24 +148,31 @@ def content_diff_lines(
     limit: int = 4,
 ) -> tuple[str, ...]:
     "Where two contents differ, as lines for people"
-    if not (_is_comparable(store, old) and _is_comparable(store, new)):
-        return ("its content is not in the store, or too large to be compared",)
+    if not _are_comparable(store, old, new):
+        return (_NOT_COMPARED,)
     lines = format_diffs(compare_stored(store, old, new, name), limit)
     return tuple(line.strip(": ") for line in lines)
 
 # %% ../../nbs/60_explanation/00_changes.ipynb #643d914c
+def _one_sided_source(step: str, name: str, was: list[str] | None, now: list[str] | None) -> Change:
+    "A source that only one of the records has"
+    if now is None:
+        return Change("source", name, (step,), _value_text(was[0]), ABSENT, f"source {name} was removed")
+    return Change("source", name, (step,), ABSENT, _value_text(now[0]), f"source {name} was added")
+
 def _content_summary(what: str, was: str, now: str) -> str:
     "How a file changed, by what is known about its size"
     return f"{what} changed: {was}, different content" if was == now else f"{what} changed: {was} -> {now}"
 
-def _data_change(store: Store, step: str, name: str, old: list[str], new: list[str]) -> Change:
+def _changed_source(store: Store, step: str, name: str, old: list[str], new: list[str]) -> Change:
     "A source that both records have"
-    what, (old_path, old_digest), (new_path, new_digest) = f"source {name}", old, new
+    (old_path, old_digest), (new_path, new_digest) = old, new
     if old_digest == new_digest:
-        return Change("source", name, (step,), old_path, new_path, f"{what} moved from {old_path} to {new_path}")
-    was, now = _describe_data(store, old_digest, old_path), _describe_data(store, new_digest, new_path)
+        return Change("source", name, (step,), old_path, new_path, f"source {name} moved from {old_path} to {new_path}")
+    was, now = (_describe_data(store, digest, path) for path, digest in (old, new))
+    summary = _content_summary(f"source {name}", was, now)
     details = content_diff_lines(store, old_digest, new_digest, new_path)
-    return Change("source", name, (step,), was, now, _content_summary(what, was, now), details=details)
+    return Change("source", name, (step,), was, now, summary, details=details)
 
 def data_changes(
     store: Store,
@@ -157,12 +182,10 @@ def data_changes(
 ) -> Iterator[Change]:
     "A change for each source that differs"
     for name, verb, was, now in changed_entries(old, new):
-        if verb == "is new":
-            yield Change("source", name, (step,), ABSENT, _value_text(now[0]), f"source {name} was added")
-        elif verb == "is gone":
-            yield Change("source", name, (step,), _value_text(was[0]), ABSENT, f"source {name} was removed")
+        if verb == "changed":
+            yield _changed_source(store, step, name, was, now)
         else:
-            yield _data_change(store, step, name, was, now)
+            yield _one_sided_source(step, name, was, now)
 
 # %% ../../nbs/60_explanation/00_changes.ipynb #17effed3
 _UNDECLARED_LABELS = {
@@ -179,22 +202,31 @@ def _undeclared_verb(verb: str, was: str | None, now: str | None) -> str:
         return "is new"
     return "is gone" if now is None else "changed"
 
+def _listed_files(store: Store, digest: str) -> set[str]:
+    "The names in the list of a folder's files"
+    return {name for name, _ in json.loads(get_bytes(store, digest))}
+
 def _folder_details(store: Store, old: str, new: str) -> Iterator[str]:
     "The files that came to a folder or went from it"
-    before, after = ({name for name, _ in json.loads(get_bytes(store, digest))} for digest in (old, new))
+    before, after = _listed_files(store, old), _listed_files(store, new)
     for verb, names in (("new", after - before), ("gone", before - after)):
         if names:
             yield short_value(f"{verb}: {', '.join(sorted(names))}")
 
-def _undeclared_details(store: Store, kind: str, old: str | None, new: str | None, name: str) -> tuple[str, ...]:
+def _undeclared_details(store: Store, name: str, old: str | None, new: str | None) -> tuple[str, ...]:
     "Where an undeclared file or folder differs"
-    if not (old and new and kind in ("file", "folder")):
+    kind, _, path = name.partition(" ")
+    if kind not in ("file", "folder") or not (old and new) or not _are_comparable(store, old, new):
         return ()
-    if not (_is_comparable(store, old) and _is_comparable(store, new)):
-        return ()
-    return content_diff_lines(store, old, new, name) if kind == "file" else tuple(_folder_details(store, old, new))
+    return content_diff_lines(store, old, new, path) if kind == "file" else tuple(_folder_details(store, old, new))
 
 # %% ../../nbs/60_explanation/00_changes.ipynb #18bd2a7b
+def _undeclared_summary(name: str, verb: str, was: str | None, now: str | None) -> str:
+    "What changed about an undeclared input"
+    kind, _, path = name.partition(" ")
+    what = _UNDECLARED_LABELS.get(kind, "{}").format(path)
+    return f"{what} {_undeclared_verb(verb, was, now)}"
+
 def undeclared_changes(
     store: Store,
     step: str,
@@ -203,11 +235,9 @@ def undeclared_changes(
 ) -> Iterator[Change]:
     "A change for each undeclared input that differs"
     for name, verb, was, now in changed_entries(old, new):
-        kind, _, path = name.partition(" ")
-        what = _UNDECLARED_LABELS.get(kind, "{}").format(path)
-        details = _undeclared_details(store, kind, was, now, path)
         texts = ["(nothing)" if value is None else short_value(str(value)) for value in (was, now)]
-        yield Change("observed", name, (step,), *texts, f"{what} {_undeclared_verb(verb, was, now)}", details=details)
+        summary, details = _undeclared_summary(name, verb, was, now), _undeclared_details(store, name, was, now)
+        yield Change("observed", name, (step,), *texts, summary, details=details)
 
 # %% ../../nbs/60_explanation/00_changes.ipynb #75b2d506
 _MACHINE_FIELDS = ("machine", "system")        # of the environment in the key
@@ -215,30 +245,30 @@ _HARDWARE_FIELDS = ("cpu", "features", "gpus") # of the recorded hardware: what 
 
 def _machine(record: dict) -> dict:
     "What may change a result about the machine, and the engine"
-    env, hardware = record["parts"]["env"], record.get("hardware", {})
+    env, hardware = record["parts"]["env"], record["hardware"]
     machine = {name: env[name] for name in _MACHINE_FIELDS}
-    return machine | {name: hardware.get(name) for name in _HARDWARE_FIELDS} | {"engine": record.get("engine")}
+    return machine | {name: hardware.get(name) for name in _HARDWARE_FIELDS} | {"engine": record["engine"]}
 
-def _interpreter(env: dict) -> dict:
+def _interpreter(record: dict) -> dict:
     "What is known about Python"
     others = {"packages", "threads", *_MACHINE_FIELDS}
-    return {name: value for name, value in env.items() if name not in others}
+    return {name: value for name, value in record["parts"]["env"].items() if name not in others}
 
 # %% ../../nbs/60_explanation/00_changes.ipynb #d7552f77
+_ENVIRONMENT: dict[str, tuple[str, Callable[[dict], dict]]] = {  # kind -> label, values of a record
+    "seed": ("the {name}", lambda record: {"seed": record["parts"]["seed"]}),
+    "threads": ("the {name}", lambda record: {"number of threads": record["parts"]["env"]["threads"]}),
+    "out": ("the file of out {name}", lambda record: record["parts"]["code"]["outs"]),
+    "python": ("{name}", _interpreter),
+    "package": ("package {name}", lambda record: record["parts"]["env"]["packages"]),
+    "machine": ("the machine's {name}", _machine),
+}
+
 def environment_changes(
     step: str,
     old: dict, # records
     new: dict,
 ) -> Iterator[Change]:
     "A change for each difference of seed, threads, files of outs, Python, packages and machine"
-    old_parts, new_parts = old["parts"], new["parts"]
-    old_env, new_env = old_parts["env"], new_parts["env"]
-    old_threads, new_threads = ({"number of threads": env["threads"]} for env in (old_env, new_env))
-    return chain(
-        value_changes("seed", step, {"seed": old_parts["seed"]}, {"seed": new_parts["seed"]}, "the {name}"),
-        value_changes("threads", step, old_threads, new_threads, "the {name}"),
-        value_changes("out", step, old_parts["code"]["outs"], new_parts["code"]["outs"], "the file of out {name}"),
-        value_changes("python", step, _interpreter(old_env), _interpreter(new_env), "{name}"),
-        value_changes("package", step, old_env["packages"], new_env["packages"]),
-        value_changes("machine", step, _machine(old), _machine(new), "the machine's {name}"),
-    )
+    for kind, (label, values) in _ENVIRONMENT.items():
+        yield from value_changes(kind, step, values(old), values(new), label)

@@ -11,7 +11,7 @@ __all__ = ['unified_diff_text', 'RelevantCell', 'relevant_cells', 'cell_changes'
            'function_changes', 'fold_consequences']
 
 # %% ../../nbs/60_explanation/10_code_changes.ipynb #9efd71fd
-import json, re, tempfile
+import ast, json, re, tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from difflib import SequenceMatcher, unified_diff
@@ -22,7 +22,9 @@ from typing import NamedTuple
 
 from ..compare import short_value
 from .changes import Change
-from ..notebook import ON_IMPORT, WHOLE_MODULE, ProjectModule, collect_code, read_notebook
+from mlops_kit.notebook import (
+    ON_IMPORT, WHOLE_MODULE, Notebook, ProjectModule, StepCode, collect_code, read_notebook,
+)
 from ..pipeline import changed_entries
 from ..store import Store, canonical_json, get_bytes, tree_entries
 
@@ -42,23 +44,30 @@ class RelevantCell(NamedTuple):
     source: str
     digest: str # of its syntax tree
 
+def _is_injected(cell: dict) -> bool:
+    "Did papermill add this cell?"
+    return "injected-parameters" in cell.get("metadata", {}).get("tags", [])
+
 def _without_injected_cell(raw: bytes) -> bytes:
     "A notebook without the cell that papermill adds"
     notebook = json.loads(raw)
-    tags = [cell.get("metadata", {}).get("tags", []) for cell in notebook["cells"]]
-    notebook["cells"] = [cell for cell, own in zip(notebook["cells"], tags) if "injected-parameters" not in own]
-    return canonical_json(notebook)
+    cells = [cell for cell in notebook["cells"] if not _is_injected(cell)]
+    return canonical_json({**notebook, "cells": cells})
+
+def _read_code(raw: bytes) -> tuple[Notebook, StepCode]:
+    "A notebook, and the cells of it that count"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "notebook.ipynb"
+        path.write_bytes(_without_injected_cell(raw))
+        notebook = read_notebook(path)
+        return notebook, collect_code(notebook, Path(folder) / "none")
 
 @lru_cache(maxsize=100)
 def relevant_cells(
     raw: bytes, # a notebook
 ) -> tuple[RelevantCell, ...]:
     "The cells of a notebook that may change its result"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "notebook.ipynb"
-        path.write_bytes(_without_injected_cell(raw))
-        notebook = read_notebook(path)
-        code = collect_code(notebook, Path(folder) / "none")
+    notebook, code = _read_code(raw)
     sources = {cell.number: cell.source for cell in notebook.cells}
     pairs = zip(code.cell_numbers, code.cell_digests)
     return tuple(RelevantCell(number, sources[number], digest) for number, digest in pairs)
@@ -66,8 +75,8 @@ def relevant_cells(
 # %% ../../nbs/60_explanation/10_code_changes.ipynb #577704b6
 def _differing_cells(old: tuple[RelevantCell, ...], new: tuple[RelevantCell, ...]) -> Iterator[tuple]:
     "Pairs of cells that differ; None for a cell that has no counterpart"
-    matcher = SequenceMatcher(None, [cell.digest for cell in old], [cell.digest for cell in new], autojunk=False)
-    for tag, i, j, k, m in matcher.get_opcodes():
+    before, after = [cell.digest for cell in old], [cell.digest for cell in new]
+    for tag, i, j, k, m in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
         if tag != "equal":
             yield from zip_longest(old[i:j], new[k:m])
 
@@ -79,6 +88,12 @@ def _cell_verb(was: RelevantCell | None, now: RelevantCell | None) -> str:
         return "was removed"
     return "changed" if was.number == now.number else f"changed (it was cell {was.number})"
 
+def _cell_change(step: str, was: RelevantCell | None, now: RelevantCell | None) -> Change:
+    "What changed about one cell"
+    name = f"cell {(now or was).number}"
+    sources = was.source if was else "", now.source if now else ""
+    return Change("cell", name, (step,), *sources, f"{name} {_cell_verb(was, now)}", unified_diff_text(*sources))
+
 # %% ../../nbs/60_explanation/10_code_changes.ipynb #766d0667
 def cell_changes(
     step: str,
@@ -86,13 +101,9 @@ def cell_changes(
     new: bytes | None,
 ) -> Iterator[Change]:
     "A change for each cell that differs; none when one of the notebooks is missing"
-    if old is None or new is None:
-        return
-    for was, now in _differing_cells(relevant_cells(old), relevant_cells(new)):
-        name = f"cell {(now or was).number}"
-        sources = was.source if was else "", now.source if now else ""
-        summary = f"{name} {_cell_verb(was, now)}"
-        yield Change("cell", name, (step,), *sources, summary, unified_diff_text(*sources))
+    if old is not None and new is not None:
+        for was, now in _differing_cells(relevant_cells(old), relevant_cells(new)):
+            yield _cell_change(step, was, now)
 
 # %% ../../nbs/60_explanation/10_code_changes.ipynb #ecb3354d
 class UnitSource(NamedTuple):
@@ -110,30 +121,37 @@ def unit_short_name(
     "The last word of a unit's name"
     return _dotted_name(unit).rpartition(".")[2]
 
-def _find_module(store: Store, files: dict[str, str], unit: str) -> tuple[ProjectModule | None, str]:
-    "The module that holds a unit, and the unit's name in it"
+def _possible_files(unit: str) -> Iterator[tuple[str, str]]:
+    "The modules that may hold a unit, the longest name first, each with its possible files"
     words = _dotted_name(unit).split(".")
     for depth in range(len(words), 0, -1):
-        base, name = "/".join(words[:depth]), ".".join(words[depth:])
-        for file in (f"{base}.py", f"{base}/__init__.py"):
-            if file in files:
-                source, is_package = get_bytes(store, files[file]), file.endswith("__init__.py")
-                return ProjectModule(".".join(words[:depth]), Path(file), source, is_package), name
-    return None, ""
+        path = "/".join(words[:depth])
+        yield ".".join(words[:depth]), f"{path}.py"
+        yield ".".join(words[:depth]), f"{path}/__init__.py"
 
-# %% ../../nbs/60_explanation/10_code_changes.ipynb #c3a11c70
-def _first_line(statement) -> int:
-    "The number of the line in which a statement begins, with its decorators"
+# %% ../../nbs/60_explanation/10_code_changes.ipynb #cadc6fe8
+def _statement_text(lines: list[str], statement: ast.stmt) -> str:
+    "The lines of a statement, with its decorators"
     decorators = getattr(statement, "decorator_list", [])
-    return min([statement.lineno, *(decorator.lineno for decorator in decorators)])
+    first = min(node.lineno for node in [statement, *decorators])
+    return "\n".join(lines[first - 1:statement.end_lineno])
 
-def _unit_text(module: ProjectModule, unit: str, name: str) -> str:
+def _unit_text(module: ProjectModule, unit: str) -> str:
     "The source of a unit"
     lines = module.source.decode("utf8", "replace").splitlines()
     if unit.endswith(WHOLE_MODULE):
         return "\n".join(lines)
+    name = _dotted_name(unit).removeprefix(f"{module.name}.")
     statements = module.side_effects if unit.endswith(ON_IMPORT) else module.bindings.get(name, [])
-    return "\n".join("\n".join(lines[_first_line(node) - 1:node.end_lineno]) for node in statements)
+    return "\n".join(_statement_text(lines, statement) for statement in statements)
+
+def _unit_source(store: Store, files: dict[str, str], unit: str) -> UnitSource:
+    "Find a unit in the files of a record"
+    for name, file in _possible_files(unit):
+        if file in files:
+            module = ProjectModule(name, Path(file), get_bytes(store, files[file]), file.endswith("__init__.py"))
+            return UnitSource(file, _unit_text(module, unit))
+    return UnitSource("", "")
 
 def unit_sources(
     store: Store,
@@ -141,15 +159,21 @@ def unit_sources(
     units: list[str],
 ) -> dict[str, UnitSource]:
     "Units of the project's code as they were when a record was made"
-    files = {file: content for file, content, _ in tree_entries(store, record["code"])} if units else {}
-    sources = {}
-    for unit in units:
-        module, name = _find_module(store, files, unit)
-        sources[unit] = UnitSource(str(module.path), _unit_text(module, unit, name)) if module else UnitSource("", "")
-    return sources
+    if not units:
+        return {}
+    files = {file: content for file, content, _ in tree_entries(store, record["code"])}
+    return {unit: _unit_source(store, files, unit) for unit in units}
 
-# %% ../../nbs/60_explanation/10_code_changes.ipynb #cecf064e
+# %% ../../nbs/60_explanation/10_code_changes.ipynb #44be7ade
 _UNIT_VERBS = {"is new": "is now used", "is gone": "is no longer used", "changed": "changed"}
+
+def _function_change(step: str, name: str, verb: str, old: UnitSource, new: UnitSource) -> Change:
+    "What changed about one unit"
+    was = "" if verb == "is new" else old.text
+    now = "" if verb == "is gone" else new.text
+    file = old.file if verb == "is gone" else new.file
+    diff = unified_diff_text(was, now)
+    return Change("function", name, (step,), was, now, f"{name} {_UNIT_VERBS[verb]}", diff, file=file)
 
 def function_changes(
     store: Store,
@@ -158,27 +182,31 @@ def function_changes(
     new: dict,
 ) -> Iterator[Change]:
     "A change for each function, class and constant of the project that differs"
-    changed = list(changed_entries(old["parts"]["code"]["units"], new["parts"]["code"]["units"]))
-    names = [name for name, *_ in changed]
-    before, after = unit_sources(store, old, names), unit_sources(store, new, names)
-    for name, verb, *_ in changed:
-        was = "" if verb == "is new" else before[name].text
-        now = "" if verb == "is gone" else after[name].text
-        file = (before if verb == "is gone" else after)[name].file
-        diff = unified_diff_text(was, now)
-        yield Change("function", name, (step,), was, now, f"{name} {_UNIT_VERBS[verb]}", diff, file=file)
+    units = (record["parts"]["code"]["units"] for record in (old, new))
+    verbs = {name: verb for name, verb, *_ in changed_entries(*units)}
+    before, after = (unit_sources(store, record, list(verbs)) for record in (old, new))
+    for name, verb in verbs.items():
+        yield _function_change(step, name, verb, before[name], after[name])
 
-# %% ../../nbs/60_explanation/10_code_changes.ipynb #4e07dd91
-def _can_bring(host: Change, change: Change) -> bool:
-    "Can a change of code have brought or removed this function or package?"
-    if change.kind == "package":
-        return True
-    lines = [line for line in host.diff.splitlines() if line.startswith(("+", "-"))]
-    return bool(re.search(rf"\b{re.escape(unit_short_name(change.name))}\b", "\n".join(lines)))
-
+# %% ../../nbs/60_explanation/10_code_changes.ipynb #e36018bb
 def _is_consequence(change: Change) -> bool:
     "Is it a function or package that came or went?"
     return change.kind in ("function", "package") and change.comes_or_goes
+
+def _changed_lines(diff: str) -> str:
+    "The lines of a diff that came or went"
+    return "\n".join(line for line in diff.splitlines() if line.startswith(("+", "-")))
+
+def _can_bring(host: Change, change: Change) -> bool:
+    "Can a change of code have brought or removed this function or package?"
+    name = re.escape(unit_short_name(change.name))
+    return change.kind == "package" or bool(re.search(rf"\b{name}\b", _changed_lines(host.diff)))
+
+def _find_host(change: Change, hosts: list[Change]) -> Change | None:
+    "The change that this one is a consequence of"
+    if not _is_consequence(change):
+        return None
+    return next((host for host in hosts if _can_bring(host, change)), None)
 
 def _with_consequences(change: Change, consequences: list[Change]) -> Change:
     "A change that also tells what came or went with it"
@@ -187,19 +215,13 @@ def _with_consequences(change: Change, consequences: list[Change]) -> Change:
     summaries = "; ".join(consequence.summary for consequence in consequences)
     return replace(change, details=(*change.details, f"with it: {short_value(summaries)}"))
 
-# %% ../../nbs/60_explanation/10_code_changes.ipynb #e36018bb
+# %% ../../nbs/60_explanation/10_code_changes.ipynb #57a507ef
 def fold_consequences(
     changes: list[Change], # of one step
 ) -> list[Change]:
     "Changes without those that are a consequence of others"
     hosts = [change for change in changes if change.kind in ("cell", "function") and not _is_consequence(change)]
-    consequences: dict[Change, list[Change]] = {host: [] for host in hosts}
-    kept = []
+    by_host: dict[Change | None, list[Change]] = {None: []}
     for change in changes:
-        candidates = hosts if _is_consequence(change) else []
-        host = next((host for host in candidates if _can_bring(host, change)), None)
-        if host:
-            consequences[host].append(change)
-        else:
-            kept.append(change)
-    return [_with_consequences(change, consequences.get(change, [])) for change in kept]
+        by_host.setdefault(_find_host(change, hosts), []).append(change)
+    return [_with_consequences(change, by_host.get(change, [])) for change in by_host[None]]

@@ -12,6 +12,7 @@ __all__ = ['used_names', 'changed_names', 'distances_to_outs', 'change_distance'
 # %% ../../nbs/60_explanation/20_distance.ipynb #7552b97b
 import ast
 from collections import deque
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from .changes import Change
@@ -25,34 +26,39 @@ _NON_MUTATING_CALLS = {
     "isinstance",
 }
 
+def _nodes_of(tree: ast.AST, kind: type) -> list:
+    "The nodes of one kind"
+    return [node for node in ast.walk(tree) if isinstance(node, kind)]
+
 def _imported_names(tree: ast.AST) -> set[str]:
     "The names that imports bind, and the last words of the imported modules"
     names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.alias):
-            names |= {node.name.split(".")[-1], node.asname or node.name.split(".")[0]}
+    for alias in _nodes_of(tree, ast.alias):
+        names |= {alias.name.split(".")[-1], alias.asname or alias.name.split(".")[0]}
     return names
 
-def used_names(tree: ast.AST) -> set[str]:
+def used_names(
+    tree: ast.AST,
+) -> set[str]:
     "The names and attributes that code uses"
-    nodes = list(ast.walk(tree))
-    names = {node.id for node in nodes if isinstance(node, ast.Name)}
-    attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    names = {node.id for node in _nodes_of(tree, ast.Name)}
+    attributes = {node.attr for node in _nodes_of(tree, ast.Attribute)}
     return names | attributes | _imported_names(tree)
 
 def _names_in_calls(tree: ast.AST) -> set[str]:
     "The names inside calls that may change their arguments"
     names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") not in _NON_MUTATING_CALLS:
-            names |= {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+    for call in _nodes_of(tree, ast.Call):
+        if getattr(call.func, "id", "") not in _NON_MUTATING_CALLS:
+            names |= {name.id for name in _nodes_of(call, ast.Name)}
     return names
 
-def changed_names(tree: ast.AST) -> set[str]:
+def changed_names(
+    tree: ast.AST,
+) -> set[str]:
     "The names that code sets or may change"
-    nodes = list(ast.walk(tree))
-    assigned = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    defined = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    assigned = {name.id for name in _nodes_of(tree, ast.Name) if isinstance(name.ctx, ast.Store)}
+    defined = {node.name for node in _nodes_of(tree, ast.FunctionDef | ast.ClassDef)}
     return assigned | defined | _imported_names(tree) | _names_in_calls(tree)
 
 # %% ../../nbs/60_explanation/20_distance.ipynb #d1fdb883
@@ -63,39 +69,43 @@ class _CodeNode(NamedTuple):
     writes: set[str]
     text: str = ""    # of a statement
 
-def _statement_nodes(notebook: bytes) -> list[_CodeNode]:
-    "The statements of the cells"
-    statements = [(cell.number, node) for cell in relevant_cells(notebook) for node in parse_cell(cell.source).body]
-    return [
-        _CodeNode(f"cell {number}", used_names(node), changed_names(node), ast.unparse(node))
-        for number, node in statements
-    ]
+    def mentions(self, outs: set[str], files: set[str]) -> bool:
+        "Does a statement name one of these outs, or its file?"
+        return bool(outs & self.reads) or any(file in self.text for file in files)
 
-def _unit_nodes(store: Store, record: dict) -> list[_CodeNode]:
+def _statement_nodes(notebook: bytes) -> Iterator[_CodeNode]:
+    "The statements of the cells"
+    for cell in relevant_cells(notebook):
+        for node in parse_cell(cell.source).body:
+            yield _CodeNode(f"cell {cell.number}", used_names(node), changed_names(node), ast.unparse(node))
+
+def _unit_nodes(store: Store, record: dict) -> Iterator[_CodeNode]:
     "The units of the project's code"
     units = unit_sources(store, record, list(record["parts"]["code"]["units"]))
-    return [
-        _CodeNode(name, used_names(parse_cell(unit.text)), {unit_short_name(name)}) for name, unit in units.items()
-    ]
+    for name, unit in units.items():
+        yield _CodeNode(name, used_names(parse_cell(unit.text)), {unit_short_name(name)})
 
-def _parameter_nodes(record: dict) -> list[_CodeNode]:
+def _parameter_nodes(record: dict) -> Iterator[_CodeNode]:
     "The parameters and sources"
-    names = [*record["parts"]["params"], *record["parts"]["sources"]]
-    return [_CodeNode(f"parameter {name}", set(), {name}) for name in names]
+    for name in [*record["parts"]["params"], *record["parts"]["sources"]]:
+        yield _CodeNode(f"parameter {name}", set(), {name})
 
 # %% ../../nbs/60_explanation/20_distance.ipynb #b487c90a
+def _leads_to(nodes: list[_CodeNode], index: int, statements: int) -> list[int]:
+    "The nodes that set what a node reads: of the statements only earlier ones, units and parameters anywhere"
+    candidates = [*range(min(index, statements)), *range(statements, len(nodes))]
+    return [other for other in candidates if nodes[index].reads & nodes[other].writes]
+
 def _count_hops(nodes: list[_CodeNode], start: list[int], statements: int) -> dict[str, int]:
-    "The number of hops from some statements to each node; a statement leads to earlier ones, units and parameters"
+    "The number of hops from some statements to each node that they lead to"
     hops, seen = {}, set(start)
     todo = deque((index, 0) for index in start)
     while todo:
         index, count = todo.popleft()
         hops.setdefault(nodes[index].name, count)
-        for other, node in enumerate(nodes):
-            is_before = other < index or other >= statements
-            if other not in seen and is_before and nodes[index].reads & node.writes:
-                seen.add(other)
-                todo.append((other, count + 1))
+        new = [other for other in _leads_to(nodes, index, statements) if other not in seen]
+        seen.update(new)
+        todo.extend((other, count + 1) for other in new)
     return hops
 
 def distances_to_outs(
@@ -105,12 +115,9 @@ def distances_to_outs(
 ) -> dict[str, int]:
     "The distance of cells, units and parameters from the nearest of some outs"
     files = {record["outs"][out]["file"] for out in outs if out in record["outs"]}
-    statements = _statement_nodes(get_bytes(store, record["notebook"]["digest"]))
+    statements = list(_statement_nodes(get_bytes(store, record["notebook"]["digest"])))
+    start = [index for index, statement in enumerate(statements) if statement.mentions(outs, files)]
     nodes = [*statements, *_unit_nodes(store, record), *_parameter_nodes(record)]
-    start = []
-    for index, statement in enumerate(statements):
-        if outs & statement.reads or any(file in statement.text for file in files):
-            start.append(index)
     return _count_hops(nodes, start, len(statements))
 
 # %% ../../nbs/60_explanation/20_distance.ipynb #22b5e684

@@ -21,7 +21,7 @@ from ..errors import ConfigError, StoreError, unknown_name
 from .causes import Effect, StepPairs, find_effect, rank_causes, refers_to
 from .changes import ABSENT, Change
 from .report import Explanation, unrecorded_influences
-from .step_changes import StepView, recorded_pipeline, view_step
+from .step_changes import StepPair, StepView, recorded_pipeline, view_step
 from ..ledger import Run, find_run, read_run, run_ids
 from ..pipeline import Pipeline, project_store
 from ..store import Store
@@ -51,17 +51,22 @@ def resolve_run(
     return run, step or None
 
 # %% ../../nbs/60_explanation/60_why.ipynb #056f15af
+def _earlier_runs(store: Store, run: Run) -> Iterator[Run]:
+    "The runs before a run, the latest first, without damaged ones"
+    earlier = [name for name in run_ids(store) if name < run.id]
+    for name in reversed(earlier):
+        with suppress(StoreError):
+            yield read_run(store, name)
+
 def previous_run(
     store: Store,
     run: Run,
 ) -> Run:
     "The run of the same pipeline before a run"
     name = run.data.get("pipeline")
-    for earlier in reversed([other for other in run_ids(store) if other < run.id]):
-        with suppress(StoreError):  # its record is damaged
-            candidate = read_run(store, earlier)
-            if candidate.data.get("pipeline") == name:
-                return candidate
+    for earlier in _earlier_runs(store, run):
+        if earlier.data.get("pipeline") == name:
+            return earlier
     raise ConfigError(
         f"{run.id} is the first run of {name}: there is no earlier one to compare it with. "
         "Name two runs: mlops why RUN RUN"
@@ -105,21 +110,15 @@ def align_steps(
     "The newer run, with its step under the name of the older one's"
     if old.step == new.step:
         return new
-    steps = {}
-    for name, view in new.steps.items():
-        if name == new.step:
-            steps[old.step] = view
-        elif name != old.step:
-            steps[name] = view
-    return replace(new, steps=steps)
+    others = {name: view for name, view in new.steps.items() if name not in (old.step, new.step)}
+    return replace(new, steps={**others, old.step: new.steps[new.step]})
 
 # %% ../../nbs/60_explanation/60_why.ipynb #831a4f2f
-def _one_sided_notes(old: RunView, new: RunView) -> Iterator[str]:
+def _one_sided_notes(view: RunView, other: RunView) -> Iterator[str]:
     "The steps that only one of the runs has"
-    for view, other in ((old, new), (new, old)):
-        for name in view.steps:
-            if name not in other.steps:
-                yield f"{name} is only in {view.run.id}"
+    for name in view.steps:
+        if name not in other.steps:
+            yield f"{name} is only in {view.run.id}"
 
 def _incomplete_note(name: str, view: StepView, run: Run) -> str | None:
     "What could not be compared about a step"
@@ -131,12 +130,13 @@ def _incomplete_note(name: str, view: StepView, run: Run) -> str | None:
         return f"the record of {name} in {run.id} is missing or damaged"
     return f"{name} {view.status} in {run.id}, so only its parameters and cells can be compared"
 
-def _influence_notes(name: str, pair: tuple[StepView, StepView]) -> Iterator[str]:
+def _influence_notes(name: str, pair: StepPair) -> Iterator[str]:
     "What a step used that is not recorded, when its outs differ"
-    if pair[0].outs != pair[1].outs:
-        for influence, details in unrecorded_influences(pair).items():
-            yield f"{name} used {influence} ({details}); what it received is not recorded"
+    influences = unrecorded_influences(pair) if pair.old.outs != pair.new.outs else {}
+    for influence, details in influences.items():
+        yield f"{name} used {influence} ({details}); what it received is not recorded"
 
+# %% ../../nbs/60_explanation/60_why.ipynb #36fd9c26
 def comparison_notes(
     old: RunView,
     new: RunView,
@@ -144,31 +144,42 @@ def comparison_notes(
 ) -> Iterator[str]:
     "What could not be compared"
     yield from _one_sided_notes(old, new)
+    yield from _one_sided_notes(new, old)
     for name, pair in pairs.items():
-        notes = (_incomplete_note(name, view, side.run) for view, side in zip(pair, (old, new)))
+        notes = _incomplete_note(name, pair.old, old.run), _incomplete_note(name, pair.new, new.run)
         yield from filter(None, notes)
     for name, pair in pairs.items():
         yield from _influence_notes(name, pair)
 
-# %% ../../nbs/60_explanation/60_why.ipynb #8a217317
+# %% ../../nbs/60_explanation/60_why.ipynb #b6db2b4d
+def _takers(step: str, pairs: StepPairs) -> list[str]:
+    "The steps that take an out of this step in one of the runs"
+    refs = {name: {*pair.old.inputs.values(), *pair.new.inputs.values()} for name, pair in pairs.items()}
+    return [name for name in pairs if any(refers_to(ref, step) for ref in refs[name])]
+
 def one_sided_changes(
     old: RunView,
     new: RunView,
     pairs: StepPairs,
 ) -> Iterator[Change]:
     "Inputs that come from a step that only one of the runs has"
-    added = [(step, ABSENT, "an input", "is now an input") for step in new.steps if step not in old.steps]
-    removed = [(step, "an input", ABSENT, "is no longer an input") for step in old.steps if step not in new.steps]
-    for step, was, now, verb in removed + added:
-        for name, pair in pairs.items():
-            refs = {ref for view in pair for ref in view.inputs.values()}
-            if any(refers_to(ref, step) for ref in refs):
-                yield Change("input", step, (name,), was, now, f"{step} {verb}")
+    for step in old.steps:
+        if step not in new.steps:
+            for name in _takers(step, pairs):
+                yield Change("input", step, (name,), "an input", ABSENT, f"{step} is no longer an input")
+    for step in new.steps:
+        if step not in old.steps:
+            for name in _takers(step, pairs):
+                yield Change("input", step, (name,), ABSENT, "an input", f"{step} is now an input")
 
-# %% ../../nbs/60_explanation/60_why.ipynb #77704175
+# %% ../../nbs/60_explanation/60_why.ipynb #93d79e83
+def _pair_steps(old: RunView, new: RunView) -> dict[str, StepPair]:
+    "The steps that both runs have, in the order of the newer one"
+    return {name: StepPair(old.steps[name], view) for name, view in new.steps.items() if name in old.steps}
+
 def _find_effects(store: Store, pairs: StepPairs) -> tuple[Effect, ...]:
     "How the results of all steps differ"
-    effects = (find_effect(store, name, *pair) for name, pair in pairs.items())
+    effects = (find_effect(store, name, pair) for name, pair in pairs.items())
     return tuple(filter(None, effects))
 
 def explain_runs(
@@ -177,28 +188,30 @@ def explain_runs(
 ) -> Explanation:
     "Why the results of two runs differ"
     new = align_steps(old, new)
-    store, order = old.run.store, list(dict.fromkeys([*new.steps, *old.steps]))
-    pairs = {name: (old.steps[name], new.steps[name]) for name in order if name in old.steps and name in new.steps}
-    effects = _find_effects(store, pairs)
-    changes = rank_causes(store, order, pairs, effects, list(one_sided_changes(old, new, pairs)))
+    pairs = _pair_steps(old, new)
+    effects = _find_effects(old.run.store, pairs)
+    changes = rank_causes(old.run.store, list(pairs), pairs, effects, list(one_sided_changes(old, new, pairs)))
     causes = tuple(change for change in changes if change.affected_steps)
     idle = tuple(change for change in changes if not change.affected_steps and change.kind != "machine")
     notes = tuple(dict.fromkeys(comparison_notes(old, new, pairs)))
     name = new.run.data.get("pipeline") or ""
     return Explanation(str(old), str(new), name, causes, idle, effects, notes, pairs, old.graph)
 
-# %% ../../nbs/60_explanation/60_why.ipynb #b6db2b4d
-def why(
-    old: str = "", # "RUN", "RUN/STEP", "last", "last~1"; the run before `new` when empty
-    new: str = "last",
-    store: Store | None = None, # that of this project when None
-) -> Explanation:
-    "Why the results of two runs, or of two steps, differ"
-    store = store or project_store()
+# %% ../../nbs/60_explanation/60_why.ipynb #ab344129
+def _resolve_pair(store: Store, old: str, new: str) -> tuple[RunView, RunView]:
+    "The two runs that a user means; a step that is named once counts for both"
     new_run, new_step = resolve_run(store, new)
     old_run, old_step = resolve_run(store, old) if old else (previous_run(store, new_run), new_step)
     if (old_run.id, old_step) == (new_run.id, new_step):
         raise ConfigError(
             f"{old_run.id} is compared with itself: name two runs, mlops why RUN RUN. `mlops runs` lists them."
         )
-    return explain_runs(view_run(old_run, old_step or new_step), view_run(new_run, new_step or old_step))
+    return view_run(old_run, old_step or new_step), view_run(new_run, new_step or old_step)
+
+def why(
+    old: str = "", # "RUN", "RUN/STEP", "last", "last~1"; the run before `new` when empty
+    new: str = "last",
+    store: Store | None = None, # that of this project when None
+) -> Explanation:
+    "Why the results of two runs, or of two steps, differ"
+    return explain_runs(*_resolve_pair(store or project_store(), old, new))
