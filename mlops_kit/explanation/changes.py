@@ -227,6 +227,10 @@ def _undeclared_summary(name: str, verb: str, was: str | None, now: str | None) 
     what = _UNDECLARED_LABELS.get(kind, "{}").format(path)
     return f"{what} {_undeclared_verb(verb, was, now)}"
 
+def _undeclared_text(value: str | None) -> str:
+    "What there was to read"
+    return "(nothing)" if value is None else short_value(value)
+
 def undeclared_changes(
     store: Store,
     step: str,
@@ -235,7 +239,7 @@ def undeclared_changes(
 ) -> Iterator[Change]:
     "A change for each undeclared input that differs"
     for name, verb, was, now in changed_entries(old, new):
-        texts = ["(nothing)" if value is None else short_value(str(value)) for value in (was, now)]
+        texts = _undeclared_text(was), _undeclared_text(now)
         summary, details = _undeclared_summary(name, verb, was, now), _undeclared_details(store, name, was, now)
         yield Change("observed", name, (step,), *texts, summary, details=details)
 

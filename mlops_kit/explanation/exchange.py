@@ -101,8 +101,8 @@ Exchange = Callable[[Store, dict, dict, str], dict]  # store, our record, theirs
 
 def _replace_entry(mine: dict, theirs: dict, name: str) -> dict:
     "Our values with one of theirs; it is gone when they don't have it"
-    kept = {own: value for own, value in mine.items() if own != name}
-    return {**kept, name: theirs[name]} if name in theirs else kept
+    others = {own: value for own, value in mine.items() if own != name}
+    return {**others, name: theirs[name]} if name in theirs else others
 
 def _with_parts(record: dict, **parts) -> dict:
     "A record with other parts of its key"
@@ -141,9 +141,9 @@ def _exchange_threads(store: Store, record: dict, other: dict, name: str) -> dic
 
 def _replace_files(store: Store, mine: str, theirs: str, names: set[str]) -> str:
     "A tree of ours with some files of theirs"
-    kept = [entry for entry in tree_entries(store, mine) if entry[0] not in names]
-    taken = [entry for entry in tree_entries(store, theirs) if entry[0] in names]
-    return put_bytes(store, encode_tree(kept + taken), ".tree")
+    entries = [entry for entry in tree_entries(store, mine) if entry[0] not in names]
+    entries += [entry for entry in tree_entries(store, theirs) if entry[0] in names]
+    return put_bytes(store, encode_tree(entries), ".tree")
 
 def _exchange_file(store: Store, record: dict, other: dict, name: str) -> dict:
     "Exchange a file of the project"
@@ -168,11 +168,15 @@ def _exchange_threads(store: Store, record: dict, other: dict, name: str) -> dic
 # %% ../../nbs/60_explanation/70_exchange.ipynb #7b38708e
 def _with_paths(mine: dict, theirs: dict) -> dict:
     "Our inputs at the paths where the other notebook reads them"
-    return {name: [theirs[name][0] if name in theirs else path, digest] for name, (path, digest) in mine.items()}
+    return {name: [theirs.get(name, [path])[0], digest] for name, (path, digest) in mine.items()}
+
+def _file_names(store: Store, tree: str) -> set[str]:
+    "The names in a tree"
+    return {file for file, *_ in tree_entries(store, tree)}
 
 def _add_files(store: Store, record: dict, other: dict) -> str:
     "Our tree of the project with the files that only the other record has"
-    ours, theirs = ({file for file, *_ in tree_entries(store, side["code"])} for side in (record, other))
+    ours, theirs = (_file_names(store, side["code"]) for side in (record, other))
     return _replace_files(store, record["code"], other["code"], theirs - ours)
 
 def _parts_for_cells(parts: dict, theirs: dict) -> dict:

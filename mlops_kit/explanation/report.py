@@ -205,17 +205,19 @@ def _idle_lines(changes: tuple[Change, ...]) -> list[Line]:
     rest = len(changes) - _MAX_SHOWN
     return [*lines, ("dim", f"  ... and {rest} more")] if rest > 0 else lines
 
+def _note_lines(notes: tuple[str, ...]) -> list[Line]:
+    "The notes, after an empty line"
+    lines = [("dim", f"note: {note}") for note in notes]
+    return [("text", ""), *lines] if lines else []
+
 def why_lines(
     why: Explanation,
 ) -> list[Line]:
     "The answer as lines: style and text"
     head = [("dim", f"{why.pipeline}: {why.old} -> {why.new}"), ("head", why.conclusion)]
     effects = [line for effect in why.effects for line in _effect_lines(effect)]
-    notes = [("dim", f"note: {note}") for note in why.notes]
-    return [
-        *head, *_all_cause_lines(why.causes), *_section("Effects", effects),
-        *_section("Changes without effect", _idle_lines(why.without_effect)), *([("text", ""), *notes] if notes else []),
-    ]
+    idle = _section("Changes without effect", _idle_lines(why.without_effect))
+    return [*head, *_all_cause_lines(why.causes), *_section("Effects", effects), *idle, *_note_lines(why.notes)]
 
 # %% ../../nbs/60_explanation/50_report.ipynb #dc8bd87a
 _CSS = """
@@ -239,12 +241,14 @@ _CSS = """
 </style>
 """
 
+_LINES_TEMPLATE = "{% for line in lines %}{{ line }}{% if not loop.last %}<br>{% endif %}{% endfor %}"
+
 def html_lines(
     lines: Iterable[str],
 ) -> "Markup":
     "Lines of text as HTML, with arrows as typographers set them"
     shown = [line.replace(" -> ", " \N{RIGHTWARDS ARROW} ") for line in lines]
-    return render_html("{% for line in lines %}{{ line }}{% if not loop.last %}<br>{% endif %}{% endfor %}", lines=shown)
+    return render_html(_LINES_TEMPLATE, lines=shown)
 
 # %% ../../nbs/60_explanation/50_report.ipynb #41da759b
 _CAUSE_TEMPLATE = """

@@ -151,11 +151,14 @@ def comparison_notes(
     for name, pair in pairs.items():
         yield from _influence_notes(name, pair)
 
-# %% ../../nbs/60_explanation/60_why.ipynb #b6db2b4d
+# %% ../../nbs/60_explanation/60_why.ipynb #77704175
 def _takers(step: str, pairs: StepPairs) -> list[str]:
     "The steps that take an out of this step in one of the runs"
-    refs = {name: {*pair.old.inputs.values(), *pair.new.inputs.values()} for name, pair in pairs.items()}
-    return [name for name in pairs if any(refers_to(ref, step) for ref in refs[name])]
+    takers = []
+    for name, pair in pairs.items():
+        refs = [*pair.old.inputs.values(), *pair.new.inputs.values()]
+        takers += [name] if any(refers_to(ref, step) for ref in refs) else []
+    return takers
 
 def one_sided_changes(
     old: RunView,
