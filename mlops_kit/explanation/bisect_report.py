@@ -19,7 +19,7 @@ from .report import Line
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-# %% ../../nbs/60_explanation/80_bisect_report.ipynb #7e610865
+# %% ../../nbs/60_explanation/80_bisect_report.ipynb #fb679d6b
 def _contribution_rows(contributions: tuple[Contribution, ...]) -> list[tuple[str, dict | None]]:
     "The metrics of the mixtures; of two parts, one without the other is the other alone"
     rows = [(f"with only {contribution.part}", contribution.alone) for contribution in contributions]
@@ -129,7 +129,7 @@ def bisect_html(
         metric=_metric_text, br=render_html("<br>"), dash="\N{EN DASH}",
     )
 
-# %% ../../nbs/60_explanation/80_bisect_report.ipynb #b171ac34
+# %% ../../nbs/60_explanation/80_bisect_report.ipynb #b25453d3
 def _contribution_to_dict(contribution: Contribution) -> dict:
     "What a part contributes, for programs"
     part = contribution.part

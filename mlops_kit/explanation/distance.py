@@ -26,9 +26,9 @@ _NON_MUTATING_CALLS = {
     "isinstance",
 }
 
-def _nodes_of(tree: ast.AST, kind: type) -> list:
-    "The nodes of one kind"
-    return [node for node in ast.walk(tree) if isinstance(node, kind)]
+def _nodes_of(tree: ast.AST, *kinds: type) -> list:
+    "The nodes of some kinds"
+    return [node for node in ast.walk(tree) if isinstance(node, kinds)]
 
 def _imported_names(tree: ast.AST) -> set[str]:
     "The names that imports bind, and the last words of the imported modules"
@@ -58,10 +58,10 @@ def changed_names(
 ) -> set[str]:
     "The names that code sets or may change"
     assigned = {name.id for name in _nodes_of(tree, ast.Name) if isinstance(name.ctx, ast.Store)}
-    defined = {node.name for node in _nodes_of(tree, ast.FunctionDef | ast.ClassDef)}
+    defined = {node.name for node in _nodes_of(tree, ast.FunctionDef, ast.ClassDef)}
     return assigned | defined | _imported_names(tree) | _names_in_calls(tree)
 
-# %% ../../nbs/60_explanation/20_distance.ipynb #d1fdb883
+# %% ../../nbs/60_explanation/20_distance.ipynb #c2d98cc1
 class _CodeNode(NamedTuple):
     "A statement of a cell, a unit of the project's code, or a parameter"
     name: str         # "cell 3", "shop.price", "parameter lr"
@@ -120,7 +120,7 @@ def distances_to_outs(
     nodes = [*statements, *_unit_nodes(store, record), *_parameter_nodes(record)]
     return _count_hops(nodes, start, len(statements))
 
-# %% ../../nbs/60_explanation/20_distance.ipynb #22b5e684
+# %% ../../nbs/60_explanation/20_distance.ipynb #b1de8984
 _NODE_NAMES = {"parameter": "parameter {}", "source": "parameter {}", "cell": "{}", "function": "{}"}
 
 def change_distance(

@@ -22,7 +22,7 @@ from ..notebook import StepCode, collect_code, find_targets, read_notebook
 from ..pipeline import stage_project, step_key
 from ..store import Store, encode_tree, put_bytes, tree_entries
 
-# %% ../../nbs/60_explanation/70_exchange.ipynb #8a9dea27
+# %% ../../nbs/60_explanation/70_exchange.ipynb #099a5e73
 def _short_list(names: list[str]) -> str:
     "Up to three names"
     return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
@@ -148,22 +148,6 @@ def _replace_files(store: Store, mine: str, theirs: str, names: set[str]) -> str
 def _exchange_file(store: Store, record: dict, other: dict, name: str) -> dict:
     "Exchange a file of the project"
     return {**record, "code": _replace_files(store, record["code"], other["code"], {name})}
-
-# %% ../../nbs/60_explanation/70_exchange.ipynb #38f805fc
-def _exchange_seed(store: Store, record: dict, other: dict, name: str) -> dict:
-    "Exchange the seed, and the parameters that carry it"
-    parts, theirs = record["parts"], other["parts"]
-    params = dict(parts["params"])
-    for param, value in parts["params"].items():
-        carries = value == parts["seed"] and theirs["params"].get(param) == theirs["seed"]
-        if "seed" in param and carries:
-            params[param] = theirs["seed"]
-    return _with_parts(record, seed=theirs["seed"], params=params)
-
-def _exchange_threads(store: Store, record: dict, other: dict, name: str) -> dict:
-    "Exchange the number of threads"
-    env = record["parts"]["env"] | {"threads": other["parts"]["env"]["threads"]}
-    return _with_parts(record, env=env)
 
 # %% ../../nbs/60_explanation/70_exchange.ipynb #7b38708e
 def _with_paths(mine: dict, theirs: dict) -> dict:

@@ -25,7 +25,7 @@ from ..ledger import Run, record_from_json
 from ..pipeline import Pipeline, read_pipeline
 from ..store import Store, get_bytes
 
-# %% ../../nbs/60_explanation/30_step_changes.ipynb #3144734f
+# %% ../../nbs/60_explanation/30_step_changes.ipynb #f0a08a85
 @dataclass(frozen=True)
 class StepView:
     "One step in one run, as far as it is known"
@@ -62,7 +62,7 @@ class StepPair(NamedTuple):
         "Do both runs have a record of it?"
         return self.old.has_full_record and self.new.has_full_record
 
-# %% ../../nbs/60_explanation/30_step_changes.ipynb #f0c15500
+# %% ../../nbs/60_explanation/30_step_changes.ipynb #d76eac34
 def recorded_pipeline(run: Run) -> Pipeline | None:
     "The pipeline of a run; None when its configuration can't be read"
     try:
@@ -100,8 +100,8 @@ def view_step(
     outcome = run.steps[name]
     params, inputs = _configured(pipeline, name)
     record = _stored_record(run.store, outcome["key"]) or _partial_record(run, name, params)
-    known = {field: outcome[field] for field in ("status", "key", "outs", "metrics", "error")}
-    return StepView(record=record, inputs=inputs, **known)
+    outs, metrics = outcome["outs"], outcome["metrics"]
+    return StepView(outcome["status"], outcome["key"], record, outs, metrics, outcome["error"], inputs)
 
 # %% ../../nbs/60_explanation/30_step_changes.ipynb #e3fc3117
 def _notebook_bytes(store: Store, record: dict) -> bytes | None:
