@@ -128,7 +128,7 @@ class Experiment:
         self.store = store
         self.step_pairs = step_pairs
         self.graph = graph
-        self.steps = steps                               # to execute, in the order of the pipeline
+        self.steps = steps  # to execute, in the order of the pipeline
         self.executed: dict[str, dict | StepBroke] = {}  # by key
         self.running: RunningNotebook | None = None
         self.stopped = False
@@ -179,6 +179,7 @@ class Experiment:
         return _failure(name, replay) or _with_result(self.store, record, replay)
 
     def check_stopped(self) -> None:
+        "KeyboardInterrupt when the user pressed Ctrl-C"
         if self.stopped:
             raise KeyboardInterrupt
 

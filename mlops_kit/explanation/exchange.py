@@ -22,7 +22,7 @@ from ..notebook import StepCode, collect_code, find_targets, read_notebook
 from ..pipeline import stage_project, step_key
 from ..store import Store, encode_tree, put_bytes, tree_entries
 
-# %% ../../nbs/60_explanation/70_exchange.ipynb #099a5e73
+# %% ../../nbs/60_explanation/70_exchange.ipynb #56d37d4c
 def _short_list(names: list[str]) -> str:
     "Up to three names"
     return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
@@ -32,6 +32,8 @@ def _functions_text(file: str, changes: tuple[Change, ...]) -> str:
     if len(changes) == 1:
         return changes[0].name
     return f"{_short_list([change.name.rpartition('.')[2] for change in changes])} in {file}"
+
+_FIXED_NAMES = {"seed": "the seed", "threads": "the number of threads"}
 
 @dataclass(frozen=True)
 class ChangedPart:
@@ -52,11 +54,10 @@ class ChangedPart:
 
     @property
     def _what(self) -> str:
+        "The part without its steps"
         if self.kind == "cells":
             return _short_list([change.name for change in self.changes])
         return f"{self.kind} {self.name}"
-
-_FIXED_NAMES = {"seed": "the seed", "threads": "the number of threads"}
 
 # %% ../../nbs/60_explanation/70_exchange.ipynb #19d2c663
 _PART_KINDS = {"cell": "cells", "function": "file"}  # changes that are exchanged together

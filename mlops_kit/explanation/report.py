@@ -115,6 +115,7 @@ def _number_texts(was: float, now: float) -> tuple[str, str]:
     return short if short[0] != short[1] else (f"{was:.10g}", f"{now:.10g}")
 
 def _or_none(value: object) -> object:
+    "A value, or what stands for a missing one"
     return ABSENT if value is None else value
 
 def metric_change_text(
@@ -128,6 +129,7 @@ def metric_change_text(
 
 # %% ../../nbs/60_explanation/50_report.ipynb #68d23310
 _MAX_SHOWN = 12  # changes without effect, metrics of a step, lines at either end of a diff
+_DIFF_STYLES = {"+": "add", "-": "del"}
 
 def _shorten_diff(diff: str) -> list[str]:
     "The lines of a diff; in place of the middle of a long one, how many lines it has"
@@ -148,8 +150,6 @@ def _cause_lines(cause: Change) -> Iterator[Line]:
     yield from (("text", f"     {line}") for line in cause.details)
     if further := _further_steps(cause):
         yield "dim", f"     also affects {step_names_text(further)}"
-
-_DIFF_STYLES = {"+": "add", "-": "del"}
 
 def _metric_lines(effect: Effect) -> Iterator[Line]:
     "The metrics of one step"
@@ -185,6 +185,7 @@ def _effect_lines(effect: Effect) -> list[Line]:
 
 # %% ../../nbs/60_explanation/50_report.ipynb #48b5cc1e
 def _heading(title: str) -> list[Line]:
+    "A heading after an empty line"
     return [("text", ""), ("head", title)]
 
 def _section(title: str, lines: list[Line]) -> list[Line]:
@@ -371,6 +372,7 @@ def why_page(
     return f"{render_html(_PAGE, why=why, body=why_html(why, more))}\n"
 
 def _as_dicts(entries: tuple) -> list[dict]:
+    "Dataclasses for programs"
     return [asdict(entry) for entry in entries]
 
 def why_to_dict(
