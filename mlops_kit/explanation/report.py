@@ -89,22 +89,31 @@ def _unexplained_rest(why: Explanation) -> str:
     return f" No recorded change explains the difference in {step_names_text(rest)}." if rest else ""
 
 # %% ../../nbs/60_explanation/50_report.ipynb #13b4f87d
-def _unexpected_difference(effect: Effect, pair: StepPair) -> str:
-    "How a step differs that has the same key in both runs"
-    if not effect.is_result:
-        return f"step {effect.step} ended differently: {effect.old_status} -> {effect.new_status}."
-    if influences := unrecorded_influences(pair):
-        return f"the results differ: step {effect.step} used {' and '.join(influences)}, which is not recorded."
-    return "the results differ: a step is nondeterministic. Run `mlops verify` to find it."
+def _what_differs(effects: list[Effect]) -> str:
+    "The results differ, or only how a step ended"
+    if any(effect.is_result for effect in effects):
+        return "the results differ"
+    first = effects[0]
+    return f"step {first.step} ended differently ({first.old_status} -> {first.new_status})"
+
+def _why_different(effects: list[Effect], pairs: StepPairs) -> str:
+    "Why steps can differ that have the same key in both runs; nothing is known when only a status differs"
+    results = [effect.step for effect in effects if effect.is_result]
+    if not results:
+        return ""
+    if influences := unrecorded_influences(pairs[results[0]]):
+        return f": step {results[0]} used {' and '.join(influences)}, which is not recorded"
+    return ": a step is nondeterministic. Run `mlops verify` to find it"
 
 def _no_causes(why: Explanation) -> str:
     "The conclusion without causes"
     repeated = [effect for effect in why.effects if why.step_pairs[effect.step].has_same_key]
-    if not repeated:
-        known = ": no recorded change affects them" if why.without_effect else ""
-        return f"The results differ, and the records do not show why{known}."
-    start = "No recorded change affects the results" if why.without_effect else "No recorded dependency changed"
-    return f"{start}, yet {_unexpected_difference(repeated[0], why.step_pairs[repeated[0].step])}"
+    if repeated:
+        start = "No recorded change affects the results" if why.without_effect else "No recorded dependency changed"
+        return f"{start}, yet {_what_differs(repeated)}{_why_different(repeated, why.step_pairs)}."
+    what = _what_differs(list(why.effects))
+    known = ": no recorded change affects this" if why.without_effect else ""
+    return f"{what[0].upper()}{what[1:]}, and the records do not show why{known}."
 
 # %% ../../nbs/60_explanation/50_report.ipynb #d3a61451
 Line = tuple[str, str]
