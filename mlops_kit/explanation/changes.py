@@ -73,7 +73,7 @@ class Change:
     def sentence(self) -> str:
         "The change and its steps, as the end of a sentence"
         file = f" ({self.file})" if self.file else ""
-        word = "steps" if len(self.steps) > 1 else "step"
+        word = "steps" if len(_count_items(self.steps)) > 1 else "step"
         return f"{self.summary}, in {word} {step_names_text(self.steps)}{file}"
 
     @property
