@@ -34,9 +34,16 @@ Modules:
 - `mlops_kit.examples.flights.data`: The flights example: what is known about a flight before departure
 - `mlops_kit.examples.flights.network`: The flights example: a small network that rates flights by the chance that they are late
 - `mlops_kit.examples.flights.report`: The flights example: scores, pictures, and what a page says about them
-- `mlops_kit.explanation.bisect`: Which of several changes did it, and how much each of them
-- `mlops_kit.explanation.changes`: What is another in one recorded step than in another
-- `mlops_kit.explanation.why`: Why two results differ
+- `mlops_kit.explanation.bisect`: Execute mixtures of two runs, to find which of several changes made the difference
+- `mlops_kit.explanation.bisect_report`: The result of a bisection as lines, HTML and JSON
+- `mlops_kit.explanation.causes`: Which changes can have caused the differences between two results
+- `mlops_kit.explanation.changes`: What changed between two records of a step: values, data, environment
+- `mlops_kit.explanation.code_changes`: What changed in the code of a step: cells of its notebook, functions of the project
+- `mlops_kit.explanation.distance`: How near a piece of code is to an output, by the names that lead from one to the other
+- `mlops_kit.explanation.exchange`: A record with one changed part of another: a parameter, cells, a file, a source, the seed
+- `mlops_kit.explanation.report`: The answer of `why`: a conclusion, and the same content as lines, HTML and JSON
+- `mlops_kit.explanation.step_changes`: What is known about a step in two runs, and everything that changed between them
+- `mlops_kit.explanation.why`: Why the results of two runs differ
 - `mlops_kit.jupyter.kernelspec`: JupyterLab with a kernel that starts at once, because torch and lightning are already there
 - `mlops_kit.jupyter.magics`: The same steps, plans and runs in JupyterLab
 - `mlops_kit.ledger.history`: The metric history of a training run, in the ledger

@@ -43,18 +43,18 @@ DECOY = ["pipeline.steps.fit.params.title=second"]  # is only printed, so it can
 
 # what is planted: file, old, new, overrides; then the cause that must stand first: kind, name, step, and words of the answer
 PLANTED = {
-    "parameter": ("", "", "", ["pipeline.steps.fit.params.weight=2.0"], "parameter", "weight", "fit", "weight went from 1.0 to 2.0"),
-    "upstream parameter": ("", "", "", ["pipeline.steps.clean.params.rows=2"], "parameter", "rows", "clean", "rows went from 3 to 2"),
+    "parameter": ("", "", "", ["pipeline.steps.fit.params.weight=2.0"], "parameter", "weight", "fit", "weight changed from 1.0 to 2.0"),
+    "upstream parameter": ("", "", "", ["pipeline.steps.clean.params.rows=2"], "parameter", "rows", "clean", "rows changed from 3 to 2"),
     "literal in a cell": ("notebooks/fit.ipynb", "sum(values) * weight", "3 * sum(values) * weight", [], "cell", "cell 6", "fit", "cell 6 changed"),
     "code of the metrics": ("notebooks/fit.ipynb", "'total': sum(values)", "'total': max(values)", [], "cell", "cell 6", "fit", "cell 6 changed"),
-    "function two modules away": ("lab/scale.py", "value / 10", "value / 20", [], "function", "lab.scale.scaled", "fit", "lab.scale.scaled changed (lab/scale.py)"),
+    "function two modules away": ("lab/scale.py", "value / 10", "value / 20", [], "function", "lab.scale.scaled", "fit", "lab.scale.scaled changed"),
     "default argument": ("lab/model.py", "slope=2.0", "slope=2.5", [], "function", "lab.model.fitted", "fit", "lab.model.fitted changed"),
     "module constant": ("lab/model.py", "BIAS = 1.0", "BIAS = 1.5", [], "function", "lab.model.BIAS", "fit", "lab.model.BIAS changed"),
     "row of a source": ("data.csv", "3,c", "7,c", [], "source", "raw", "clean", "source raw changed: 4 rows, 2 columns"),
     "type of a column": ("data.csv", "3,c", "3.5,c", [], "source", "raw", "clean", "source raw changed"),
-    "seed": ("", "", "", ["seed=1"], "seed", "seed", "fit", "the seed went from 0 to 1"),
-    "threads": ("", "", "", ["threads=2"], "threads", "number of threads", "fit", "the number of threads went from 1 to 2"),
-    "file that nobody declared": ("extra.json", '"shift": 0', '"shift": 5', [], "observed", "file extra.json", "fit", "extra.json, a file that it reads undeclared, changed"),
+    "seed": ("", "", "", ["seed=1"], "seed", "seed", "fit", "the seed changed from 0 to 1"),
+    "threads": ("", "", "", ["threads=2"], "threads", "number of threads", "fit", "the number of threads changed from 1 to 2"),
+    "file that nobody declared": ("extra.json", '"shift": 0', '"shift": 5', [], "observed", "file extra.json", "fit", "undeclared file extra.json changed"),
 }
 
 
@@ -101,19 +101,21 @@ def test_a_planted_cause_stands_first(ran, name):
     found = why_after(project, first, file, old, new, *threads, *overrides, *DECOY)
     cause = found["causes"][0]
     assert (cause["kind"], cause["name"]) == (kind, what) and step in cause["steps"] and words in cause["summary"]
-    assert [one["name"] for one in found["causes"]][1:] in ([], ["title"]), "nothing besides it and the decoy"
+    assert [other["name"] for other in found["causes"]][1:] in ([], ["title"]), "nothing besides it and the decoy"
     assert words in found["verdict"] and "fit" in cause["affected_steps"]
+    assert cause["file"] == (file if kind == "function" else "")
+    assert f", in step {step}" in found["verdict"] and (not cause["file"] or f"({file})" in found["verdict"])
     assert cause["details"] == [DETAILS[name]] if name in DETAILS else cause["diff"] or not cause["details"]
-    assert any(metric[0] == "total" and metric[1] != metric[2] for one in found["effects"] for metric in one["metrics"])
+    assert any(metric[0] == "total" and metric[1] != metric[2] for effect in found["effects"] for metric in effect["metrics"])
 
 
 def test_two_causes_are_both_named_and_bisect_tells_them_apart(ran):
     project, first = ran
     found = why_after(project, first, "lab/scale.py", "value / 10", "value / 20", "threads=1", "pipeline.steps.clean.params.rows=4", *DECOY)
-    assert {one["name"] for one in found["causes"][:2]} == {"rows", "lab.scale.scaled"} and found["verdict"].startswith("3 possible causes")
-    told = project.json("why", first, "last", "--bisect")["bisect"]
-    weights = {one["name"]: one["weight"] for one in told["shares"]}
-    assert told["all"] == told["new"] and abs(sum(weights.values()) - 1) < 1e-6, "the shares are the whole difference"
+    assert {cause["name"] for cause in found["causes"][:2]} == {"rows", "lab.scale.scaled"} and found["verdict"].startswith("3 possible causes")
+    bisection = project.json("why", first, "last", "--bisect")["bisect"]
+    weights = {share["name"]: share["weight"] for share in bisection["shares"]}
+    assert bisection["all"] == bisection["new"] and abs(sum(weights.values()) - 1) < 1e-6, "the shares are the whole difference"
     assert weights["title"] == 0 and weights["rows"] != 0 and weights["lab/scale.py"] != 0
 
 
@@ -121,10 +123,10 @@ def test_bisect_names_the_culprit_where_two_things_changed_and_one_matters(ran):
     project, first = ran
     why_after(project, first, "lab/model.py", "BIAS = 1.0", "BIAS = 2.0", "threads=1", *DECOY)
     text = project.mlops("why", first, "last", "--bisect", "--html", "why.html")
-    assert "It is lab.model.BIAS: it alone makes the difference." in text and "parameter title of fit does nothing" in text
+    assert "lab.model.BIAS alone accounts for the difference." in text and "parameter title of fit has no effect" in text
     assert "with only lab.model.BIAS" in text and "fit.total" in text
-    one, other = (project.mlops("why", first, "last", "--json") for _ in range(2))
-    assert one == other and list(json.loads(one)) == ["old", "new", "pipeline", "verdict", "causes", "without_effect", "effects", "notes"]
+    answer, again = (project.mlops("why", first, "last", "--json") for _ in range(2))
+    assert answer == again and list(json.loads(answer)) == ["old", "new", "pipeline", "verdict", "causes", "without_effect", "effects", "notes"]
     page = (project.root / "why.html").read_text()
     assert "<script" not in page and "lab.model.BIAS" in page and "http" not in page.replace("http-equiv", "")
 
@@ -132,7 +134,7 @@ def test_bisect_names_the_culprit_where_two_things_changed_and_one_matters(ran):
 def test_what_changed_without_effect_is_told_apart(ran):
     project, first = ran
     found = why_after(project, first, "", "", "", "threads=1", *DECOY)
-    assert found["causes"] == [] and [one["name"] for one in found["without_effect"]] == ["title"] and found["verdict"] == "The results are the same, although something changed."
+    assert found["causes"] == [] and [change["name"] for change in found["without_effect"]] == ["title"] and found["verdict"] == "The results are the same, although something changed."
 
 
 def test_a_step_that_is_gone_is_the_cause(project):
@@ -153,9 +155,9 @@ sum:
     project.mlops("run", "pipeline=demo")
     project.mlops("run", "pipeline=demo", "pipeline.steps.item.foreach=[1]")
     found = project.json("why")
-    assert found["verdict"] == "The results differ because of one change: in sum, item@2 is no longer among its inputs."
+    assert found["verdict"] == "One recorded change can explain the difference: item@2 is no longer an input, in step sum."
     assert "item@2 has no whole record in both runs" in project.mlops("why", "--bisect", code=2)
-    assert "in item@1, parameter number went from 1 to 2" in project.mlops("why", "last~1/item@1", "last~1/item@2")
+    assert "parameter number changed from 1 to 2, in step item@1" in project.mlops("why", "last~1/item@1", "last~1/item@2")
 
 
 def test_same_key_and_other_bytes_is_chance(project):
@@ -175,7 +177,7 @@ def test_a_step_that_failed_is_compared_as_far_as_it_is_known(project):
     project.mlops("run", "pipeline=demo")
     project.mlops("run", "pipeline=demo", "pipeline.steps.one.params.number=0", code=1)
     text = project.mlops("why")
-    assert "in one, parameter number went from 1 to 0" in text and "ZeroDivisionError" in text and "only its parameters and cells" in text
+    assert "parameter number changed from 1 to 0, in step one" in text and "ZeroDivisionError" in text and "only its parameters and cells" in text
     assert "no whole record" in project.mlops("why", "--bisect", code=2)
 
 
@@ -200,7 +202,7 @@ def test_a_bisection_can_be_interrupted(project):
     time.sleep(1)
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
-    sleeping = [one for one in Path("/proc").glob("[0-9]*/environ") if read(one).count(str(project.root).encode())]
+    sleeping = [path for path in Path("/proc").glob("[0-9]*/environ") if read(path).count(str(project.root).encode())]
     assert sleeping == [], "nothing of it goes on"
 
 
@@ -231,6 +233,6 @@ def test_a_package_version_is_the_cause(project, tmp_path):
     mlops("run", "pipeline=demo", "warm=[json]", "pipeline.steps.measure.params.title=b")
     found = json.loads(mlops("why", "--json"))
     first = found["causes"][0]
-    assert (first["kind"], first["name"], first["summary"]) == ("package", "ruler", 'package ruler went from "1.0" to "1.1"')
-    told = json.loads(mlops("why", "--bisect", "--json"))["bisect"]
-    assert any("ruler" in note and "can't be exchanged here" in note for note in told["notes"])
+    assert (first["kind"], first["name"], first["summary"]) == ("package", "ruler", 'package ruler changed from "1.0" to "1.1"')
+    bisection = json.loads(mlops("why", "--bisect", "--json"))["bisect"]
+    assert any("ruler" in note and "can't be exchanged here" in note for note in bisection["notes"])
