@@ -12,7 +12,6 @@ __all__ = ['LabProgress', 'open_step', 'ParameterInjector', 'mlops', 'load_ipyth
 
 # %% ../../nbs/80_jupyter/10_magics.ipynb #2aecac52
 import ast, os, shlex, sys, time
-from html import escape
 from pathlib import Path
 
 from .. import tracking
@@ -64,7 +63,8 @@ class LabProgress(Progress):
 
     def table_html(self) -> str:
         "The steps as they are now"
-        return html_table(["step", "", "", "why"], [[escape(name), status_badge(status), escape(how), escape(why)] for name, (status, why, how) in self.rows.items()])
+        rows = [[name, status_badge(status), progress, why] for name, (status, why, progress) in self.rows.items()]
+        return html_table(["step", "", "", "why"], rows)
 
 # %% ../../nbs/80_jupyter/10_magics.ipynb #694929ed
 def open_step(

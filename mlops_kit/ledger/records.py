@@ -35,7 +35,6 @@ from mlops_kit.store import (
 )
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 # %% ../../nbs/25_ledger/10_records.ipynb #2e7e85bd
@@ -371,32 +370,19 @@ def run_html(run: Run) -> str:
     steps = [_step_cells(name, step) for name, step in run.steps.items()]
     metrics = list(_metric_cells(run))
     return render_html(
-        _RUN_TEMPLATE, run=run, pipeline=str(run.data.get("pipeline")), status=_badge(run.status),
-        seconds=format_seconds(run.data.get("seconds")), steps=_table(["step", "status", "time", "why"], steps),
-        count=len(metrics), metrics=metrics and _table(["step", "metric", ""], metrics),
+        _RUN_TEMPLATE, run=run, pipeline=str(run.data.get("pipeline")), status=status_badge(run.status),
+        seconds=format_seconds(run.data.get("seconds")), steps=html_table(["step", "status", "time", "why"], steps),
+        count=len(metrics), metrics=metrics and html_table(["step", "metric", ""], metrics),
     )
 
 def _step_cells(name: str, step: StepOutcome) -> list[str]:
     "The row of a step"
     why = step["error"] or step["reason"]
-    return [_text(name), _badge(step["status"]), _text(format_seconds(step["seconds"])), _text(why)]
+    return [name, status_badge(step["status"]), format_seconds(step["seconds"]), why]
 
 def _metric_cells(run: Run) -> Iterator[list[str]]:
     "The rows of all metrics that are numbers"
     for step, metrics in run.metrics.items():
         for name, value in metrics.items():
             if isinstance(value, int | float):
-                yield [_text(step), _text(name), _text(format_number(value))]
-
-# %% ../../nbs/25_ledger/10_records.ipynb #8a179c13
-def _text(text: str) -> "Markup":
-    "Text as HTML"
-    return render_html("{{ text }}", text=text)
-
-def _badge(status: str) -> "Markup":
-    "A status in its colour"
-    return render_html("{{ badge|safe }}", badge=status_badge(status))
-
-def _table(head: list[str], rows: list[list[str]]) -> "Markup":
-    "A table of cells that are HTML"
-    return render_html("{{ table|safe }}", table=html_table(head, rows))
+                yield [step, name, format_number(value)]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ..capture import load_undeclared_names, current_digest
 from ..config import Config
-from ..display import html_table, render_html, status_badge
+from ..display import html_table, status_badge
 from ..errors import raise_problems, unknown_name
 from ..ledger import read_record
 from .graph import Pipeline, read_pipeline, resolve_input
@@ -70,8 +70,7 @@ class Plan:
 
     def _repr_html_(self) -> str:
         decisions = self.decisions.items()
-        cell = lambda text: render_html("{{ text }}", text=text)
-        rows = [[cell(name), status_badge(decision.action), cell(decision.reason)] for name, decision in decisions]
+        rows = [[name, status_badge(decision.action), decision.reason] for name, decision in decisions]
         return html_table(["step", "", "why"], rows)
 
 # %% ../../nbs/40_pipeline/20_plan.ipynb #9bada921

@@ -12,9 +12,8 @@ __all__ = ['MAX_METRICS', 'TrialRow', 'Leaderboard', 'dominates', 'rank_rows', '
 
 # %% ../../nbs/65_sweep/20_leaderboard.ipynb #b5149753
 from dataclasses import asdict, dataclass, replace
-from html import escape
 
-from ..display import status_badge, html_table, format_number, format_seconds
+from ..display import format_number, format_seconds, html_table, render_html, status_badge
 from ..errors import ConfigError, unknown_name
 from ..ledger import Run, read_run, runs
 from ..store import Store
@@ -142,14 +141,18 @@ def row_cells(board: Leaderboard, row: TrialRow) -> list[str]:
     return ["★" if row.best else "", str(row.trial), *shown, row.status, format_seconds(row.seconds or None), row.run, row.error or ""]
 
 # %% ../../nbs/65_sweep/20_leaderboard.ipynb #932ab8b5
+def _html_cells(board: Leaderboard, row: TrialRow) -> list[str]:
+    "A line of the table as HTML, the best one in bold"
+    mark, *shown, _, spent, run, error = row_cells(board, row)
+    if row.best:
+        shown = [render_html("<b>{{ text }}</b>", text=text) for text in shown]
+    return [mark, *shown, status_badge(row.status), spent, render_html("<code>{{ run }}</code>", run=run), error]
+
 def leaderboard_html(board: Leaderboard) -> str:
     "The table as HTML"
-    rows = []
-    for row in board.rows:
-        mark, *shown, status, spent, run, error = map(escape, row_cells(board, row))
-        bold = "<b>{}</b>".format if row.best else str
-        rows.append([mark, *map(bold, shown), status_badge(row.status), spent, f"<code>{run}</code>", error])
-    return f"<div><b>{escape(board.name)}</b> {escape(status_summary(board))}{html_table([escape(one) for one in column_titles(board)], rows)}</div>"
+    table = html_table(column_titles(board), [_html_cells(board, row) for row in board.rows])
+    template = "<div><b>{{ board.name }}</b> {{ summary }}{{ table }}</div>"
+    return render_html(template, board=board, summary=status_summary(board), table=table)
 
 # %% ../../nbs/65_sweep/20_leaderboard.ipynb #3c35dd19
 def status_summary(board: Leaderboard) -> str:

@@ -13,7 +13,7 @@ __all__ = ['MIN_TRIALS', 'plot_optimization_history', 'plot_parallel_coordinates
 # %% ../../nbs/65_sweep/30_plots.ipynb #321e8520
 import math, warnings
 
-from ..display import BLUE, GREY, INK, ORANGE, new_figure, html_page, captioned_figure
+from ..display import BLUE, GREY, INK, ORANGE, captioned_figure, html_page, new_figure, render_html
 from .leaderboard import Leaderboard, leaderboard_html, status_summary
 from .trials import short_text, is_finite_number, short_names
 
@@ -155,4 +155,6 @@ def make_plots(board: Leaderboard) -> dict:
 # %% ../../nbs/65_sweep/30_plots.ipynb #b0990c4f
 def sweep_page(board: Leaderboard) -> str:
     "The leaderboard and its pictures as one HTML page that needs nothing else"
-    return html_page(board.name, status_summary(board), *(captioned_figure(one, caption) for caption, one in make_plots(board).items()), f"<div class=wide>{leaderboard_html(board)}</div>")
+    pictures = [captioned_figure(figure, caption) for caption, figure in make_plots(board).items()]
+    table = render_html("<div class=wide>{{ table }}</div>", table=leaderboard_html(board))
+    return html_page(board.name, status_summary(board), *pictures, table)
