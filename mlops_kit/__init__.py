@@ -64,7 +64,7 @@ Modules:
 - `mlops_kit.store.objects`: Keep bytes, files and folders under the digest of their content
 - `mlops_kit.store.sources`: What steps read from outside: looked at before a run, kept while it goes on
 - `mlops_kit.sweep.leaderboard`: The trials of a sweep and their results, best first
-- `mlops_kit.sweep.plots`: Pictures of a sweep: how it went, which values do well, and which of them matter
+- `mlops_kit.sweep.plots`: Plots of a sweep: its progress, the values that do well, and the parameters that matter
 - `mlops_kit.sweep.search`: Let an optimiser choose what to try next
 - `mlops_kit.sweep.trials`: Run one pipeline many times and compute what the runs share once
 - `mlops_kit.tracking.mirror`: What Weights & Biases is to show of a run: all of it from the ledger

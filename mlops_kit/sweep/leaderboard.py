@@ -53,7 +53,7 @@ def _as_costs(results: list[float], directions: list[str]) -> list[float]:
     return [-value if direction == "maximize" else value for value, direction in zip(results, directions)]
 
 # %% ../../nbs/65_sweep/20_leaderboard.ipynb #48ef7290
-_STATUS_ORDER = ("done", "running", "interrupted", "pruned", "failed")
+_STATUS_ORDER = ("done", "running", "interrupted", "pruned")  # all others come last
 
 def rank_rows(
     rows: list[TrialRow],
