@@ -55,9 +55,11 @@ Modules:
 - `mlops_kit.pipeline.keys`: The key of a step: the digest of everything that its result may depend on
 - `mlops_kit.pipeline.plan`: What would run, what is reused, and why
 - `mlops_kit.pipeline.prepare`: Check every notebook against its step
+- `mlops_kit.pipeline.publishing`: Check what a step produced, and publish its record
 - `mlops_kit.pipeline.replay`: Execute a recorded step again, from nothing but its record
 - `mlops_kit.pipeline.scheduler`: Run the steps of a plan: in parallel, within the machine's resources, each key once
-- `mlops_kit.pipeline.step`: Run one step: its folder, its process, its record
+- `mlops_kit.pipeline.staging`: The request to run a step, and the folder it runs in
+- `mlops_kit.pipeline.step`: Run one step: its scratch folder, its process, its outcome
 - `mlops_kit.redaction`: What is secret stays out of everything that is kept or shown
 - `mlops_kit.store.files`: Every write, rename, lock and sync that the kit makes on disk, in one place
 - `mlops_kit.store.leases`: Which process holds what, so that nobody ever has to unlock anything by hand

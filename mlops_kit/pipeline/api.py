@@ -22,7 +22,7 @@ from .compose_cache import compose_cached
 from .plan import Plan, make_plan
 from .prepare import open_store
 from .scheduler import Progress, run_plan
-from .step import restore_recorded_step
+from .staging import restore_recorded_step
 from ..redaction import make_redactor
 from ..store import Store, canonical_json, get_bytes
 

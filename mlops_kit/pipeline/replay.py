@@ -18,7 +18,8 @@ from pathlib import Path
 from ..capture import stage_undeclared, render_seed_code, make_env_variables
 from ..engine import ExecutionOutcome, RunningNotebook, Execution, execute_notebook
 from ..notebook import collect_code, read_notebook, find_targets
-from .step import read_metrics, stage_code, stage_recorded_inputs, with_parameters_tag
+from .publishing import read_metrics
+from .staging import stage_code, stage_recorded_inputs, with_parameters_tag
 from ..store import Store, digest_path
 
 # %% ../../nbs/40_pipeline/50_replay.ipynb #d9e7f701

@@ -31,7 +31,8 @@ from .executors import InlineExecutor, available_gpus, make_executor, available_
 from .graph import Step
 from .interrupt import InterruptHandler, handle_interrupts
 from .plan import Decision, Plan, decide_step
-from .step import INTERRUPTED, PREEMPTED, PRUNED, StepRequest, failure_outcome, run_step, success_outcome
+from .staging import StepRequest
+from .step import INTERRUPTED, PREEMPTED, PRUNED, failure_outcome, run_step, success_outcome
 from ..redaction import redact_arguments, keep_env_references
 from ..store import Store, checkout, put_bytes, canonical_json, write_file
 from ..tracking import live_upload
