@@ -225,8 +225,7 @@ def _run_attempt(request: StepRequest, attempt: int) -> dict:
             outcome = _execute(request, execution, folder, redactor)
             history = _store_history(request, redactor)
             if outcome.status != "done":
-                status = _failure_status(request, outcome)
-                return history | failure_outcome(status, outcome.error, request.decision, outcome.seconds, outcome.cells)
+                return history | _failed_execution(request, outcome)
             attempt_facts = {"attempt": attempt, "started": started, **history}
             record = publish_result(request, folder, outcome, redactor, attempt_facts)
             remove_path(request.plan.store.files, scratch)
@@ -234,6 +233,11 @@ def _run_attempt(request: StepRequest, attempt: int) -> dict:
         except (StepError, StoreError, OSError) as error:
             text = request.plan.redactor.redact_text(disk_error_text(error, folder) or str(error))
             return history | failure_outcome("failed", text, request.decision, time.monotonic() - clock)
+
+def _failed_execution(request: StepRequest, outcome: ExecutionOutcome) -> dict:
+    "The outcome of a step whose notebook did not end well"
+    status = _failure_status(request, outcome)
+    return failure_outcome(status, outcome.error, request.decision, outcome.seconds, outcome.cells)
 
 @contextmanager
 def _step_folder(request: StepRequest) -> Iterator[Path]:
