@@ -63,9 +63,9 @@ def read_metrics(path: Path) -> dict:
         values = json.loads(path.read_text("utf8"), parse_constant=str)
     except ValueError as error:
         raise StepError(f"the metrics in out/{path.name} are not JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise StepError(f"the metrics in out/{path.name} must be an object of names and numbers")
-    return values
+    if isinstance(values, dict):
+        return values
+    raise StepError(f"the metrics in out/{path.name} must be an object of names and numbers")
 
 # %% ../../nbs/40_pipeline/28_publishing.ipynb #241c5792
 def _check_secrets(request: StepRequest, folder: Path, redactor: Redactor) -> None:
