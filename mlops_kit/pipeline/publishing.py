@@ -50,7 +50,7 @@ def _check_code(request: StepRequest) -> None:
     if known.unchanged():
         return
     targets = tuple(find_targets(request.prepared.params))
-    code = collect_code(request.prepared.notebook, request.plan.pipeline.project, targets)
+    code = collect_code(request.prepared.notebook, request.project, targets)
     if code.units != known.units:
         raise StepError(
             "the project's code changed while the step ran, so it is unknown which code made its result: run again"
@@ -82,10 +82,11 @@ def _check_secrets(request: StepRequest, folder: Path, redactor: Redactor) -> No
 # %% ../../nbs/40_pipeline/28_publishing.ipynb #85aef088
 def store_code(request: StepRequest) -> str:
     "Put the modules that a step reaches into the store; the digest of their tree"
-    store, project, entries = request.plan.store, request.plan.pipeline.project, []
+    entries = []
     for path, content in request.prepared.code.source_files.items():
-        entries.append((path.relative_to(project).as_posix(), put_bytes(store, content), len(content)))
-    return put_bytes(store, encode_tree(entries), ".tree")
+        name = path.relative_to(request.project).as_posix()
+        entries.append((name, put_bytes(request.store, content), len(content)))
+    return put_bytes(request.store, encode_tree(entries), ".tree")
 
 def _store_out(store: Store, path: Path, file: str) -> dict:
     "Put an out into the store; its entry in the record"
@@ -100,17 +101,16 @@ def _record_undeclared(request: StepRequest, folder: Path) -> UndeclaredInputs:
         undeclared.other_accesses["clock"] = clock
     names = list(undeclared.digests)
     if names:
-        plan = request.plan
-        limit = float(plan.pipeline.config["sources_limit"])
-        store_undeclared(plan.store, plan.pipeline.project, undeclared.digests, limit)
-        save_undeclared_names(plan.store, request.decision.key, names)
+        limit = float(request.config["sources_limit"])
+        store_undeclared(request.store, request.project, undeclared.digests, limit)
+        save_undeclared_names(request.store, request.key, names)
         request.notice(_undeclared_notice(request.name, names))
     return undeclared
 
 def _find_undeclared(request: StepRequest, kernel: Path) -> UndeclaredInputs:
     "What the step read without declaring it"
     started = (kernel / "step.ipynb").stat().st_ctime_ns
-    undeclared = collect_undeclared(kernel / "notes", request.plan.pipeline.project, started)
+    undeclared = collect_undeclared(kernel / "notes", request.project, started)
     if undeclared.changed_files:
         names = ", ".join(undeclared.changed_files)
         raise StepError(
@@ -144,17 +144,15 @@ def _changed_names(plain: dict, redacted: dict) -> set[str]:
 def _code_facts(request: StepRequest) -> dict:
     "Where the notebook and the code of a step are in the store"
     notebook = request.prepared.notebook
-    entry = {"name": request.prepared.step.notebook, "digest": put_bytes(request.plan.store, stored_notebook(request))}
-    return {
-        "notebook": {**entry, "parameters_cell": notebook.parameters_cell}, "code": store_code(request),
-        "pass_env": list(request.plan.pipeline.config["pass_env"]),
-    }
+    content = put_bytes(request.store, stored_notebook(request))
+    entry = {"name": request.prepared.step.notebook, "digest": content, "parameters_cell": notebook.parameters_cell}
+    return {"notebook": entry, "code": store_code(request), "pass_env": list(request.config["pass_env"])}
 
 def _source_facts(request: StepRequest) -> dict:
     "Where the sources of a step came from, and whether the store has them"
     facts = {}
     for name, source in request.plan.sources[request.name].items():
-        kept = source.digest in request.plan.stored_sources
+        kept = source.digest in request.stored_sources
         facts[name] = {"url": redact_by_name(source.url), "size": source.size, "kept": kept}
     return {"sources": facts}
 
@@ -162,19 +160,19 @@ def _source_facts(request: StepRequest) -> dict:
 def _out_facts(request: StepRequest, out: Path) -> dict:
     "Put the outs into the store; what the record says about them"
     step = request.prepared.step
-    outs = {name: _store_out(request.plan.store, out / file, file) for name, file in step.outs.items()}
+    outs = {name: _store_out(request.store, out / file, file) for name, file in step.outs.items()}
     metrics = read_metrics(out / step.outs[step.metrics]) if step.metrics else {}
     tolerance = {name: {"abs": number, "rel": number} for name, number in step.tolerance.items()}
     return {"outs": outs, "metrics": metrics, "metrics_out": step.metrics, "tolerance": tolerance}
 
 def _run_facts(request: StepRequest) -> dict:
     "What the run, its engine and its machine contribute to a record"
-    run, store = request.run, request.plan.store
-    facts = {name: run.data[name] for name in ("environment", "hardware", "git")}
+    run = request.run
+    notebook, log = run.folder / f"{request.name}.ipynb", run.folder / f"{request.name}.log"
     return {
-        "run": run.id, "executed": put_path(store, run.folder / f"{request.name}.ipynb"),
-        "log": put_path(store, run.folder / f"{request.name}.log"),
-        "engine": request.plan.pipeline.config["engine"], **facts,
+        "run": run.id, "engine": request.config["engine"],
+        "executed": put_path(request.store, notebook), "log": put_path(request.store, log),
+        **{name: run.data[name] for name in ("environment", "hardware", "git")},
     }
 
 # %% ../../nbs/40_pipeline/28_publishing.ipynb #c22ac3e4
@@ -192,7 +190,7 @@ def publish_result(
     _check_secrets(request, folder, redactor)
     undeclared = _record_undeclared(request, folder)
     parts = {**request.decision.parts, "observed": undeclared.digests}
-    pipeline, store = request.plan.pipeline.name, request.plan.store
+    pipeline = request.plan.pipeline.name
     record = {
         "schema": STEP_SCHEMA, "key": step_key(parts), "pipeline": pipeline, "step": request.name, "status": "done",
         "looked": undeclared.first_access, "notes": undeclared.other_accesses,
@@ -200,6 +198,6 @@ def publish_result(
         **_code_facts(request), **_source_facts(request), **_run_facts(request),
         "ended": utc_now(), "seconds": round(outcome.seconds, 3), "cells": list(outcome.cells), **attempt_facts,
     }
-    record = publish_record(store, redactor.redact_values(record))
-    set_ref(store, f"steps/{pipeline}/{request.name}", record["key"])
+    record = publish_record(request.store, redactor.redact_values(record))
+    set_ref(request.store, f"steps/{pipeline}/{request.name}", record["key"])
     return record

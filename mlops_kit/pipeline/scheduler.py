@@ -146,8 +146,9 @@ class Scheduler:
     def __init__(
         self, executor: Executor, resources: ResourcePool, interrupt: InterruptHandler, notice: Callable[[str], None],
     ):
-        self.executor, self.resources, self.interrupt, self.notice = executor, resources, interrupt, notice
-        self.announced, self.run_numbers, self.resolve_mode = False, count(), cache(tracking.resolve_mode)
+        self.executor, self.resources = executor, resources
+        self.interrupt, self.notice, self.announced = interrupt, notice, False
+        self.run_numbers, self.resolve_mode = count(), cache(tracking.resolve_mode)
         self.queues = {}           # required resources -> heap of QueuedStep
         self.running = {}          # future -> (QueuedStep, its GPUs)
         self.waiting_by_key = {}   # key in work -> [(run, step)] that wait for it

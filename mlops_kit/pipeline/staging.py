@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from ..config import Config
 from ..engine import RunningNotebook
 from ..errors import ConfigError
 from ..ledger import Run
@@ -45,6 +46,26 @@ class StepRequest:
     def prepared(self) -> PreparedStep:
         "The step's notebook, parameters and paths"
         return self.plan.prepared[self.name]
+
+    @property
+    def key(self) -> str:
+        "The key under which the result will be recorded"
+        return self.decision.key
+
+    @property
+    def store(self) -> Store:
+        "The store of the run"
+        return self.plan.store
+
+    @property
+    def project(self) -> Path:
+        "The root of the project"
+        return self.plan.pipeline.project
+
+    @property
+    def config(self) -> Config:
+        "The configuration of the run"
+        return self.plan.pipeline.config
 
 # %% ../../nbs/40_pipeline/25_staging.ipynb #2ff0ff7f
 def stage_objects(

@@ -42,19 +42,23 @@ def scratch_dir(
 # %% ../../nbs/40_pipeline/30_step.ipynb #956dfb45
 def _open_scratch_dir(request: StepRequest) -> Path:
     "Make the scratch folder, or reuse that of the last attempt; the metric history starts anew"
-    store, key = request.plan.store, request.decision.key
-    folder = scratch_dir(store, key)
-    write_file(store.files, f"{folder.relative_to(store.root)}/{RUN_ID_FILE}", request.run.id.encode())
-    history = series_path(store, key)
-    if history.exists():
-        remove_path(store.files, history)
+    folder = scratch_dir(request.store, request.key)
+    name = f"{folder.relative_to(request.store.root)}/{RUN_ID_FILE}"
+    write_file(request.store.files, name, request.run.id.encode())
+    _remove_history(request)
     return folder
+
+def _remove_history(request: StepRequest) -> None:
+    "Remove the metric history of the last attempt"
+    path = series_path(request.store, request.key)
+    if path.exists():
+        remove_path(request.store.files, path)
 
 def _remove_empty_scratch_dir(request: StepRequest) -> None:
     "Remove the scratch folder if nothing was left in it"
-    folder = scratch_dir(request.plan.store, request.decision.key)
+    folder = scratch_dir(request.store, request.key)
     if [path.name for path in folder.iterdir()] == [RUN_ID_FILE]:
-        remove_path(request.plan.store.files, folder)
+        remove_path(request.store.files, folder)
 
 # %% ../../nbs/40_pipeline/30_step.ipynb #c949f586
 def success_outcome(status: str, record: dict, reason: str) -> dict:
@@ -96,7 +100,7 @@ def _failure_status(request: StepRequest, outcome: ExecutionOutcome) -> str:
 
 def _has_snapshots(request: StepRequest) -> bool:
     "Whether a training run of the step saved something to continue from"
-    folder = scratch_dir(request.plan.store, request.decision.key)
+    folder = scratch_dir(request.store, request.key)
     return any(folder.glob("fit-*/*.ckpt"))
 
 # %% ../../nbs/40_pipeline/30_step.ipynb #39fa1513
@@ -121,18 +125,19 @@ def preimport_for_plan(plan: Plan) -> None:
 # %% ../../nbs/40_pipeline/30_step.ipynb #c2ff4a11
 def _step_variables(request: StepRequest) -> dict[str, str]:
     "The environment variables of a step's process"
-    plan, config = request.plan, request.plan.pipeline.config
-    threads = request.prepared.env["threads"]
-    variables = make_env_variables(plan.pipeline.project, threads, tuple(config["pass_env"]))
-    variables |= _tracking_variables(request)
-    variables |= {"MLOPS_RUN": request.run.id, "MLOPS_STEP": request.name}
-    variables["MLOPS_PARTIAL"] = str(scratch_dir(plan.store, request.decision.key))
-    variables["MLOPS_SNAPSHOTS"] = str(config.resolved.get("snapshots", 60))
-    if plan.store.durable:
-        variables["MLOPS_POWER"] = "1"
+    threads, passed = request.prepared.env["threads"], tuple(request.config["pass_env"])
+    variables = make_env_variables(request.project, threads, passed)
+    variables |= _tracking_variables(request) | _own_variables(request)
     if request.gpus:
         variables["CUDA_VISIBLE_DEVICES"] = ",".join(request.gpus)
     return variables
+
+def _own_variables(request: StepRequest) -> dict[str, str]:
+    "The environment variables that mlops_kit reads inside a step"
+    variables = {"MLOPS_RUN": request.run.id, "MLOPS_STEP": request.name}
+    variables["MLOPS_PARTIAL"] = str(scratch_dir(request.store, request.key))
+    variables["MLOPS_SNAPSHOTS"] = str(request.config.resolved.get("snapshots", 60))
+    return variables | {"MLOPS_POWER": "1"} if request.store.durable else variables
 
 def _tracking_variables(request: StepRequest) -> dict[str, str]:
     "The environment variables that W&B reads"
@@ -150,12 +155,10 @@ def _prelude(request: StepRequest, folder: Path) -> str:
 
 def _audit_code(request: StepRequest, folder: Path, journal: Path) -> str:
     "Code that records what the step reads without declaring it"
-    prepared, pipeline = request.prepared, request.plan.pipeline
-    known = [*prepared.code.source_files, pipeline.project / prepared.step.notebook]
+    known = [*request.prepared.code.source_files, request.project / request.prepared.step.notebook]
     return render_call_code(
-        capture.start_auditing, project=str(pipeline.project), folder=str(folder),
-        store=str(request.plan.store.root), known=[str(path) for path in known],
-        variables=list(pipeline.config["pass_env"]), journal=str(journal),
+        capture.start_auditing, project=str(request.project), folder=str(folder), store=str(request.store.root),
+        known=[str(path) for path in known], variables=list(request.config["pass_env"]), journal=str(journal),
     )
 
 # %% ../../nbs/40_pipeline/30_step.ipynb #6d0f3da7
@@ -170,7 +173,7 @@ def _build_execution(request: StepRequest, folder: Path) -> Execution:
         notebook=str(kernel / "step.ipynb"), output=str(kernel / "executed.ipynb"),
         log=str(request.run.folder / f"{request.name}.log"), folder=str(folder),
         parameters=prepared.injected, environment=variables, prelude=_prelude(request, folder),
-        engine=request.plan.pipeline.config["engine"], timeout=prepared.step.timeout, threads=prepared.env["threads"],
+        engine=request.config["engine"], timeout=prepared.step.timeout, threads=prepared.env["threads"],
         preload=_modules_to_preimport(request.plan, request.name), secrets=_known_secrets(request, variables),
     )
 
@@ -185,7 +188,7 @@ def _remove_leaked_tracking(request: StepRequest, redactor: Redactor) -> None:
     folders = sorted((request.run.folder / "wandb").glob("*run-*")) if redactor else []
     for folder in folders:
         if leak := find_secret_in(redactor, folder):
-            remove_path(request.plan.store.files, folder)
+            remove_path(request.store.files, folder)
             request.notice(
                 f"step {request.name}: its W&B files held the value of the secret {leak[1]} and were removed. "
                 "`tracking.logger` masks the config."
@@ -194,10 +197,9 @@ def _remove_leaked_tracking(request: StepRequest, redactor: Redactor) -> None:
 # %% ../../nbs/40_pipeline/30_step.ipynb #5672bfa3
 def run_step(request: StepRequest) -> dict:
     "Run one step, or take the result of another run that just computed it; its outcome"
-    plan, decision = request.plan, request.decision
-    find = lambda: find_record(plan.store, plan.pipeline.project, decision.parts)
+    find = lambda: find_record(request.store, request.project, request.decision.parts)
     is_settled = lambda: request.should_stop() or find() is not None
-    with hold_lease(plan.store.files, f"{decision.key}.json", until=is_settled):
+    with hold_lease(request.store.files, f"{request.key}.json", until=is_settled):
         if record := find():
             return success_outcome("hit", record, "computed by another run meanwhile")
         return _run_attempts(request)
@@ -228,7 +230,7 @@ def _run_attempt(request: StepRequest, attempt: int) -> dict:
                 return history | _failed_execution(request, outcome)
             attempt_facts = {"attempt": attempt, "started": started, **history}
             record = publish_result(request, folder, outcome, redactor, attempt_facts)
-            remove_path(request.plan.store.files, scratch)
+            remove_path(request.store.files, scratch)
             return success_outcome("ran", record, request.decision.reason)
         except (StepError, StoreError, OSError) as error:
             text = request.plan.redactor.redact_text(disk_error_text(error, folder) or str(error))
@@ -242,7 +244,7 @@ def _failed_execution(request: StepRequest, outcome: ExecutionOutcome) -> dict:
 @contextmanager
 def _step_folder(request: StepRequest) -> Iterator[Path]:
     "A temporary folder for one attempt; a scratch folder that stayed empty is removed with it"
-    files = request.plan.store.files
+    files = request.store.files
     folder = files.temp_path()
     files.ensure_folder(str(folder.relative_to(files.root)))
     try:
@@ -258,19 +260,25 @@ def _execute(request: StepRequest, execution: Execution, folder: Path, redactor:
     "Execute the notebook; its executed copy goes to the run's folder, however it ended"
     with redacted_log(Path(execution.log), folder / ".kernel", redactor) as log:
         outcome = execute_notebook(replace(execution, log=str(log)), request.on_event, request.on_start, request.notice)
-    executed = folder / ".kernel/executed.ipynb"
-    if executed.exists():
-        name = f"runs/{request.run.id}/{request.name}.ipynb"
-        publish(request.plan.store.files, executed, name, replace=True)
+    _publish_executed(request, folder / ".kernel/executed.ipynb")
     _remove_leaked_tracking(request, redactor)
     return outcome
 
+def _publish_executed(request: StepRequest, notebook: Path) -> None:
+    "Move the executed notebook, if there is one, to the run's folder"
+    if notebook.exists():
+        publish(request.store.files, notebook, f"runs/{request.run.id}/{request.name}.ipynb", replace=True)
+
 def _store_history(request: StepRequest, redactor: Redactor) -> dict:
     "Store the metric history; its part of the record"
-    path = series_path(request.plan.store, request.decision.key)
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    data = b"".join(line for line in lines if line.endswith(b"\n"))
+    path = series_path(request.store, request.key)
+    data = _complete_lines(path) if path.exists() else b""
     if not data:
         return {}
     began = (path.parent / RUN_ID_FILE).read_text()
-    return {"series": put_bytes(request.plan.store, redactor.redact_bytes(data)), "began": began}
+    return {"series": put_bytes(request.store, redactor.redact_bytes(data)), "began": began}
+
+def _complete_lines(path: Path) -> bytes:
+    "A file without a last line that is cut off"
+    lines = path.read_bytes().splitlines(keepends=True)
+    return b"".join(line for line in lines if line.endswith(b"\n"))

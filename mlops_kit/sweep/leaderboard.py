@@ -185,11 +185,11 @@ def _html_text(text: str) -> str:
 
 def _html_cells(board: Leaderboard, row: TrialRow) -> list[str]:
     "The cells of one row as HTML; those of a best trial are bold"
-    star, *shown, status, seconds, run, error = row_cells(board, row)
+    star, *shown = row_cells(board, row)
     template = "<b>{{ text }}</b>" if row.best else "{{ text }}"
-    shown = [render_html(template, text=text) for text in shown]
-    run = render_html("<code>{{ run }}</code>", run=run)
-    return [star, *shown, status_badge(status), seconds, run, _html_text(error)]
+    values, seconds, error = [render_html(template, text=text) for text in shown[:-4]], shown[-3], shown[-1]
+    run = render_html("<code>{{ run }}</code>", run=row.run)
+    return [star, *values, status_badge(row.status), seconds, run, _html_text(error)]
 
 # %% ../../nbs/65_sweep/20_leaderboard.ipynb #3c35dd19
 def status_summary(board: Leaderboard) -> str:

@@ -96,7 +96,8 @@ def plot_parallel_coordinates(board: Leaderboard) -> "Figure":
     name, direction = _objective(board)
     worst_first = sorted(board.rows_with_results, key=lambda row: row.results[0], reverse=direction == "minimize")
     columns = [_column(worst_first, key) for key in board.varied_keys]
-    scaled = [_scale_axis(column) for column in [*columns, [row.results[0] for row in worst_first]]]
+    columns.append([row.results[0] for row in worst_first])
+    scaled = [_scale_axis(column) for column in columns]
     figure, axes = new_figure(3.8, f"Trials, coloured by {name}")
     lines = list(zip(*(positions for positions, _ in scaled)))
     for rank, heights in enumerate(lines):
@@ -104,9 +105,9 @@ def plot_parallel_coordinates(board: Leaderboard) -> "Figure":
     _draw_axes(axes, short_names([*board.varied_keys, name]), [ticks for _, ticks in scaled])
     return figure
 
-def _column(rows: list[TrialRow], key: str) -> list:
+def _column(rows: list[TrialRow], key: str, missing: str | None = "") -> list:
     "The values of one key"
-    return [row.values.get(key, "") for row in rows]
+    return [row.values.get(key, missing) for row in rows]
 
 # %% ../../nbs/65_sweep/30_plots.ipynb #c214efda
 def _draw_trial(
@@ -142,8 +143,12 @@ def _draw_axes(
     axes.set(xlim=(-0.05, len(names) - 0.6), ylim=(-0.06, 1.06))
     axes.set_xticks(range(len(names)), names, fontsize=9, color=INK)
     axes.set_yticks([])
-    axes.grid(False)
     axes.spines[:].set_visible(False)
+    _hide_grid(axes)
+
+def _hide_grid(axes: "Axes") -> None:
+    "Remove grid lines and tick marks"
+    axes.grid(False)
     axes.tick_params(length=0)
 
 # %% ../../nbs/65_sweep/30_plots.ipynb #76388da8
@@ -169,14 +174,14 @@ def parameter_importances(
 
 def _distinct_texts(rows: list[TrialRow], key: str) -> set[str]:
     "The different values of a key, as short texts"
-    return {short_text(row.values.get(key)) for row in rows}
+    return set(map(short_text, _column(rows, key, missing=None)))
 
 # %% ../../nbs/65_sweep/30_plots.ipynb #59d5548e
 def _make_study(rows: list[TrialRow], keys: list[str], metric: int) -> "Study":
     "The trials as an Optuna study in memory"
     import optuna
 
-    distributions = {key: _infer_distribution([row.values.get(key) for row in rows]) for key in keys}
+    distributions = {key: _infer_distribution(_column(rows, key, missing=None)) for key in keys}
     study = optuna.create_study()
     for row in rows:
         study.add_trial(_frozen_trial(row, distributions, metric))
@@ -209,15 +214,18 @@ def plot_importances(board: Leaderboard) -> "Figure | None":
         return None
     names, values = short_names(list(shares))[::-1], list(shares.values())[::-1]
     figure, axes = new_figure(0.9 + 0.4 * len(names), f"Variance of {_objective(board)[0]} explained by each parameter")
-    axes.barh(names, values, color=BLUE, height=0.55)
-    for position, value in enumerate(values):
-        axes.text(value + 0.01, position, f"{value:.0%}", va="center", fontsize=9, color=INK)
-    axes.set_xlim(0, max(values) * 1.12)
-    axes.set_xticks([])
-    axes.grid(False)
-    axes.spines["bottom"].set_visible(False)
-    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    _draw_bars(axes, names, values)
     return figure
+
+def _draw_bars(axes: "Axes", names: list[str], shares: list[float]) -> None:
+    "Horizontal bars with their percentages"
+    axes.barh(names, shares, color=BLUE, height=0.55)
+    for position, share in enumerate(shares):
+        axes.text(share + 0.01, position, f"{share:.0%}", va="center", fontsize=9, color=INK)
+    axes.set(xlim=(0, max(shares) * 1.12), xticks=[])
+    axes.spines["bottom"].set_visible(False)
+    axes.tick_params(axis="y", labelcolor=INK)
+    _hide_grid(axes)
 
 # %% ../../nbs/65_sweep/30_plots.ipynb #583d0798
 def plot_pareto_front(board: Leaderboard) -> "Figure":
