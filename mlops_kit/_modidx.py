@@ -2189,6 +2189,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                   'mlops_kit/pipeline/scheduler.py'),
                                               'mlops_kit.pipeline.scheduler.Scheduler.interrupted': ( '40_pipeline/scheduler.html#scheduler.interrupted',
                                                                                                       'mlops_kit/pipeline/scheduler.py'),
+                                              'mlops_kit.pipeline.scheduler.Scheduler.may_leave_queue': ( '40_pipeline/scheduler.html#scheduler.may_leave_queue',
+                                                                                                          'mlops_kit/pipeline/scheduler.py'),
                                               'mlops_kit.pipeline.scheduler.Scheduler.next_step': ( '40_pipeline/scheduler.html#scheduler.next_step',
                                                                                                     'mlops_kit/pipeline/scheduler.py'),
                                               'mlops_kit.pipeline.scheduler.Scheduler.poll': ( '40_pipeline/scheduler.html#scheduler.poll',

@@ -54,7 +54,7 @@ def _compose(pipeline: str | None, overrides: list[str]) -> Config:
 def _plan_and_run(
     config: Config, until: list[str], progress: Progress, command: list[str], resumes: str | None = None,
 ) -> Run:
-    "Plan and run; `gc` cannot remove in between what the plan found"
+    "Plan and run; in between, `gc` cannot remove what the plan reuses"
     store = open_store(config)
     with shared_lock(store, progress.notice) if store.root.is_dir() else nullcontext():
         return run_plan(make_plan(config, until), progress, command, resumes)

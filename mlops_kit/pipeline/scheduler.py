@@ -185,9 +185,13 @@ class Scheduler:
 
     def next_step(self) -> QueuedStep | None:
         "Take the first step that fits: of the first run, the first in its plan; any step after an interrupt"
-        may_start = lambda required: self.interrupted or self.resources.fits(required)
-        ready = [queue for required, queue in self.queues.items() if queue and may_start(required)]
+        queues = self.queues.items()
+        ready = [queue for required, queue in queues if queue and self.may_leave_queue(required)]
         return heappop(min(ready, key=lambda queue: queue[0])) if ready else None
+
+    def may_leave_queue(self, required: tuple[tuple[str, int], ...]) -> bool:
+        "Whether there is room for a step, or it will be skipped"
+        return self.interrupted or self.resources.fits(required)
 
     def start_ready(self) -> None:
         "Start all queued steps that fit; after an interrupt, skip them"
@@ -295,10 +299,9 @@ class ActiveRun:
         if self.signal:
             return "interrupted"
         statuses = {outcome["status"] for outcome in self.outcomes.values()}
-        for status, run_status in (("failed", "failed"), (PRUNED, PRUNED), ("skipped", "failed")):
-            if status in statuses:
-                return run_status
-        return "done"
+        if PRUNED in statuses and "failed" not in statuses:
+            return PRUNED
+        return "failed" if statuses & {"failed", "skipped"} else "done"
 
     def advance(self) -> None:
         "Dispatch steps that are ready; when none is left, end the run"
