@@ -328,7 +328,7 @@ def _sort_steps(pipeline: Pipeline, problems: list[str]) -> Pipeline:
     depth, names = {}, list(pipeline.steps)
     for name in order:
         depth[name] = 1 + max((depth[producer] for producer in producers[name]), default=0)
-    names.sort(key=depth.get)
+    names.sort(key=lambda name: depth[name])
     return replace(pipeline, steps={name: pipeline.steps[name] for name in names})
 
 # %% ../../nbs/40_pipeline/00_graph.ipynb #61504571

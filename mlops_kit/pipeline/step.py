@@ -194,6 +194,34 @@ def _remove_leaked_tracking(request: StepRequest, redactor: Redactor) -> None:
                 "`tracking.logger` masks the config."
             )
 
+# %% ../../nbs/40_pipeline/30_step.ipynb #25c2de60
+def _execute(request: StepRequest, execution: Execution, folder: Path, redactor: Redactor) -> ExecutionOutcome:
+    "Execute the notebook; its executed copy goes to the run's folder, however it ended"
+    with redacted_log(Path(execution.log), folder / ".kernel", redactor) as log:
+        outcome = execute_notebook(replace(execution, log=str(log)), request.on_event, request.on_start, request.notice)
+    _publish_executed(request, folder / ".kernel/executed.ipynb")
+    _remove_leaked_tracking(request, redactor)
+    return outcome
+
+def _publish_executed(request: StepRequest, notebook: Path) -> None:
+    "Move the executed notebook, if there is one, to the run's folder"
+    if notebook.exists():
+        publish(request.store.files, notebook, f"runs/{request.run.id}/{request.name}.ipynb", replace=True)
+
+def _store_history(request: StepRequest, redactor: Redactor) -> dict:
+    "Store the metric history; its part of the record"
+    path = series_path(request.store, request.key)
+    data = _complete_lines(path) if path.exists() else b""
+    if not data:
+        return {}
+    began = (path.parent / RUN_ID_FILE).read_text()
+    return {"series": put_bytes(request.store, redactor.redact_bytes(data)), "began": began}
+
+def _complete_lines(path: Path) -> bytes:
+    "A file without a last line that is cut off"
+    lines = path.read_bytes().splitlines(keepends=True)
+    return b"".join(line for line in lines if line.endswith(b"\n"))
+
 # %% ../../nbs/40_pipeline/30_step.ipynb #5672bfa3
 def run_step(request: StepRequest) -> dict:
     "Run one step, or take the result of another run that just computed it; its outcome"
@@ -254,31 +282,3 @@ def _step_folder(request: StepRequest) -> Iterator[Path]:
             remove_path(files, folder)
         with suppress(OSError):
             _remove_empty_scratch_dir(request)
-
-# %% ../../nbs/40_pipeline/30_step.ipynb #25c2de60
-def _execute(request: StepRequest, execution: Execution, folder: Path, redactor: Redactor) -> ExecutionOutcome:
-    "Execute the notebook; its executed copy goes to the run's folder, however it ended"
-    with redacted_log(Path(execution.log), folder / ".kernel", redactor) as log:
-        outcome = execute_notebook(replace(execution, log=str(log)), request.on_event, request.on_start, request.notice)
-    _publish_executed(request, folder / ".kernel/executed.ipynb")
-    _remove_leaked_tracking(request, redactor)
-    return outcome
-
-def _publish_executed(request: StepRequest, notebook: Path) -> None:
-    "Move the executed notebook, if there is one, to the run's folder"
-    if notebook.exists():
-        publish(request.store.files, notebook, f"runs/{request.run.id}/{request.name}.ipynb", replace=True)
-
-def _store_history(request: StepRequest, redactor: Redactor) -> dict:
-    "Store the metric history; its part of the record"
-    path = series_path(request.store, request.key)
-    data = _complete_lines(path) if path.exists() else b""
-    if not data:
-        return {}
-    began = (path.parent / RUN_ID_FILE).read_text()
-    return {"series": put_bytes(request.store, redactor.redact_bytes(data)), "began": began}
-
-def _complete_lines(path: Path) -> bytes:
-    "A file without a last line that is cut off"
-    lines = path.read_bytes().splitlines(keepends=True)
-    return b"".join(line for line in lines if line.endswith(b"\n"))
