@@ -64,16 +64,18 @@ Modules:
 - `mlops_kit.pipeline.keys`: The key of a step: the digest of everything that its result may depend on
 - `mlops_kit.pipeline.plan`: What would run, what is reused, and why
 - `mlops_kit.pipeline.prepare`: Check every notebook against its step
+- `mlops_kit.pipeline.publishing`: Check what a step produced, and publish its record
 - `mlops_kit.pipeline.replay`: Execute a recorded step again, from nothing but its record
 - `mlops_kit.pipeline.scheduler`: Run the steps of a plan: in parallel, within the machine's resources, each key once
-- `mlops_kit.pipeline.step`: Run one step: its folder, its process, its record
+- `mlops_kit.pipeline.staging`: The request to run a step, and the folder it runs in
+- `mlops_kit.pipeline.step`: Run one step: its scratch folder, its process, its outcome
 - `mlops_kit.redaction`: What is secret stays out of everything that is kept or shown
 - `mlops_kit.store.files`: Every write, rename, lock and sync that the kit makes on disk, in one place
 - `mlops_kit.store.leases`: Which process holds what, so that nobody ever has to unlock anything by hand
 - `mlops_kit.store.objects`: Keep bytes, files and folders under the digest of their content
 - `mlops_kit.store.sources`: What steps read from outside: looked at before a run, kept while it goes on
-- `mlops_kit.sweep.leaderboard`: What came of the trials of a sweep, the best first
-- `mlops_kit.sweep.plots`: Pictures of a sweep: how it went, which values do well, and which of them matter
+- `mlops_kit.sweep.leaderboard`: The trials of a sweep and their results, best first
+- `mlops_kit.sweep.plots`: Plots of a sweep: its progress, the values that do well, and the parameters that matter
 - `mlops_kit.sweep.search`: Let an optimiser choose what to try next
 - `mlops_kit.sweep.trials`: Run one pipeline many times and compute what the runs share once
 - `mlops_kit.tracking.mirror`: What Weights & Biases is to show of a run: all of it from the ledger

@@ -11,6 +11,7 @@ __all__ = ['plan', 'run', 'project_store', 'runs', 'show', 'find_step', 'restore
 
 # %% ../../nbs/40_pipeline/60_api.ipynb #7b3b65cb
 import json, os
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from .compose_cache import compose_cached
 from .plan import Plan, make_plan
 from .prepare import open_store
 from .scheduler import Progress, run_plan
-from .step import restore_recorded_step
+from .staging import restore_recorded_step
 from ..redaction import make_redactor
 from ..store import Store, canonical_json, get_bytes
 
@@ -50,8 +51,10 @@ def _compose(pipeline: str | None, overrides: list[str]) -> Config:
     selected = [f"pipeline={pipeline}"] if pipeline else []
     return compose_cached([*selected, *overrides])
 
-def _plan_and_run(config: Config, until: list[str], progress: Progress, command: list[str], resumes: str | None = None) -> Run:
-    "Plan and run; `gc` cannot remove in between what the plan found"
+def _plan_and_run(
+    config: Config, until: list[str], progress: Progress, command: list[str], resumes: str | None = None,
+) -> Run:
+    "Plan and run; in between, `gc` cannot remove what the plan reuses"
     store = open_store(config)
     with shared_lock(store, progress.notice) if store.root.is_dir() else nullcontext():
         return run_plan(make_plan(config, until), progress, command, resumes)
@@ -89,47 +92,61 @@ def restore_step(
     folder: Path, # made; must not exist
 ) -> None:
     "Restore a recorded step into a folder, see `step`"
-    record = find_step(run, name)["record"]
-    if record is None:
-        raise ConfigError(f"step {name} of run {run.id} ended as {run.steps[name]['status']}: it has no record to restore")
-    restore_recorded_step(run.store, record, folder)
+    step = find_step(run, name)
+    if step["record"] is None:
+        raise ConfigError(f"step {name} of run {run.id} ended as {step['status']}: it has no record to restore")
+    restore_recorded_step(run.store, step["record"], folder)
 
 # %% ../../nbs/40_pipeline/60_api.ipynb #6d512152
 def _recorded_config(run: Run) -> Config:
     "The configuration of a run; ConfigError when it holds secrets that are no longer known"
-    stored, overrides = json.loads(get_bytes(run.store, run.data["composed"])), run.data["overrides"]
-    lost = []
+    stored = json.loads(get_bytes(run.store, run.data["composed"]))
     if "***" in canonical_json(stored).decode():
-        today = compose_cached([override for override in overrides if "***" not in override])
-        masked = make_redactor(today.unresolved, today.resolved, os.environ).redact(today.resolved)
-        typed = {override.partition("=")[0].lstrip("+") for override in overrides if "***" in override}
-        stored = _restore_secrets(stored, today.resolved, masked, "", typed, lost)
-    if lost:
+        stored = _with_todays_secrets(run, stored)
+    return Config(find_project(), tuple(run.data["overrides"]), stored, run.data["config"])
+
+def _with_todays_secrets(run: Run, stored: dict) -> dict:
+    "The configuration of a run with the secrets of today's configuration"
+    overrides = run.data["overrides"]
+    today = compose_cached([override for override in overrides if "***" not in override])
+    masked = make_redactor(today.unresolved, today.resolved, os.environ).redact(today.resolved)
+    typed = {override.partition("=")[0].lstrip("+") for override in overrides if "***" in override}
+    secrets = _TodaysSecrets(typed)
+    restored = secrets.restore(stored, today.resolved, masked)
+    if secrets.lost:
         raise ConfigError(
             f"run {run.id} can't be resumed: it had secrets that are in no record and not in today's configuration "
-            f"({', '.join(lost)}). Run it with their values: {' '.join(['mlops run', *overrides])}"
+            f"({', '.join(secrets.lost)}). Run it with their values: {' '.join(['mlops run', *overrides])}"
         )
-    return Config(find_project(), tuple(overrides), stored, run.data["config"])
+    return restored
 
-def _restore_secrets(stored: object, today: object, masked: object, path: str, typed: set[str], lost: list[str]) -> object:
-    "A stored value with the secrets of today's configuration; `lost` gets the names of those that are missing there"
-    if isinstance(stored, dict | list):
-        return _restore_secrets_inside(stored, today, masked, path, typed, lost)
-    if not isinstance(stored, str) or "***" not in stored:
-        return stored
-    if masked != stored or path in typed:
-        lost.append(path)
-    return today
+class _TodaysSecrets:
+    "Replaces the masked values of a stored configuration by those of today's"
 
-def _restore_secrets_inside(stored: dict | list, today: object, masked: object, path: str, typed: set[str], lost: list[str]) -> dict | list:
-    "The same for each item of a dict or list"
-    restored = {}
-    for key, item in stored.items() if isinstance(stored, dict) else enumerate(stored):
-        below = f"{path}.{key}".lstrip(".")
-        known = type(today) is type(stored) and (key in today if isinstance(stored, dict) else key < len(today))
-        pair = (today[key], masked[key]) if known else (None, None)
-        restored[key] = _restore_secrets(item, *pair, below, typed, lost)
-    return restored if isinstance(stored, dict) else list(restored.values())
+    def __init__(self, typed: set[str]):
+        self.typed = typed           # keys that were typed on the command line: today's value is another one
+        self.lost: list[str] = []    # keys whose secrets are unknown today
+
+    def restore(self, stored: object, today: object, masked: object, path: str = "") -> object:
+        "A stored value with its secrets; `masked` is today's value with its secrets masked"
+        if isinstance(stored, dict):
+            return dict(self.restore_items(stored.items(), stored, today, masked, path))
+        if isinstance(stored, list):
+            return [item for _, item in self.restore_items(enumerate(stored), stored, today, masked, path)]
+        if not isinstance(stored, str) or "***" not in stored:
+            return stored
+        if masked != stored or path in self.typed:
+            self.lost.append(path)
+        return today
+
+    def restore_items(
+        self, items: Iterable[tuple], stored: dict | list, today: object, masked: object, path: str,
+    ) -> Iterator[tuple]:
+        "The items of a dict or list, restored"
+        for key, item in items:
+            known = type(today) is type(stored) and (key in today if isinstance(stored, dict) else key < len(today))
+            pair = (today[key], masked[key]) if known else (None, None)
+            yield key, self.restore(item, *pair, f"{path}.{key}".lstrip("."))
 
 # %% ../../nbs/40_pipeline/60_api.ipynb #50953f69
 def resume(

@@ -38,12 +38,16 @@ def composition_digest(
     if find_spec("hydra_plugins") or any(path.is_symlink() for path in own.rglob("*")):
         return None
     paths = [*sorted(own.rglob("*.yaml")), *sorted(builtin.rglob("*.yaml"))]
-    texts = [[str(path), path.read_text("utf8")] for path in paths]
-    if any(_UNCACHEABLE.search(text) for text in [*(text for _, text in texts), *overrides]):
+    texts = {str(path): path.read_text("utf8") for path in paths}
+    if any(map(_UNCACHEABLE.search, [*texts.values(), *overrides])):
         return None
-    libraries = [find_spec(name).origin for name in ("hydra", "omegaconf", "yaml")]
-    versions = [[path, Path(path).stat().st_mtime_ns] for path in libraries]
-    return digest([sys.version, versions, list(overrides), Path(config.__file__).read_text("utf8"), texts])
+    composer = Path(config.__file__).read_text("utf8")
+    return digest([sys.version, _library_versions(), list(overrides), composer, [list(item) for item in texts.items()]])
+
+def _library_versions() -> list[list]:
+    "Where the libraries that compose are installed, and since when"
+    paths = [find_spec(name).origin for name in ("hydra", "omegaconf", "yaml")]
+    return [[path, Path(path).stat().st_mtime_ns] for path in paths]
 
 # %% ../../nbs/40_pipeline/05_compose_cache.ipynb #e65e08e4
 MAX_COMPOSITIONS = 20  # how many compositions are kept, of as many different lists of overrides
@@ -60,11 +64,14 @@ def compose_cached(
     if origins and (cached := _load_composition(project, name, origins, overrides)):
         return cached
     composed = compose(overrides, project)
-    in_project = (project / ".mlops").is_dir() and composed.resolved.get("store") == ".mlops"
-    if origins and in_project and origins == composition_digest(project, overrides):
+    if origins and _uses_own_store(composed) and origins == composition_digest(project, overrides):
         entry = {"origins": origins, "tree": composed.resolved, "source": composed.unresolved}
         _save_composition(Files(project / ".mlops"), name, entry)
     return composed
+
+def _uses_own_store(composed: Config) -> bool:
+    "Whether the store is the project's `.mlops`, and exists"
+    return (composed.project / ".mlops").is_dir() and composed.resolved.get("store") == ".mlops"
 
 def _load_composition(project: Path, name: str, origins: str, overrides: list[str]) -> Config | None:
     "The cached composition, if it was made from the same origins"
@@ -79,18 +86,23 @@ def _save_composition(files: Files, name: str, entry: dict) -> None:
     "Cache a composition, and remove the oldest ones beyond `MAX_COMPOSITIONS`"
     with suppress(OSError, TypeError, ValueError):
         text = json.dumps(entry)
-        redactor = make_redactor(entry["source"], entry["tree"], os.environ)
-        holds_secret = redactor.redact_text(text) != text or redact_by_name(entry) != entry
-        if holds_secret or json.loads(text) != entry or _UNCACHEABLE.search(text):
+        if not _may_be_cached(entry, text):
             return
         cached = sorted(files.ensure_folder("composed").iterdir(), key=lambda path: path.stat().st_mtime)
         for path in cached[:1 - MAX_COMPOSITIONS]:
             remove_path(files, path)
         write_file(files, name, text.encode(), replace=True)
 
+def _may_be_cached(entry: dict, text: str) -> bool:
+    "Whether a composition holds no secret, is the same when read again, and has nothing left to resolve"
+    redactor = make_redactor(entry["source"], entry["tree"], os.environ)
+    holds_secret = redactor.redact_text(text) != text or redact_by_name(entry) != entry
+    return not holds_secret and json.loads(text) == entry and not _UNCACHEABLE.search(text)
+
 # %% ../../nbs/40_pipeline/05_compose_cache.ipynb #2f8e0d07
 _KIT_MODULES = (collect_code.__module__, read_notebook.__module__, digest.__module__)
-_KIT_DIGEST = digest([sys.version, *(digest(Path(sys.modules[name].__file__)) for name in _KIT_MODULES)])  # of the imported files
+_KIT_FILES = [Path(sys.modules[name].__file__) for name in _KIT_MODULES]
+_KIT_DIGEST = digest([sys.version, *map(digest, _KIT_FILES)])  # of the code that was imported
 _code_cache = {}  # (digest of the cells, project) -> StepCode
 
 # %% ../../nbs/40_pipeline/05_compose_cache.ipynb #50bbf56f
@@ -103,16 +115,22 @@ def find_code_cached(
     "The same as `collect_code`, from the cache where that is safe"
     cells = [[cell.number, cell.source, list(cell.tags)] for cell in notebook.cells]
     cells_digest = digest([_KIT_DIGEST, notebook.parameters_cell, cells, list(targets)])
-    cached = _code_cache.get((cells_digest, project))
-    if cached and cached.unchanged():
-        return cached
+    code = _code_cache.get((cells_digest, project))
+    if not code or not code.unchanged():
+        code = _find_stored_code(notebook, project, targets, store, cells_digest)
+        _code_cache[cells_digest, project] = code
+    return code
+
+def _find_stored_code(
+    notebook: Notebook, project: Path, targets: tuple[str, ...], store: Store | None, cells_digest: str,
+) -> StepCode:
+    "The code of a notebook from the store's cache; collected and cached if it is not there"
     name = f"followed/{digest([notebook.name, list(targets)])[:16]}.json"
-    code = _load_code(store.root / name, cells_digest, project) if store else None
-    if not code:
-        code = collect_code(notebook, project, targets)
-        if store and store.root.is_dir() and code.probed is not None:
-            _save_code(Files(store.root), name, cells_digest, project, code)
-    _code_cache[cells_digest, project] = code
+    if store and (code := _load_code(store.root / name, cells_digest, project)):
+        return code
+    code = collect_code(notebook, project, targets)
+    if store and store.root.is_dir() and code.probed is not None:
+        _save_code(Files(store.root), name, cells_digest, project, code)
     return code
 
 # %% ../../nbs/40_pipeline/05_compose_cache.ipynb #b604f9e0
@@ -125,8 +143,9 @@ def _save_code(files: Files, name: str, cells_digest: str, project: Path, code: 
     with suppress(OSError, ValueError):
         relative = lambda path: path.relative_to(project).as_posix()
         entry = {
-            "of": cells_digest, "cell_digests": code.cell_digests, "cell_numbers": code.cell_numbers, "units": code.units,
-            "modules": sorted(code.external_modules), "files": [relative(path) for path in code.source_files],
+            "of": cells_digest, "cell_digests": code.cell_digests, "cell_numbers": code.cell_numbers,
+            "units": code.units, "modules": sorted(code.external_modules),
+            "files": [relative(path) for path in code.source_files],
             "probed": {relative(path): _probe_digest(content) for path, content in code.probed.items()},
         }
         write_file(files, name, canonical_json(seal(entry)), replace=True)
@@ -137,12 +156,19 @@ def _load_code(path: Path, cells_digest: str, project: Path) -> StepCode | None:
         entry = unseal(path.read_bytes())
         if not entry or entry["of"] != cells_digest:
             return None
-        probed = {}
-        for name, known in entry["probed"].items():
-            probed[project / name] = content = probe_path(project / name)
-            if _probe_digest(content) != known:
-                return None
+        probed = _probe_again(project, entry["probed"])
+        if probed is None:
+            return None
         sources = {project / name: probed[project / name] for name in entry["files"]}
         cells = tuple(entry["cell_digests"]), tuple(entry["cell_numbers"])
         return StepCode(*cells, entry["units"], frozenset(entry["modules"]), sources, probed)
     return None
+
+def _probe_again(project: Path, known: dict[str, str | None]) -> dict[Path, bytes | str | None] | None:
+    "What is now at the paths that were looked at; None when one of them changed"
+    probed = {}
+    for name, known_digest in known.items():
+        probed[project / name] = content = probe_path(project / name)
+        if _probe_digest(content) != known_digest:
+            return None
+    return probed

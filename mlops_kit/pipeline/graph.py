@@ -12,10 +12,11 @@ __all__ = ['InputRef', 'Step', 'Pipeline', 'read_pipeline', 'record_summary', 'I
 # %% ../../nbs/40_pipeline/00_graph.ipynb #3b5b5b07
 import itertools, re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 from ..config import Config, parse_duration
 from ..errors import ConfigError, unknown_name
@@ -51,7 +52,7 @@ class InputRef:
 @dataclass(frozen=True)
 class Step:
     "One step as the configuration describes it"
-    name: str                     # "score"; "score@4" for one item of a `foreach`; "score@4@oslo" for one combination of a `matrix`
+    name: str  # "score"; "score@4" for one item of a `foreach`; "score@4@oslo" for one combination of a `matrix`
     notebook: str                 # relative to the project
     params: dict = field(default_factory=dict)        # JSON values
     ins: dict[str, str] = field(default_factory=dict)     # name -> "<step>.<out>", "<step>.record" or "*.record"
@@ -118,7 +119,8 @@ class Pipeline:
 
 # %% ../../nbs/40_pipeline/00_graph.ipynb #fe1711d5
 _STEP_KEYS = (
-    "notebook", "foreach", "matrix", "params", "ins", "sources", "outs", "metrics", "timeout", "retries", "resources", "tolerance",
+    "notebook", "foreach", "matrix", "params", "ins", "sources", "outs", "metrics", "timeout", "retries", "resources",
+    "tolerance",
 )
 _NAME_PATTERN = re.compile(r"[A-Za-z_][\w-]*")
 
@@ -127,16 +129,20 @@ def _read_steps(pipeline: str, groups: dict, problems: list[str]) -> dict[str, S
     "The steps of a pipeline's configuration, by name"
     steps = {}
     for group, body in groups.items():
-        where = f"pipeline {pipeline}, step {group}"
         if not isinstance(body, dict) or "notebook" not in body:
             problems.append(_missing_notebook_problem(pipeline, group, body, groups))
             continue
-        problems += [f"{where}: {unknown_name('key', key, _STEP_KEYS)}" for key in body if key not in _STEP_KEYS]
-        for step in _expand_step(str(group), body, where, problems):
+        where = f"pipeline {pipeline}, step {group}"
+        for step in _read_group(str(group), body, where, problems):
             if step.name in steps:
                 problems.append(f"{where}: there are two steps called {step.name}, which would write the same outs")
             steps[step.name] = step
     return steps
+
+def _read_group(group: str, body: dict, where: str, problems: list[str]) -> list[Step]:
+    "The steps of one entry in the configuration"
+    problems += [f"{where}: {unknown_name('key', key, _STEP_KEYS)}" for key in body if key not in _STEP_KEYS]
+    return _expand_step(group, body, where, problems)
 
 def _missing_notebook_problem(pipeline: str, group: str, body: object, groups: dict) -> str:
     "What is wrong with a step that names no notebook: with nothing but params, its name is probably misspelled"
@@ -148,23 +154,29 @@ def _missing_notebook_problem(pipeline: str, group: str, body: object, groups: d
 # %% ../../nbs/40_pipeline/00_graph.ipynb #15d40fbc
 def _expand_step(group: str, body: dict, where: str, problems: list[str]) -> list[Step]:
     "The step, or one step for each item of its `foreach` or combination of its `matrix`"
-    each, matrix = body.get("foreach"), body.get("matrix")
-    if each is None and matrix is None:
+    if body.get("foreach") is None and body.get("matrix") is None:
         return [_parse_step(group, body, where, problems)]
+    axes, steps = _read_axes(body, where, problems), []
+    combinations = itertools.product(*map(_named_items, axes.values())) if axes is not None else ()
+    for pairs in combinations:
+        name = "@".join([group, *(_slug(key) for key, _ in pairs)])
+        filled = _fill_placeholders(body, _placeholders(axes, pairs))
+        steps.append(_parse_step(name, filled, where, problems))
+    return steps
+
+def _read_axes(body: dict, where: str, problems: list[str]) -> dict | None:
+    "The axes of a `matrix`, or the single nameless one of a `foreach`; None when they are malformed"
+    each, matrix = body.get("foreach"), body.get("matrix")
     if each is not None and matrix is not None:
         problems.append(f"{where}: it has both foreach and matrix; use a matrix alone")
     axes = {"": each} if matrix is None else matrix
-    if not isinstance(axes, dict) or not all(isinstance(items, (list, dict)) for items in axes.values()):
-        wanted = f"foreach wants a list or a mapping, not {each!r}"
-        if matrix is not None:
-            wanted = f"matrix wants a mapping of names to lists or mappings, not {matrix!r}"
-        problems.append(f"{where}: {wanted}")
-        return []
-    steps = []
-    for pairs in itertools.product(*map(_named_items, axes.values())):
-        name = "@".join([group, *(_slug(key) for key, _ in pairs)])
-        steps.append(_parse_step(name, _fill_placeholders(body, _placeholders(axes, pairs)), where, problems))
-    return steps
+    if isinstance(axes, dict) and all(isinstance(items, (list, dict)) for items in axes.values()):
+        return axes
+    if matrix is None:
+        problems.append(f"{where}: foreach wants a list or a mapping, not {each!r}")
+    else:
+        problems.append(f"{where}: matrix wants a mapping of names to lists or mappings, not {matrix!r}")
+    return None
 
 def _named_items(items: list | dict) -> list[tuple]:
     "Name and item; null items of a mapping are left out"
@@ -189,51 +201,62 @@ def _slug(value: object) -> str:
 def _fill_placeholders(value: object, names: dict) -> object:
     "A configuration value with its placeholders filled in"
     if isinstance(value, dict):
-        inner = {name: item for name, item in value.items() if name not in ("foreach", "matrix")}
-        return {name: _fill_placeholders(item, names) for name, item in inner.items()}
+        inner = [name for name in value if name not in ("foreach", "matrix")]
+        return {name: _fill_placeholders(value[name], names) for name in inner}
     if isinstance(value, list):
         return [_fill_placeholders(item, names) for item in value]
-    if not isinstance(value, str):
-        return value
-    for name, replacement in names.items():
-        if value == "{" + name + "}":
-            return replacement
-        value = value.replace("{" + name + "}", str(replacement))
-    return value
+    return _fill_text(value, names) if isinstance(value, str) else value
+
+def _fill_text(text: str, names: dict) -> object:
+    "A text with its placeholders filled in; one that is nothing but a placeholder becomes the value itself"
+    for name, value in names.items():
+        placeholder = "{" + name + "}"
+        if text == placeholder:
+            return value
+        text = text.replace(placeholder, str(value))
+    return text
 
 # %% ../../nbs/40_pipeline/00_graph.ipynb #bea43658
 def _parse_step(name: str, body: dict, where: str, problems: list[str]) -> Step:
     "A step from its configuration; values of a wrong form become problems"
-    fields = {"name": name, "notebook": str(body["notebook"])}
-    for key in ("params", "ins", "sources", "outs", "resources", "tolerance"):
-        fields[key] = body.get(key) or {}
-        if not isinstance(fields[key], dict):
-            problems.append(f"{where}: {key} wants a mapping, not {fields[key]!r}")
-            fields[key] = {}
+    fields = _parse_mappings(body, where, problems)
     try:
         fields["timeout"] = parse_duration(body.get("timeout"))
     except ValueError as error:
         problems.append(f"{where}: timeout: {error}")
-    fields["retries"] = body.get("retries") or 0
-    if not isinstance(fields["retries"], int) or fields["retries"] < 0:
-        problems.append(f"{where}: retries wants a number of attempts, not {fields['retries']!r}")
-    return Step(**fields, metrics=body.get("metrics"))
+    retries = body.get("retries") or 0
+    if not isinstance(retries, int) or retries < 0:
+        problems.append(f"{where}: retries wants a number of attempts, not {retries!r}")
+    return Step(name, str(body["notebook"]), retries=retries, metrics=body.get("metrics"), **fields)
+
+def _parse_mappings(body: dict, where: str, problems: list[str]) -> dict:
+    "The fields of a step that are mappings"
+    fields = {key: body.get(key) or {} for key in ("params", "ins", "sources", "outs", "resources", "tolerance")}
+    for key, value in fields.items():
+        if not isinstance(value, dict):
+            problems.append(f"{where}: {key} wants a mapping, not {value!r}")
+            fields[key] = {}
+    return fields
 
 # %% ../../nbs/40_pipeline/00_graph.ipynb #c9a5a20a
 def _check_step(pipeline: Pipeline, step: Step, problems: list[str]) -> None:
     "Add what is wrong with the names of one step"
     where = f"pipeline {pipeline.name}, step {step.name}"
-    if not _NAME_PATTERN.fullmatch(step.group):
-        problems.append(f"{where}: its name must be a word (letters, digits, _ and -)")
-    names = [*step.ins, *step.sources, *step.outs]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    problems += [f"{where}: {name} is declared twice among ins, sources and outs" for name in repeated]
-    problems += [f"{where}: the name {name!r} is not a Python name" for name in names if not str(name).isidentifier()]
+    problems += [f"{where}: {problem}" for problem in _name_problems(step)]
     for name, ref in step.inputs.items():
         if problem := _reference_problem(pipeline, ref):
             problems.append(f"{where}, input {name}: {problem}")
     details = [*_out_problems(step), *_tolerance_problems(step), *_resource_problems(pipeline, step)]
     problems += [f"{where}: {problem}" for problem in details]
+
+def _name_problems(step: Step) -> list[str]:
+    "What is wrong with the name of a step and the names that it declares"
+    names, problems = [*step.ins, *step.sources, *step.outs], []
+    if not _NAME_PATTERN.fullmatch(step.group):
+        problems.append("its name must be a word (letters, digits, _ and -)")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    problems += [f"{name} is declared twice among ins, sources and outs" for name in repeated]
+    return problems + [f"the name {name!r} is not a Python name" for name in names if not str(name).isidentifier()]
 
 # %% ../../nbs/40_pipeline/00_graph.ipynb #a04727a4
 def _reference_problem(pipeline: Pipeline, ref: InputRef) -> str | None:
@@ -242,13 +265,17 @@ def _reference_problem(pipeline: Pipeline, ref: InputRef) -> str | None:
         return None
     members = pipeline.members(ref.step)
     if not members:
-        groups = list(dict.fromkeys(step.group for step in pipeline.steps.values()))
-        hint = "" if ref.step else " (an input is written <step>.<out>)"
-        return unknown_name("step", ref.step or ref.out, groups) + hint
+        return _unknown_step_problem(pipeline, ref)
     outs = pipeline.steps[members[0]].outs
     if ref.is_record or ref.out in outs:
         return None
     return f"{unknown_name('out', ref.out, outs)} (of step {ref.step})"
+
+def _unknown_step_problem(pipeline: Pipeline, ref: InputRef) -> str:
+    "What is wrong with a reference whose step does not exist"
+    groups = list(dict.fromkeys(step.group for step in pipeline.steps.values()))
+    hint = "" if ref.step else " (an input is written <step>.<out>)"
+    return unknown_name("step", ref.step or ref.out, groups) + hint
 
 def _out_problems(step: Step) -> list[str]:
     "What is wrong with the outs and metrics of a step"
@@ -282,7 +309,8 @@ def _resource_problems(pipeline: Pipeline, step: Step) -> list[str]:
     problems, is_local = [], executor.get("kind", "pool") in ("inline", "pool")
     for name, number in step.resources.items():
         if is_local and name not in known:
-            problems.append(f"resources: {unknown_name('resource', name, known)} (others are declared by executor.resources)")
+            unknown = unknown_name("resource", name, known)
+            problems.append(f"resources: {unknown} (others are declared by executor.resources)")
         elif not isinstance(number, int) or number < 0:
             problems.append(f"resources: {name} wants a whole number, not {number!r}")
     return problems
@@ -297,12 +325,11 @@ def _sort_steps(pipeline: Pipeline, problems: list[str]) -> Pipeline:
         cycle = " -> ".join(reversed(error.args[1]))
         problems.append(f"pipeline {pipeline.name}: the steps {cycle} wait for each other")
         return pipeline
-    depth = {}
+    depth, names = {}, list(pipeline.steps)
     for name in order:
         depth[name] = 1 + max((depth[producer] for producer in producers[name]), default=0)
-    position = {name: number for number, name in enumerate(pipeline.steps)}
-    ordered = sorted(order, key=lambda name: (depth[name], position[name]))
-    return Pipeline(pipeline.name, pipeline.project, {name: pipeline.steps[name] for name in ordered}, pipeline.config)
+    names.sort(key=lambda name: depth[name])
+    return replace(pipeline, steps={name: pipeline.steps[name] for name in names})
 
 # %% ../../nbs/40_pipeline/00_graph.ipynb #61504571
 def read_pipeline(
@@ -310,12 +337,7 @@ def read_pipeline(
     problems: list[str], # gets all that is wrong with it
 ) -> Pipeline:
     "Read the pipeline of a configuration, as far as it is well formed"
-    tree = config.resolved.get("pipeline")
-    if not tree:
-        known = sorted(path.stem for path in (config.project / "conf/pipeline").glob("*.yaml"))
-        raise ConfigError(
-            f"no pipeline selected: pass pipeline=<name>; available: {', '.join(known) or 'none (no file in conf/pipeline)'}"
-        )
+    tree = config.resolved.get("pipeline") or _raise_no_pipeline(config.project)
     name = str(tree.get("name", ""))
     if not _NAME_PATTERN.fullmatch(name):
         problems.append(f"pipeline: its name '{name}' must be a word (letters, digits, _ and -)")
@@ -324,17 +346,22 @@ def read_pipeline(
         _check_step(pipeline, step, problems)
     return _sort_steps(pipeline, problems)
 
+def _raise_no_pipeline(project: Path) -> NoReturn:
+    "ConfigError with the pipelines that could be selected"
+    known = sorted(path.stem for path in (project / "conf/pipeline").glob("*.yaml"))
+    available = ", ".join(known) or "none (no file in conf/pipeline)"
+    raise ConfigError(f"no pipeline selected: pass pipeline=<name>; available: {available}")
+
 # %% ../../nbs/40_pipeline/00_graph.ipynb #2a7138bf
 def record_summary(record: dict) -> dict:
     "The lasting facts of a step's record: without times, hosts and runs"
-    parts = record["parts"]
-    sources = {
-        name: {"url": record["sources"][name]["url"], "digest": content} for name, (_, content) in parts["sources"].items()
-    }
+    parts, sources = record["parts"], {}
+    for name, (_, content) in parts["sources"].items():
+        sources[name] = {"url": record["sources"][name]["url"], "digest": content}
     return {
-        "step": record["step"], "notebook": record["notebook"]["name"], "key": record["key"],
-        "params": parts["params"], "seed": parts["seed"], "env": parts["env"], "observed": parts["observed"],
-        "ins": {name: content for name, (_, content) in parts["ins"].items()}, "outs": record["outs"], "sources": sources,
+        **{name: record[name] for name in ("step", "key", "outs")}, "notebook": record["notebook"]["name"],
+        **{name: parts[name] for name in ("params", "seed", "env", "observed")},
+        "ins": {name: content for name, (_, content) in parts["ins"].items()}, "sources": sources,
     }
 
 # %% ../../nbs/40_pipeline/00_graph.ipynb #86c71675

@@ -22,16 +22,17 @@ def key_parts(
     sources: dict[str, str], # name -> digest
 ) -> dict:
     "The parts of a step's key"
-    with_paths = lambda digests: {name: [prepared.paths[name], content] for name, content in digests.items()}
+    code = {**prepared.code.key_part, "outs": prepared.step.outs}
     return {
-        "code": {**prepared.code.key_part, "outs": prepared.step.outs},
-        "params": prepared.params,
-        "ins": with_paths(ins),
-        "sources": with_paths(sources),
-        "env": prepared.env,
-        "seed": prepared.seed,
+        "code": code, "params": prepared.params,
+        "ins": _with_paths(prepared, ins), "sources": _with_paths(prepared, sources),
+        "env": prepared.env, "seed": prepared.seed,
         "observed": {},  # undeclared inputs, known when the step has run
     }
+
+def _with_paths(prepared: PreparedStep, digests: dict[str, str]) -> dict[str, list[str]]:
+    "Digests beside the paths in the step's folder"
+    return {name: [prepared.paths[name], content] for name, content in digests.items()}
 
 # %% ../../nbs/40_pipeline/15_keys.ipynb #3f8d2a21
 _KEY_VERSION = 2
@@ -65,22 +66,34 @@ def key_changes(
     "What changed between two sets of parts, as short phrases"
     changes = _cell_changes(old["code"]["cells"], new["code"]["cells"], numbers)
     changes += _named_changes("", old["code"]["units"], new["code"]["units"])
-    for name, verb, was, now in changed_entries(old["params"], new["params"]):
-        changes.append(f"parameter {name}: {was!r} -> {now!r}" if verb == "changed" else f"parameter {name} {verb}")
+    changes += _parameter_changes(old["params"], new["params"])
     changes += _named_changes("input ", old["ins"], new["ins"])
     changes += _named_changes("source ", old["sources"], new["sources"])
     changes += _named_changes("", old["observed"], new["observed"])
-    for name, verb, was, now in changed_entries(old["env"]["packages"], new["env"]["packages"]):
-        changes.append(f"package {name} {was} -> {now}" if verb == "changed" else f"package {name} {verb}")
+    changes += _package_changes(old["env"]["packages"], new["env"]["packages"])
     other = changed_entries(_other_parts(old), _other_parts(new))
     return changes + [f"{name} {was} -> {now}" for name, _, was, now in other]
+
+def _parameter_changes(old: dict, new: dict) -> list[str]:
+    "Which parameters changed, with their values"
+    changes = []
+    for name, verb, was, now in changed_entries(old, new):
+        changes.append(f"parameter {name}: {was!r} -> {now!r}" if verb == "changed" else f"parameter {name} {verb}")
+    return changes
+
+def _package_changes(old: dict, new: dict) -> list[str]:
+    "Which packages changed, with their versions"
+    changes = []
+    for name, verb, was, now in changed_entries(old, new):
+        changes.append(f"package {name} {was} -> {now}" if verb == "changed" else f"package {name} {verb}")
+    return changes
 
 def _cell_changes(old: list, new: list, numbers: tuple[int, ...]) -> list[str]:
     "Which code cells changed"
     if len(old) != len(new):
         return [f"{len(new)} code cells instead of {len(old)}"]
-    changed = [place for place in range(len(new)) if new[place] != old[place]]
-    return [f"cell {numbers[place] if place < len(numbers) else place + 1} changed" for place in changed]
+    shown = [*numbers, *range(len(numbers) + 1, len(new) + 1)]
+    return [f"cell {shown[index]} changed" for index, cell in enumerate(new) if cell != old[index]]
 
 def _named_changes(prefix: str, old: dict, new: dict) -> list[str]:
     "Which entries changed"

@@ -119,25 +119,37 @@ def decide_step(
     if waiting:
         more = " ..." if len(waiting) > 3 else ""
         return Decision("wait", f"after {', '.join(waiting[:3])}{more}")
-    ins = {key: resolve_input(pipeline, name, ref, records).digest for key, ref in prepared.step.inputs.items()}
-    sources = {key: source.digest for key, source in plan.sources[name].items()}
-    parts = key_parts(prepared, ins, sources)
+    parts = _current_parts(plan, name, records)
     if record := find_record(plan.store, pipeline.project, parts):
         since = record["ended"][:16].replace("T", " ")
         return Decision("hit", f"unchanged since {since}", record["key"], record["parts"], record)
     return Decision("run", _run_reason(plan, prepared, parts), step_key(parts), parts)
+
+def _current_parts(plan: Plan, name: str, records: Mapping[str, dict]) -> dict:
+    "The parts of a step's key as they are now"
+    prepared = plan.prepared[name]
+    inputs = prepared.step.inputs.items()
+    ins = {key: resolve_input(plan.pipeline, name, ref, records).digest for key, ref in inputs}
+    sources = {key: source.digest for key, source in plan.sources[name].items()}
+    return key_parts(prepared, ins, sources)
 
 # %% ../../nbs/40_pipeline/20_plan.ipynb #292c26a7
 def secrets_in_code(plan: Plan) -> list[str]:
     "A message for each piece of code that holds the value of a secret"
     if not plan.redactor:
         return []
-    secrets = plan.redactor.redactable.items()
-    return [
-        f"{where}: the value of the secret {name} stands in the code, which is kept in the store. Read it from the environment "
-        "(pass_env), or name it in `unmask` if it is not a secret."
-        for where, text in _code_texts(plan) for value, name in secrets if value in text
-    ]
+    messages = []
+    for where, text in _code_texts(plan):
+        names = [name for value, name in plan.redactor.redactable.items() if value in text]
+        messages += [_secret_message(where, name) for name in names]
+    return messages
+
+def _secret_message(where: str, name: str) -> str:
+    "Tell the user that code holds the value of a secret"
+    return (
+        f"{where}: the value of the secret {name} stands in the code, which is kept in the store. "
+        "Read it from the environment (pass_env), or name it in `unmask` if it is not a secret."
+    )
 
 def _code_texts(plan: Plan) -> Iterator[tuple[str, str]]:
     "Location and text of all code of a plan: modules, then cells"
@@ -156,9 +168,7 @@ def make_plan(
     "Decide for every step whether its result exists already; starts nothing. ConfigError with all problems at once"
     problems = []
     pipeline = read_pipeline(config, problems)
-    problems += [unknown_name("step", name, pipeline.steps) for name in until if not pipeline.members(name)]
-    wanted = [step for name in until or pipeline.steps for step in pipeline.members(name)]
-    names = pipeline.upstream(wanted)
+    names = _steps_to_plan(pipeline, until, problems)
     prepared = prepare_steps(pipeline, names, problems)
     plan = Plan(pipeline, open_store(config), prepared, find_sources(pipeline, names, problems), {})
     raise_problems([plan.redactor.redact_text(problem) for problem in [*problems, *secrets_in_code(plan)]])
@@ -167,3 +177,9 @@ def make_plan(
         plan.decisions[name] = decide_step(plan, name, records)
         records[name] = plan.decisions[name].record
     return plan
+
+def _steps_to_plan(pipeline: Pipeline, until: list[str], problems: list[str]) -> list[str]:
+    "The steps that were asked for, and those that they need"
+    problems += [unknown_name("step", name, pipeline.steps) for name in until if not pipeline.members(name)]
+    steps = [step for name in until or pipeline.steps for step in pipeline.members(name)]
+    return pipeline.upstream(steps)

@@ -74,11 +74,8 @@ def step_paths(
     problems: list[str], # gets all that is wrong
 ) -> tuple[dict[str, str], dict[str, str]]:
     "Where inputs, sources and outs lie in the step's folder, and which of these paths must be injected as text"
-    usual = {name: f"in/{_input_filename(pipeline, name, ref)}" for name, ref in step.inputs.items()}
-    usual |= {name: f"in/{_source_filename(name, url)}" for name, url in step.sources.items()}
-    usual |= {name: f"out/{file}" for name, file in step.outs.items()}
     paths, texts = {}, {}
-    for name, path in usual.items():
+    for name, path in _usual_paths(pipeline, step).items():
         parameter = notebook.parameters.get(name)
         if parameter is None:
             paths[name] = path
@@ -91,6 +88,12 @@ def step_paths(
                 problems.append(f"{where}: parameter {name} {problem}")
     problems += _shared_path_problems(pipeline, step, paths)
     return paths, texts
+
+def _usual_paths(pipeline: Pipeline, step: Step) -> dict[str, str]:
+    "Where inputs, sources and outs lie when the notebook does not say"
+    paths = {name: f"in/{_input_filename(pipeline, name, ref)}" for name, ref in step.inputs.items()}
+    paths |= {name: f"in/{_source_filename(name, url)}" for name, url in step.sources.items()}
+    return paths | {name: f"out/{file}" for name, file in step.outs.items()}
 
 # %% ../../nbs/40_pipeline/10_prepare.ipynb #832960d1
 def find_sources(

@@ -31,20 +31,21 @@ from .executors import InlineExecutor, available_gpus, make_executor, available_
 from .graph import Step
 from .interrupt import InterruptHandler, handle_interrupts
 from .plan import Decision, Plan, decide_step
-from .step import INTERRUPTED, PREEMPTED, PRUNED, StepRequest, failure_outcome, run_step, success_outcome
+from .staging import StepRequest
+from .step import INTERRUPTED, PREEMPTED, PRUNED, failure_outcome, run_step, success_outcome
 from ..redaction import redact_arguments, keep_env_references
 from ..store import Store, checkout, put_bytes, canonical_json, write_file
 from ..tracking import live_upload
 
 # %% ../../nbs/40_pipeline/45_scheduler.ipynb #88b11d99
 class Progress:
-    "Is told what happens during a run"
+    "Receives the events of a run"
 
     def run_started(self, plan: Plan, run: Run) -> None: "The run has started"
     def step_started(self, name: str, what: str, reason: str) -> None: "A step has started"
     def cell_event(self, name: str, event: dict) -> None: "A cell of a step has started or ended"
     def step_ended(self, name: str, outcome: dict) -> None: "A step has ended"
-    def notice(self, text: str) -> None: "Something the user should know"
+    def notice(self, text: str) -> None: "There is something the user should know"
     def run_ended(self, run: Run) -> None: "The run has ended"
 
 # %% ../../nbs/40_pipeline/45_scheduler.ipynb #48b9ca58
@@ -54,23 +55,33 @@ def run_metadata(
 ) -> dict:
     "What the record of a run says about the request and the state of the project"
     config, store, redactor = plan.pipeline.config, plan.store, plan.redactor
-    git = read_git_state(plan.pipeline.project)
-    changes = put_bytes(store, redactor.redact_text(git["changes"]).encode()) if git.get("changes") else None
-    decisions = {
-        name: {"action": decision.action, "reason": decision.reason, "key": decision.key}
-        for name, decision in plan.decisions.items()
-    }
     return {
         "pipeline": plan.pipeline.name,
         "overrides": redactor.redact_values(redact_arguments(config.overrides)),
         "config": redactor.redact(config.unresolved),
         "command": redactor.redact_values(redact_arguments(command)),
         "composed": put_bytes(store, canonical_json(redactor.redact(config.resolved))),
-        "git": {**git, "changes": changes},
+        "git": _git_facts(plan),
         "environment": put_bytes(store, canonical_json(describe_environment(), pretty=True)),
         "hardware": describe_hardware(),
-        "threads": next((prepared.env["threads"] for prepared in plan.prepared.values()), None),
-        "seed": config["seed"], "order": list(plan.prepared), "plan": decisions,
+        **_plan_facts(plan),
+    }
+
+def _git_facts(plan: Plan) -> dict:
+    "The state of the project's repository; its uncommitted changes are stored"
+    git = read_git_state(plan.pipeline.project)
+    diff = plan.redactor.redact_text(git.get("changes") or "")
+    return {**git, "changes": put_bytes(plan.store, diff.encode()) if diff else None}
+
+def _plan_facts(plan: Plan) -> dict:
+    "The steps of a plan, and what it decided for each"
+    decisions = {}
+    for name, decision in plan.decisions.items():
+        decisions[name] = {"action": decision.action, "reason": decision.reason, "key": decision.key}
+    threads = [prepared.env["threads"] for prepared in plan.prepared.values()]
+    return {
+        "threads": threads[0] if threads else None, "seed": plan.pipeline.config["seed"],
+        "order": list(plan.prepared), "plan": decisions,
     }
 
 # %% ../../nbs/40_pipeline/45_scheduler.ipynb #bd4aa96a
@@ -83,8 +94,9 @@ def export_views(
 ) -> None:
     "Copy reports and pictures to `<run>/out/<step>/`, unless they are there already"
     for step, record in records.items():
+        folder = store.root / "runs" / record["run"] / "out" / step
         for out in record["outs"].values():
-            view = store.root / "runs" / record["run"] / "out" / step / out["file"]
+            view = folder / out["file"]
             if view.suffix in _VIEW_SUFFIXES and not view.exists():
                 checkout(store, out["digest"], view)
 
@@ -101,7 +113,7 @@ class ResourcePool:
         return tuple((name, min(number, self.total.get(name, 0))) for name, number in wanted.items())
 
     def fits(self, required: tuple[tuple[str, int], ...]) -> bool:
-        "Is this much free?"
+        "Whether this much is free"
         return all(self.used[name] + number <= self.total.get(name, 0) for name, number in required)
 
     def acquire(self, required: tuple[tuple[str, int], ...]) -> list[str]:
@@ -131,9 +143,12 @@ class QueuedStep:
 class Scheduler:
     "Runs the steps of one run, or of several at once: within the resources, and each key once"
 
-    def __init__(self, executor: Executor, resources: ResourcePool, interrupt: InterruptHandler, notice: Callable[[str], None]):
-        self.executor, self.resources, self.interrupt, self.notice = executor, resources, interrupt, notice
-        self.announced, self.run_numbers, self.resolve_mode = False, count(), cache(tracking.resolve_mode)
+    def __init__(
+        self, executor: Executor, resources: ResourcePool, interrupt: InterruptHandler, notice: Callable[[str], None],
+    ):
+        self.executor, self.resources = executor, resources
+        self.interrupt, self.notice, self.announced = interrupt, notice, False
+        self.run_numbers, self.resolve_mode = count(), cache(tracking.resolve_mode)
         self.queues = {}           # required resources -> heap of QueuedStep
         self.running = {}          # future -> (QueuedStep, its GPUs)
         self.waiting_by_key = {}   # key in work -> [(run, step)] that wait for it
@@ -146,7 +161,7 @@ class Scheduler:
 
     @property
     def interrupted(self) -> bool:
-        "Has a signal come? The user is told once"
+        "Whether a signal has arrived; the user is told once"
         if self.interrupt.signal_number and not self.announced:
             self.announced = True
             self.notice(self.interrupt.message)
@@ -161,30 +176,36 @@ class Scheduler:
     def enqueue(self, active_run: "ActiveRun", name: str, decision: Decision) -> None:
         "A step is ready: it waits for resources, or for the step that is computing the same key"
         if decision.key in self.waiting_by_key:
-            self.waiting_by_key[decision.key].append((active_run, name))
-            return
+            return self.waiting_by_key[decision.key].append((active_run, name))
         self.waiting_by_key[decision.key] = []
         required = self.resources.required(active_run.plan.prepared[name].step)
-        queued = QueuedStep(active_run.number, active_run.position[name], active_run, name, decision, required)
+        position = active_run.position[name]
+        queued = QueuedStep(active_run.number, position, active_run, name, decision, required)
         heappush(self.queues.setdefault(required, []), queued)
 
     def next_step(self) -> QueuedStep | None:
         "Take the first step that fits: of the first run, the first in its plan; any step after an interrupt"
-        ready = [
-            queue for required, queue in self.queues.items()
-            if queue and (self.interrupted or self.resources.fits(required))
-        ]
+        queues = self.queues.items()
+        ready = [queue for required, queue in queues if queue and self.may_leave_queue(required)]
         return heappop(min(ready, key=lambda queue: queue[0])) if ready else None
+
+    def may_leave_queue(self, required: tuple[tuple[str, int], ...]) -> bool:
+        "Whether there is room for a step, or it will be skipped"
+        return self.interrupted or self.resources.fits(required)
 
     def start_ready(self) -> None:
         "Start all queued steps that fit; after an interrupt, skip them"
         while queued := self.next_step():
             if self.interrupted:
                 self.report_outcome(queued, failure_outcome("skipped", INTERRUPTED))
-                continue
-            gpus = self.resources.acquire(queued.required)
-            request = queued.active_run.start_step(queued.name, queued.decision, gpus)
-            self.running[self.executor.submit(run_step, request)] = queued, gpus
+            else:
+                self.submit(queued)
+
+    def submit(self, queued: QueuedStep) -> None:
+        "Hand a step to the executor"
+        gpus = self.resources.acquire(queued.required)
+        request = queued.active_run.start_step(queued.name, queued.decision, gpus)
+        self.running[self.executor.submit(run_step, request)] = queued, gpus
 
     def collect(self, future: Future) -> None:
         "Take the outcome of a step that has ended"
@@ -196,9 +217,9 @@ class Scheduler:
 
     def report_outcome(self, queued: QueuedStep, outcome: dict) -> None:
         "Tell a run how its step ended, and the runs that waited for the same key"
-        active_run, key = queued.active_run, queued.decision.key
+        active_run, key, error = queued.active_run, queued.decision.key, outcome["error"]
         if outcome["status"] in ("ran", "hit", "failed"):
-            self.errors_by_key[key] = outcome["error"] and f"{outcome['error']} (in run {active_run.run.id})"
+            self.errors_by_key[key] = error and f"{error} (in run {active_run.run.id})"
         active_run.finish_step(queued.name, outcome)
         active_run.advance()
         for waiting_run, name in self.waiting_by_key.pop(key):
@@ -219,22 +240,25 @@ def _error_outcome(plan: Plan, error: BaseException) -> dict:
 @contextmanager
 def open_scheduler(
     plan: Plan,                     # the first that it runs; its store and executor serve all
-    notice: Callable[[str], None],  # is told what the user should know
+    notice: Callable[[str], None],  # receives what the user should know
     alone: bool = False,            # no other plan will follow
 ) -> Iterator[Scheduler]:
     "A scheduler that listens to signals and keeps `gc` away from the store"
     config, interrupt = plan.pipeline.config["executor"], InterruptHandler()
-    prepared = {name: step for name, step in plan.prepared.items() if plan.decisions[name].action != "hit"}
     with ExitStack() as stack:
         stack.enter_context(shared_lock(plan.store, notice))
-        if alone and not prepared:
-            executor = InlineExecutor()
-        else:
-            executor = make_executor(config, {name: step.step.resources for name, step in prepared.items()}, plan)
-        stack.enter_context(executor)
+        executor = stack.enter_context(_executor_for(plan, alone))
         stack.enter_context(handle_interrupts(interrupt))
         resources = ResourcePool(available_resources(config, executor), available_gpus(config))
         yield Scheduler(executor, resources, interrupt, notice)
+
+def _executor_for(plan: Plan, alone: bool) -> Executor:
+    "The executor that the configuration names; none is started for nothing"
+    to_run = [name for name, decision in plan.decisions.items() if decision.action != "hit"]
+    if alone and not to_run:
+        return InlineExecutor()
+    resources = {name: plan.prepared[name].step.resources for name in to_run}
+    return make_executor(plan.pipeline.config["executor"], resources, plan)
 
 # %% ../../nbs/40_pipeline/45_scheduler.ipynb #868b1613
 class ActiveRun:
@@ -248,8 +272,9 @@ class ActiveRun:
         command: list[str],      # what the user typed
         more: dict | None = None,# what else the record of the run says
     ):
-        self.scheduler, self.plan, self.progress, self.start_time = scheduler, plan, progress, time.monotonic()
-        self.number, self.position = next(scheduler.run_numbers), {name: place for place, name in enumerate(plan.prepared)}
+        self.scheduler, self.plan, self.progress = scheduler, plan, progress
+        self.number, self.start_time = next(scheduler.run_numbers), time.monotonic()
+        self.position = {name: position for position, name in enumerate(plan.prepared)}
         self.tracking_mode, notice = scheduler.resolve_mode(plan.pipeline.config["tracking"]["mode"])
         self.records, self.outcomes, self.finished = {}, {}, False
         self.running_keys = {}  # name of a running step -> its key
@@ -274,10 +299,9 @@ class ActiveRun:
         if self.signal:
             return "interrupted"
         statuses = {outcome["status"] for outcome in self.outcomes.values()}
-        for status, run_status in (("failed", "failed"), (PRUNED, PRUNED), ("skipped", "failed")):
-            if status in statuses:
-                return run_status
-        return "done"
+        if PRUNED in statuses and "failed" not in statuses:
+            return PRUNED
+        return "failed" if statuses & {"failed", "skipped"} else "done"
 
     def advance(self) -> None:
         "Dispatch steps that are ready; when none is left, end the run"
@@ -299,11 +323,8 @@ class ActiveRun:
 
     def dispatch(self, name: str) -> None:
         "Skip, reuse or enqueue a step, now that all steps upstream have ended"
-        producers = self.plan.pipeline.producers(self.plan.prepared[name].step)
-        missing = [producer for producer in producers if producer not in self.records]
-        if self.scheduler.interrupted or missing:  # asked first: this is where the user is told
-            why = f"{missing[0]} has no result" if missing else INTERRUPTED
-            return self.finish_step(name, failure_outcome("skipped", why))
+        if reason := self.reason_to_skip(name):
+            return self.finish_step(name, failure_outcome("skipped", reason))
         decision = self.decide(name)
         if decision.action == "hit":
             self.records[name] = decision.record
@@ -312,6 +333,15 @@ class ActiveRun:
             self.finish_step(name, failure_outcome("failed", error, decision))
         else:
             self.scheduler.enqueue(self, name, decision)
+
+    def reason_to_skip(self, name: str) -> str | None:
+        "Why a step cannot run: a step upstream has no result, or the run was interrupted"
+        producers = self.plan.pipeline.producers(self.plan.prepared[name].step)
+        missing = [producer for producer in producers if producer not in self.records]
+        interrupted = self.scheduler.interrupted  # asked in any case: this is where the user is told
+        if missing:
+            return f"{missing[0]} has no result"
+        return INTERRUPTED if interrupted else None
 
     def decide(self, name: str) -> Decision:
         "The plan's decision; a new one if it had to wait, or its key has been computed since"
@@ -345,7 +375,8 @@ class ActiveRun:
 
 def _sorter(plan: Plan) -> TopologicalSorter:
     "The steps of a plan in the order of their dependencies"
-    sorter = TopologicalSorter({name: plan.pipeline.producers(prepared.step) for name, prepared in plan.prepared.items()})
+    producers = {name: plan.pipeline.producers(prepared.step) for name, prepared in plan.prepared.items()}
+    sorter = TopologicalSorter(producers)
     sorter.prepare()
     return sorter
 
@@ -377,13 +408,7 @@ def run_plan(
 # %% ../../nbs/40_pipeline/45_scheduler.ipynb #61d27b09
 def _run_read_only(plan: Plan, progress: Progress) -> Run:
     "A run from a store that cannot be written to: it is not recorded"
-    missing = [name for name, decision in plan.decisions.items() if decision.action != "hit"]
-    if missing:
-        raise ConfigError(
-            f"the store {plan.store.root} can't be written to and lacks the results of {len(missing)} steps "
-            f"({', '.join(missing[:5])}): make it writable, or use another store (store=...)"
-        )
-    outcomes = {name: success_outcome("hit", decision.record, decision.reason) for name, decision in plan.decisions.items()}
+    outcomes = _reused_outcomes(plan)
     facts = {"pipeline": plan.pipeline.name, "status": "done", "order": list(outcomes), "steps": outcomes}
     run = Run(plan.store, "unrecorded", {**facts, "started": utc_now(), "seconds": 0.0})
     progress.run_started(plan, run)
@@ -392,3 +417,14 @@ def _run_read_only(plan: Plan, progress: Progress) -> Run:
     progress.notice(f"the store {plan.store.root} is read-only: this run is not recorded")
     progress.run_ended(run)
     return run
+
+def _reused_outcomes(plan: Plan) -> dict[str, dict]:
+    "The outcomes of a plan that runs nothing; ConfigError when a step would have to run"
+    missing = [name for name, decision in plan.decisions.items() if decision.action != "hit"]
+    if missing:
+        raise ConfigError(
+            f"the store {plan.store.root} can't be written to and lacks the results of {len(missing)} steps "
+            f"({', '.join(missing[:5])}): make it writable, or use another store (store=...)"
+        )
+    hits = plan.decisions.items()
+    return {name: success_outcome("hit", decision.record, decision.reason) for name, decision in hits}

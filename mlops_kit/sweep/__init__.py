@@ -9,7 +9,9 @@ __all__ = ['Leaderboard', 'Sweep', 'SweepProgress', 'Trial', 'column_titles', 'l
            'run_grid', 'run_sweep', 'status_summary', 'sweep_page']
 
 # %% ../../nbs/65_sweep/90_sweep.ipynb #c03af812
-from .leaderboard import Leaderboard, row_cells, column_titles, status_summary, read_leaderboard, list_sweeps
+from mlops_kit.sweep.leaderboard import (
+    Leaderboard, row_cells, column_titles, status_summary, read_leaderboard, list_sweeps,
+)
 from .plots import sweep_page
 from .search import run_sweep
 from .trials import Sweep, SweepProgress, Trial, run_grid

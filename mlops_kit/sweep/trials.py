@@ -12,7 +12,7 @@ __all__ = ['short_text', 'short_names', 'Trial', 'Sweep', 'override_text', 'grid
            'is_finite_number', 'metric_values', 'trial_result_text', 'SweepProgress', 'run_trials', 'run_grid']
 
 # %% ../../nbs/65_sweep/00_trials.ipynb #8b29fc93
-import json, math, re
+import itertools, json, math, re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -84,9 +84,11 @@ def override_text(value) -> str:
         return "{" + ",".join(f"{name}:{override_text(item)}" for name, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(override_text, value)) + "]"
-    if isinstance(value, str) and _PLAIN_WORD.fullmatch(value) and value not in _RESERVED_WORDS:
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    return value if _is_plain_word(value) else json.dumps(value, ensure_ascii=False)
+
+def _is_plain_word(value: object) -> bool:
+    "Whether Hydra reads a value as text without quotes"
+    return isinstance(value, str) and bool(_PLAIN_WORD.fullmatch(value)) and value not in _RESERVED_WORDS
 
 # %% ../../nbs/65_sweep/00_trials.ipynb #5d7ece47
 def grid_trials(
@@ -96,12 +98,12 @@ def grid_trials(
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     combinations = list(expand_grid(overrides))
-    varying = [index for index, column in enumerate(zip(*combinations)) if len(set(column)) > 1]
+    is_varying = [len(set(column)) > 1 for column in zip(*combinations)]
     parse = OverridesParser.create().parse_override
     trials = []
     for number, combination in enumerate(combinations):
-        chosen = [combination[index] for index in varying]
-        values = {text.partition("=")[0].lstrip("+"): parse(text).value() for text in chosen}
+        varying = itertools.compress(combination, is_varying)
+        values = {text.partition("=")[0].lstrip("+"): parse(text).value() for text in varying}
         trials.append(Trial(number, values, combination))
     return trials
 
@@ -112,7 +114,7 @@ class Search(Protocol):
 
     def ask(self) -> Trial | None: "The next trial; None when there is none left"
     def tell(self, trial: Trial, run: Run | None) -> None: "Report the run of a trial; None: it could not start"
-    def step_to_prune(self, trial: Trial, active_run: ActiveRun) -> str | None: "The running step that should be stopped"
+    def step_to_prune(self, trial: Trial, active_run: ActiveRun) -> str | None: "The running step to stop, if any"
 
 # %% ../../nbs/65_sweep/00_trials.ipynb #bb6f0017
 class GridSearch:
@@ -146,13 +148,11 @@ def metric_values(
 # %% ../../nbs/65_sweep/00_trials.ipynb #2de5c11e
 def trial_result_text(sweep: Sweep, run: Run) -> str:
     "The result of a trial in one line: its metrics, or the step that ended it"
-    if run.status == "done":
-        values = metric_values(sweep.metrics, run.metrics)
-        return ", ".join(f"{name} {format_number(value)}" for name, value in zip(sweep.metrics, values))
-    for name, step in run.steps.items():
-        if step["status"] in ("failed", "interrupted", PRUNED):
-            return f"{name}: {step['error']}"
-    return ""
+    if run.status != "done":
+        statuses = ("failed", "interrupted", PRUNED)
+        return next((f"{name}: {step['error']}" for name, step in run.steps.items() if step["status"] in statuses), "")
+    values = metric_values(sweep.metrics, run.metrics)
+    return ", ".join(f"{name} {format_number(value)}" for name, value in zip(sweep.metrics, values))
 
 # %% ../../nbs/65_sweep/00_trials.ipynb #f12d4625
 class SweepProgress(Progress):
@@ -192,10 +192,9 @@ class _SweepSession:
         "Start as many trials as may run, and plan one more; whether any is running"
         limit = self.sweep.parallel or scheduler.total_resources["cpu"]
         while not scheduler.interrupted and len(self.active_runs) < limit:
-            planned = self.planned_next or self.plan_next()
+            planned, self.planned_next = self.planned_next or self.plan_next(), None
             if planned is None:
                 break
-            self.planned_next = None
             self.start_trial(scheduler, *planned)
         if self.search.can_plan_ahead and self.planned_next is None and not scheduler.interrupted:
             self.planned_next = self.plan_next()
@@ -278,7 +277,13 @@ def _plan_all(trials: list[Trial], until: list[str]) -> list[Plan]:
         except ConfigError as error:
             problems += error.problems
     raise_problems(problems)
+    _check_shared(plans)
+    return plans
+
+def _check_shared(plans: list[Plan]) -> None:
+    "ConfigError when plans differ in their store or executor"
     shared = {(plan.store.root, json.dumps(plan.pipeline.config["executor"])) for plan in plans}
     if len(shared) > 1:
-        raise ConfigError("the runs of a sweep share one store and one executor: give `store` and `executor` one value each")
-    return plans
+        raise ConfigError(
+            "the runs of a sweep share one store and one executor: give `store` and `executor` one value each"
+        )
