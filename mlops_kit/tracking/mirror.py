@@ -1,8 +1,8 @@
 """Describe what Weights & Biases shows of a run, from the ledger alone
 
 Weights & Biases shows a copy of what the ledger holds, so anybody who has the ledger can make that copy, at any time
-and as often as needed. A `WandbRun` describes one W&B run: a step that has a metric history or metrics. The W&B runs of a
-pipeline run form a group. Each attempt gives a W&B run the same id; a training run that was interrupted and resumed in
+and as often as needed. A `WandbRun` describes one W&B run: a step that has a metric history or metrics. The W&B runs
+of a pipeline run form a group. Each attempt gives a W&B run the same id; a training run that was interrupted and resumed in
 another pipeline run is one W&B run, too. What is about to be sent is noted in the ledger *before* it is sent, so that a
 history that has changed in between is never mixed with its former version."""
 
