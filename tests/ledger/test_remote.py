@@ -256,7 +256,7 @@ def test_a_server_that_is_gone_or_silent_is_an_error(tmp_path: Path, s3: str, mo
 
 def test_wrong_places_are_said_so(tmp_path: Path, s3: str, monkeypatch):
     store = filled(tmp_path / "here", 1)
-    for where, words in (("s4://anna:secret@flights", "Protocol not known"), ("s3://no-such-bucket/x", "there is no such place")):
+    for where, words in (("s4://anna:secret@flights", "Protocol not known"), ("s3://no-such-bucket/x", "it does not exist")):
         with pytest.raises(ConfigError, match=words) as raised:
             remote.push(store, where)
         assert "secret" not in str(raised.value)
