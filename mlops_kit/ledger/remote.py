@@ -47,6 +47,10 @@ def _referenced_objects(
             damaged[tree] = error
     return names
 
+def _file_size(path: Path) -> int:
+    "Bytes of a file; -1 if it is missing"
+    return path.stat().st_size if path.exists() else -1
+
 # %% ../../nbs/25_ledger/50_remote.ipynb #edce911f
 class RunManifest(TypedDict):
     "The files of a run, which are objects of the remote"
@@ -137,10 +141,6 @@ def _send_documents(remote: Remote, documents: list[_Document], damaged: dict[st
 
     transfer_all(remote, send, whole)
     return whole
-
-def _file_size(path: Path) -> int:
-    "Bytes of a file; -1 if it is missing"
-    return path.stat().st_size if path.exists() else -1
 
 # %% ../../nbs/25_ledger/50_remote.ipynb #4bd49680
 def _send_object(remote: Remote, files: dict[str, Path], name: str, progress: Callable[[], None]) -> None:
@@ -277,6 +277,7 @@ def _step_keys(store: Store, manifest: RunManifest) -> set[str]:
         return {outcome["key"] for outcome in run["steps"].values() if outcome.get("key")}
     return set()
 
+# %% ../../nbs/25_ledger/50_remote.ipynb #rm000015
 def _fetch_records(fetch: _Fetch, contents: _Contents, keys: set[str]) -> int:
     "Fetch the records that are missing here, after what they name; how many"
     missing = [key for key in sorted(keys) if _DIGEST.fullmatch(key) and not read_record(fetch.store, key)]
