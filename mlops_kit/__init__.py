@@ -78,9 +78,9 @@ Modules:
 - `mlops_kit.sweep.plots`: Plots of a sweep: its progress, the values that do well, and the parameters that matter
 - `mlops_kit.sweep.search`: Let an optimiser choose what to try next
 - `mlops_kit.sweep.trials`: Run one pipeline many times and compute what the runs share once
-- `mlops_kit.tracking.mirror`: What Weights & Biases is to show of a run: all of it from the ledger
-- `mlops_kit.tracking.sync`: Bring Weights & Biases what it lacks, in a process that may die at any moment
-- `mlops_kit.tracking.wandb_client`: Weights & Biases as a guest: offline by default, inside the run's folder, never in the way
+- `mlops_kit.tracking.mirror`: Describe what Weights & Biases shows of a run, from the ledger alone
+- `mlops_kit.tracking.sync`: Upload to Weights & Biases what it lacks, in a process that may be killed at any moment
+- `mlops_kit.tracking.wandb_client`: Keep Weights & Biases offline by default, inside the run's folder and out of the way of the step
 - `mlops_kit.training.batches`: Rows that fit into memory, a whole batch at a time
 - `mlops_kit.training.build`: Objects from a Hydra config, made of allowed classes only
 - `mlops_kit.training.loader_state`: Resume a loader in the middle of an epoch

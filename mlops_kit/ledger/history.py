@@ -15,6 +15,7 @@ __all__ = ['HISTORY_FILE', 'SPARK_BLOCKS', 'make_point', 'HistoryWriter', 'trunc
 # %% ../../nbs/25_ledger/00_history.ipynb #574f7fe8
 import json, math, os, re, time
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from ..store import failpoint, read_json_lines
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # %% ../../nbs/25_ledger/00_history.ipynb #80b3c70d
@@ -33,7 +35,7 @@ def make_point(
     epoch: int | None = None,  # from 0
     when: float | None = None, # unix time in seconds; now
 ) -> dict:
-    "One line of a series"
+    "One line of a metric history"
     return {
         "step": int(step), "epoch": epoch if epoch is None else int(epoch), "time": round(when or time.time(), 3),
         "metrics": {str(name): _json_number(value) for name, value in metrics.items()},
@@ -48,39 +50,47 @@ def _json_number(value: float) -> int | float | str:
 
 # %% ../../nbs/25_ledger/00_history.ipynb #1228f557
 class HistoryWriter:
-    "Writes a series; nothing is made before the first point"
+    "Writes a metric history; the file is created with the first point"
 
     def __init__(self, path: Path):
         self.path, self.file = Path(path), None
 
     def append_point(self, metrics: dict, step: int, epoch: int | None = None) -> None:
         "Write one point"
-        line = json.dumps(make_point(metrics, step, epoch), ensure_ascii=False, separators=(",", ":")).encode("utf8", "replace") + b"\n"
+        text = json.dumps(make_point(metrics, step, epoch), ensure_ascii=False, separators=(",", ":"))
         if self.file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            truncate_history(self.path)
-            self.file = open(self.path, "ab", buffering=0)
+            self.open()
         failpoint("append", self.path)
-        self.file.write(line)
+        self.file.write(text.encode("utf8", "replace") + b"\n")
+
+    def open(self) -> None:
+        "Open the file, and cut off half a line at its end"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        truncate_history(self.path)
+        self.file = open(self.path, "ab", buffering=0)
 
     def close(self) -> None:
-        "No more points for now"
+        "Close the file; the next point opens it again"
         if self.file:
             self.file.close()
         self.file = None
 
 # %% ../../nbs/25_ledger/00_history.ipynb #668ed929
+def _whole_lines(path: Path) -> list[bytes]:
+    "The complete lines of a file; none if it is missing"
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return [line for line in lines if line.endswith(b"\n")]
+
 def truncate_history(
     path: Path,               # may be missing
     lines: int | None = None, # to be kept; all whole ones when None
-) -> int:                     # how many are left
-    "Cut a series off after so many points"
-    data = path.read_bytes() if path.exists() else b""
-    kept = data.splitlines(keepends=True)[:lines]
-    kept = [line for line in kept if line.endswith(b"\n")]
-    if sum(map(len, kept)) < len(data):
+) -> int:                     # number of lines left
+    "Cut a metric history off after so many points"
+    kept = _whole_lines(path)[:lines]
+    size = sum(map(len, kept))
+    if path.exists() and size < path.stat().st_size:
         failpoint("truncate", path)
-        os.truncate(path, sum(map(len, kept)))
+        os.truncate(path, size)
     return len(kept)
 
 # %% ../../nbs/25_ledger/00_history.ipynb #091fe569
@@ -89,15 +99,14 @@ def read_points_after(
     lines: int,
 ) -> str:
     "The points after so many, as text"
-    data = path.read_bytes() if path.exists() else b""
-    return b"".join(line for line in data.splitlines(keepends=True)[lines:] if line.endswith(b"\n")).decode("utf8")
+    return b"".join(_whole_lines(path)[lines:]).decode("utf8")
 
 def restore_history(
     path: Path,
     lines: int,  # to be kept
     points: str, # from `read_points_after`
 ) -> None:
-    "Let a series go on after so many points, and these"
+    "Cut a metric history off after so many points, and append these"
     truncate_history(path, lines)
     failpoint("append", path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,12 +115,13 @@ def restore_history(
 
 # %% ../../nbs/25_ledger/00_history.ipynb #38143eb7
 def current_history_path() -> Path | None:
-    "Where the series of this step is kept; None outside a step"
-    return Path(folder, HISTORY_FILE) if (folder := os.environ.get("MLOPS_PARTIAL")) else None
+    "The file with the metric history of this step; None outside a step"
+    folder = os.environ.get("MLOPS_PARTIAL")
+    return Path(folder, HISTORY_FILE) if folder else None
 
 # %% ../../nbs/25_ledger/00_history.ipynb #b975a9a1
 def history_logger(path: Path) -> "Logger":
-    "A Lightning logger that writes a series"
+    "A Lightning logger that writes a metric history"
     from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
     from lightning.pytorch.utilities import rank_zero_only
 
@@ -125,8 +135,8 @@ def history_logger(path: Path) -> "Logger":
 
         @rank_zero_only
         def log_metrics(self, metrics: dict, step: int | None = None) -> None:
-            epoch = metrics.get("epoch")
-            self._series.append_point({name: value for name, value in metrics.items() if name != "epoch"}, step or 0, epoch)
+            values = {name: value for name, value in metrics.items() if name != "epoch"}
+            self._series.append_point(values, step or 0, metrics.get("epoch"))
 
         @rank_zero_only
         def finalize(self, status: str) -> None:
@@ -134,29 +144,29 @@ def history_logger(path: Path) -> "Logger":
 
         def log_hyperparams(self, *args, **kwargs) -> None: "They are in the record"
 
-    made = SeriesLogger()
-    made._series = HistoryWriter(path)
-    return made
+    logger = SeriesLogger()
+    logger._series = HistoryWriter(path)
+    return logger
 
 # %% ../../nbs/25_ledger/00_history.ipynb #fb048315
 def read_history(
-    series: Path | bytes, # the file, or what is in it
+    series: Path | bytes, # the file, or its content
 ) -> list[dict]:
-    "The points of a series"
+    "The points of a metric history"
     if isinstance(series, bytes):
         return [json.loads(line) for line in series.splitlines(keepends=True) if line.endswith(b"\n")]
     return read_json_lines(series)
 
 # %% ../../nbs/25_ledger/00_history.ipynb #d657b34e
 def metric_curves(points: Iterable[dict]) -> dict[str, tuple[list[int], list[float]]]:
-    "For each metric its steps and its numbers"
-    found = {}
-    for one in points:
-        for name, value in one["metrics"].items():
-            steps, values = found.setdefault(name, ([], []))
-            steps.append(one["step"])
+    "The steps and the values of each metric"
+    curves = {}
+    for point in points:
+        for name, value in point["metrics"].items():
+            steps, values = curves.setdefault(name, ([], []))
+            steps.append(point["step"])
             values.append(float(value))
-    return found
+    return curves
 
 # %% ../../nbs/25_ledger/00_history.ipynb #ed9783e3
 SPARK_BLOCKS = "▁▂▃▄▅▆▇█"
@@ -166,12 +176,25 @@ def sparkline(
     width: int = 40, # in characters
 ) -> str:
     "A curve as text"
-    size = max(1, len(values) / width)
-    parts = [values[int(place * size):max(int((place + 1) * size), int(place * size) + 1)] for place in range(min(width, len(values)))]
-    means = [sum(part) / len(part) for part in parts]
-    good = [one for one in means if math.isfinite(one)]
-    low, high = min(good, default=0), max(good, default=0)
-    return "".join(SPARK_BLOCKS[int((one - low) / ((high - low) or 1) * (len(SPARK_BLOCKS) - 1) + 0.5)] if math.isfinite(one) else "×" for one in means)
+    means = _chunk_means(values, width)
+    finite = list(filter(math.isfinite, means))
+    low, high = min(finite, default=0), max(finite, default=0)
+    return "".join(_spark_block(mean, low, high) for mean in means)
+
+def _chunk_means(values: list[float], width: int) -> list[float]:
+    "The means of at most `width` chunks of equal length"
+    size, means = max(1, len(values) / width), []
+    for number in range(min(width, len(values))):
+        start, end = int(number * size), int((number + 1) * size)
+        chunk = values[start:max(end, start + 1)]
+        means.append(sum(chunk) / len(chunk))
+    return means
+
+def _spark_block(value: float, low: float, high: float) -> str:
+    "The block that stands for a value"
+    if not math.isfinite(value):
+        return "×"
+    return SPARK_BLOCKS[int((value - low) / ((high - low) or 1) * (len(SPARK_BLOCKS) - 1) + 0.5)]
 
 # %% ../../nbs/25_ledger/00_history.ipynb #91b41c10
 _METRIC_AFFIX = re.compile("^(train|val|test)_|_(step|epoch)$")
@@ -180,26 +203,37 @@ def plot_history(
     points: list[dict],
     title: str = "",
 ) -> "Figure":
-    "The curves of a series"
+    "Plot a metric history"
     from matplotlib import pyplot
 
-    found = metric_curves(points)
-    panels = list(dict.fromkeys(_METRIC_AFFIX.sub("", name) for name in found))[:12]
-    wide = min(3, len(panels)) or 1
-    tall = -(-len(panels) // wide) or 1
-    figure, places = pyplot.subplots(tall, wide, figsize=(4 * wide, 2.6 * tall), layout="constrained", squeeze=False)
-    for panel, place in zip(panels, places.flat):
-        for name, (steps, values) in found.items():
-            if _METRIC_AFFIX.sub("", name) == panel:
-                place.plot(steps, values, "." * (len(steps) < 60) + "-", markersize=4, linewidth=1.2, label=_short_label(name))
-        place.set(xlabel="step", title=_short_label(panel))
-        place.legend(fontsize="small", frameon=False)
-        place.spines[["top", "right"]].set_visible(False)
-    for place in places.flat[len(panels):]:
-        place.remove()
+    panels = _panels(points)
+    columns = min(3, len(panels)) or 1
+    rows = -(-len(panels) // columns) or 1
+    size = (4 * columns, 2.6 * rows)
+    figure, axes = pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    for axis, (panel, curves) in zip(axes.flat, panels.items()):
+        _plot_panel(axis, panel, curves)
+    for axis in axes.flat[len(panels):]:
+        axis.remove()
     figure.suptitle(title)
     pyplot.close(figure)
     return figure
+
+def _panels(points: list[dict]) -> dict[str, dict]:
+    "The curves of each panel, at most twelve: training and validation of a metric share one"
+    panels = {}
+    for name, curve in metric_curves(points).items():
+        panels.setdefault(_METRIC_AFFIX.sub("", name), {})[name] = curve
+    return dict(islice(panels.items(), 12))
+
+def _plot_panel(axis: "Axes", panel: str, curves: dict) -> None:
+    "Plot the curves of one panel"
+    for name, (steps, values) in curves.items():
+        style = ".-" if len(steps) < 60 else "-"
+        axis.plot(steps, values, style, markersize=4, linewidth=1.2, label=_short_label(name))
+    axis.set(xlabel="step", title=_short_label(panel))
+    axis.legend(fontsize="small", frameon=False)
+    axis.spines[["top", "right"]].set_visible(False)
 
 def _short_label(name: str) -> str:
     "The name of a metric where there is little room; no formula, even if it looks like one"

@@ -17,13 +17,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from ..errors import ConfigError, StoreError
 from .records import run_ids, runs
-from .schema import STEP_SCHEMA, Record, record_from_json, run_from_json, unseal
+from .schema import STEP_SCHEMA, Record, RunData, record_from_json, run_from_json, unseal
 from mlops_kit.store import (
-    Store, is_abandoned, is_alive, failpoint, digest, lease_holder, file_lock, remove_path, canonical_json, tree_entries, write_file,
+    Store, canonical_json, digest, failpoint, file_lock, is_abandoned, is_alive, lease_holder, remove_path,
+    tree_entries, write_file,
 )
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #99575bce
@@ -77,17 +79,21 @@ def shared_lock(
 @contextmanager
 def exclusive_lock(
     store: Store,
-    wait: bool = False, # until nobody works
+    wait: bool = False, # until the store is no longer in use
 ) -> Iterator[None]:
     "Keep others from working with the store. ConfigError names the runs that use it"
     with ExitStack() as held:
         if wait:
             held.enter_context(file_lock(store.root / "working.lock"))
         elif not _try_lock(held, store, shared=False):
-            busy = [one["run"] for one in runs(store) if one["status"] == "running"]
-            user = f"run {', '.join(busy)}" if busy else "by another command"
-            raise ConfigError(f"the store {store.root} is in use ({user}): try again later, or wait for it with --wait")
+            problem = f"the store {store.root} is in use ({_user(store)})"
+            raise ConfigError(f"{problem}: try again later, or wait for it with --wait")
         yield
+
+def _user(store: Store) -> str:
+    "Who is working with a store"
+    busy = [summary["run"] for summary in runs(store) if summary["status"] == "running"]
+    return f"run {', '.join(busy)}" if busy else "by another command"
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #a64b2d69
 _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])(?:\.tree)?")
@@ -103,36 +109,42 @@ def find_digests(*texts: bytes | Path) -> set[str]:
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #fb1ef481
 def _locate_object(store: Store, name: str) -> Path | None:
-    "Where an object is: in its place, or in the trash"
-    return next((one for one in (store.path(name), store.root / "trash" / name) if one.is_file()), None)
+    "The file of an object, in the store or in its trash"
+    paths = store.path(name), store.root / "trash" / name
+    return next((path for path in paths if path.is_file()), None)
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #aaa69cfa
 def reachable(store: Store, names: set[str]) -> set[str]:
     "These objects, and those that the trees among them name"
-    found, todo = set(), list(names)
+    objects, todo = set(), list(names)
     while todo:
-        if (name := todo.pop()) not in found and (path := _locate_object(store, name)):
-            found.add(name)
-            todo += find_digests(path) if name.endswith(".tree") else ()
-    return found
+        name = todo.pop()
+        path = _locate_object(store, name)
+        if name in objects or not path:
+            continue
+        objects.add(name)
+        if name.endswith(".tree"):
+            todo += find_digests(path)
+    return objects
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #2f050b4d
 def _list_objects(store: Store) -> dict[str, Path]:
     "All objects by their digests"
-    found = {folder.name + one.name: one for folder in _list_folder(store.root / "objects") for one in _list_folder(folder)}
-    return {name: path for name, path in found.items() if re.fullmatch(r"[0-9a-f]{64}(\.tree)?", name)}
+    paths = chain.from_iterable(map(_list_folder, _list_folder(store.root / "objects")))
+    objects = {path.parent.name + path.name: path for path in paths}
+    return {name: path for name, path in objects.items() if re.fullmatch(r"[0-9a-f]{64}(\.tree)?", name)}
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #c50bf162
 @dataclass(frozen=True)
 class GcReport:
-    "What `gc` took away, or would"
+    "What `gc` has removed, or would remove"
     runs: tuple[str, ...]     # moved to the trash
     records: tuple[str, ...]  # their keys
     objects: int
     bytes: int                # of these objects
-    deleted: int              # entries of the trash that were there for longer than the time of grace
-    freed_bytes: int                # bytes of these
-    leftovers: int            # of killed processes, and of things that can be made again
+    deleted: int              # entries of the trash that were there for longer than the grace period
+    freed_bytes: int          # of these
+    leftovers: int            # of killed processes, and files that can be made again
     kept: int                 # objects
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #7693a6da
@@ -148,14 +160,21 @@ def _find_expired(
     keep: int | None, # so many runs of each pipeline; all when None
 ) -> tuple[list[str], list[str]]:
     "The runs that are not kept, and the keys of the records that nothing names then"
-    lines = {}
-    for one in runs(store):
-        lines.setdefault(one["pipeline"], []).append(one["run"])
-    kept = {run for pipeline, names in lines.items() for run in (names[:keep] if pipeline else names)}  # a damaged one has no pipeline: that is for `fsck`
-    named = find_digests(*(path for run in kept for path in (store.root / "runs" / run).glob("*.json*")), *(store.root / "refs").rglob("*"))
+    kept = _newest_runs(store, keep)
+    files = [path for run in kept for path in (store.root / "runs" / run).glob("*.json*")]
+    named = find_digests(*files, *(store.root / "refs").rglob("*"))
     kept |= {_producing_run(store, key) for key in named}
-    folders, keys = ([one.stem for one in _list_folder(store.root / name)] for name in ("runs", "records"))
-    return [one for one in folders if one not in kept], [one for one in keys if keep is not None and one not in named]
+    expired = [path.stem for path in _list_folder(store.root / "runs") if path.stem not in kept]
+    if keep is None:
+        return expired, []
+    return expired, [path.stem for path in _list_folder(store.root / "records") if path.stem not in named]
+
+def _newest_runs(store: Store, count: int | None) -> set[str]:
+    "The newest runs of each pipeline, and the damaged ones, which have no pipeline and are left to `fsck`"
+    names = {}
+    for summary in runs(store):
+        names.setdefault(summary["pipeline"], []).append(summary["run"])
+    return {run for pipeline, ids in names.items() for run in (ids[:count] if pipeline else ids)}
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #29533c38
 def _find_stale_scratch(store: Store, grace: float) -> list[Path]:
@@ -175,76 +194,53 @@ class _GcPlan:
     "What `gc` is about to do"
     runs: list[str]
     records: list[str]
-    unreachable: dict[str, Path]  # that nothing refers to
+    unreachable: dict[str, Path] # objects that nothing refers to
     reachable: set[str]          # objects that something refers to
 
     def trash_moves(self, store: Store) -> dict[Path, str]:
         "What goes to the trash, and its name there; what refers goes before what is referred to"
-        found = {store.root / "runs" / one: f"run-{one}" for one in self.runs}
-        found |= {store.root / f"records/{one}.json": f"record-{one}.json" for one in self.records}
-        found |= {path: f"proofs-{one}" for one in self.records if (path := store.root / "proofs" / one).is_dir()}
-        return found | {path: name for name, path in self.unreachable.items()}
+        moves = {store.root / "runs" / run: f"run-{run}" for run in self.runs}
+        moves |= {store.root / f"records/{key}.json": f"record-{key}.json" for key in self.records}
+        proofs = {key: store.root / "proofs" / key for key in self.records}
+        moves |= {folder: f"proofs-{key}" for key, folder in proofs.items() if folder.is_dir()}
+        return moves | {path: name for name, path in self.unreachable.items()}
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #4700ab9f
 def _plan_gc(store: Store, keep: int | None) -> _GcPlan:
     "Find out what nothing refers to"
     old_runs, old_records = _find_expired(store, keep)
-    stays = [path for path in (store.root / "runs").glob("*/*.json*") if path.parent.name not in old_runs]
-    stays += [path for path in (store.root / "records").glob("*") if path.stem not in old_records]
-    stays += [path for path in (store.root / "proofs").glob("*/*") if path.parent.name not in old_records]
-    needed = reachable(store, find_digests(*stays, *(store.root / "refs").rglob("*")))
-    return _GcPlan(old_runs, old_records, {name: path for name, path in _list_objects(store).items() if name not in needed}, needed)
+    files = [path for path in (store.root / "runs").glob("*/*.json*") if path.parent.name not in old_runs]
+    files += [path for path in (store.root / "records").glob("*") if path.stem not in old_records]
+    files += [path for path in (store.root / "proofs").glob("*/*") if path.parent.name not in old_records]
+    needed = reachable(store, find_digests(*files, *(store.root / "refs").rglob("*")))
+    unreachable = {name: path for name, path in _list_objects(store).items() if name not in needed}
+    return _GcPlan(old_runs, old_records, unreachable, needed)
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #e514df13
 def _total_size(path: Path) -> int:
     "Bytes of a file, or of all files in a folder"
     if path.is_dir() and not path.is_symlink():
-        return sum(_total_size(one) for one in path.iterdir())
+        return sum(map(_total_size, path.iterdir()))
     return path.lstat().st_size
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #9feff0c4
 def _move_within_store(store: Store, path: Path, target: Path) -> None:
-    "Give something in the store another place in it"
+    "Move a file or a folder of the store within it; a folder in its way is removed"
     if target.is_dir():
         remove_path(store.files, target)
     store.files.ensure_folder(str(target.parent.relative_to(store.root)))
     failpoint("move", path)
     os.replace(path, target)
 
-# %% ../../nbs/25_ledger/30_maintenance.ipynb #0b5ff518
-GRACE_SECONDS = 14 * 24 * 3600  # seconds
-
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #17a0de01
-def _find_orphaned_uploads(store: Store, gone: list[str]) -> list[Path]:
+def _find_orphaned_uploads(store: Store, removed: list[str]) -> list[Path]:
     "Notes about what W&B has of runs that are not kept"
-    runs = {one.name for one in _list_folder(store.root / "runs")} - set(gone)
-    return [one for one in _list_folder(store.root / "mirror") if (unseal(one.read_bytes()) or {}).get("run") not in runs]
+    kept = {path.name for path in _list_folder(store.root / "runs")} - set(removed)
+    notes = {path: unseal(path.read_bytes()) or {} for path in _list_folder(store.root / "mirror")}
+    return [path for path, note in notes.items() if note.get("run") not in kept]
 
-# %% ../../nbs/25_ledger/30_maintenance.ipynb #791dd45d
-def gc(
-    store: Store,
-    keep: int | None = None, # only the newest runs of each pipeline; all when None
-    grace: float = GRACE_SECONDS, # seconds that things stay in the trash
-    dry: bool = False,       # only report what would be removed
-    wait: bool = False,      # until nobody works with the store
-) -> GcReport:
-    "Move what nothing refers to into the trash, and delete what has been there longer than the grace period"
-    with exclusive_lock(store, wait):
-        plan = _plan_gc(store, keep)
-        moves, leftovers = plan.trash_moves(store), _find_disposable(store, plan, grace)
-        size = sum(path.stat().st_size for path in plan.unreachable.values())
-        if not dry:
-            _apply_gc(store, plan, moves)
-        expired = _aged(store.root / "trash", grace)
-        if dry and not grace:
-            expired += moves
-        freed = sum(map(_total_size, expired))
-        for path in [] if dry else [*leftovers, *expired]:
-            remove_path(store.files, path)
-    return GcReport(
-        runs=tuple(plan.runs), records=tuple(plan.records), objects=len(plan.unreachable), bytes=size,
-        deleted=len(expired), freed_bytes=freed, leftovers=len(leftovers), kept=len(plan.reachable),
-    )
+# %% ../../nbs/25_ledger/30_maintenance.ipynb #0b5ff518
+GRACE_SECONDS = 14 * 24 * 3600
 
 def _aged(folder: Path, grace: float) -> list[Path]:
     "What has been in a folder for longer than the grace period"
@@ -265,30 +261,56 @@ def _apply_gc(store: Store, plan: _GcPlan, moves: dict[Path, str]) -> None:
     for path, name in moves.items():
         _move_within_store(store, path, trash / name)
 
+# %% ../../nbs/25_ledger/30_maintenance.ipynb #791dd45d
+def gc(
+    store: Store,
+    keep: int | None = None, # only the newest runs of each pipeline; all when None
+    grace: float = GRACE_SECONDS, # seconds that things stay in the trash
+    dry: bool = False,       # only report what would be removed
+    wait: bool = False,      # until the store is no longer in use
+) -> GcReport:
+    "Move what nothing refers to into the trash, and delete what has been there longer than the grace period"
+    with exclusive_lock(store, wait):
+        plan = _plan_gc(store, keep)
+        moves, leftovers = plan.trash_moves(store), _find_disposable(store, plan, grace)
+        size = sum(path.stat().st_size for path in plan.unreachable.values())
+        if not dry:
+            _apply_gc(store, plan, moves)
+        expired = _aged(store.root / "trash", grace) + list(moves if dry and not grace else [])
+        freed = sum(map(_total_size, expired))
+        for path in [] if dry else [*leftovers, *expired]:
+            remove_path(store.files, path)
+    return GcReport(
+        runs=tuple(plan.runs), records=tuple(plan.records), objects=len(plan.unreachable), bytes=size,
+        deleted=len(expired), freed_bytes=freed, leftovers=len(leftovers), kept=len(plan.reachable),
+    )
+
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #0a5c40f0
 @dataclass(frozen=True)
 class FsckReport:
-    "What `fsck` found"
+    "The result of `fsck`"
     objects: int
     bytes: int                           # of all objects
     records: int
     runs: int
     proofs: int
-    damaged: tuple[dict, ...]            # what, name, why, where it is now
+    damaged: tuple[dict, ...]            # what, name, why, and where it is now
     rerun: tuple[str, ...]               # steps that must run again, as pipeline/step
-    incomplete: dict[str, list[str]]     # what the record of a step names and the store lacks, but for outs
+    incomplete: dict[str, list[str]]     # step -> what its record names and the store lacks, except outs
     leftovers: int                       # of killed processes, removed
     seconds: float
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #df9b5818
 def _unseal_exact(data: bytes) -> dict | None:
-    "What a sealed file says; None when a single bit is not as it was written, even one that means nothing"
+    "Parse a sealed file; None if a single bit has changed, even one without a meaning"
     record = unseal(data)
-    return record if record and data in (canonical_json(record), canonical_json(record, pretty=True)) else None
+    if record and data in (canonical_json(record), canonical_json(record, pretty=True)):
+        return record
+    return None
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #b4c3b4e5
 def _read_sealed(path: Path) -> dict:
-    "What a sealed file says. StoreError when a single bit is not as it was written"
+    "Parse a sealed file. StoreError if a single bit has changed"
     content = _unseal_exact(path.read_bytes())
     if content is None:
         raise StoreError(_DAMAGED)
@@ -298,7 +320,7 @@ _DAMAGED = "its content does not match its digest"
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #1b93b563
 def _is_intact(name: str, path: Path) -> bool:
-    "Does an object fit its name?"
+    "Whether the content of an object matches its name"
     with suppress(OSError):
         return stat.S_ISREG(path.lstat().st_mode) and digest(path) == name.removesuffix(".tree")
     return False
@@ -320,32 +342,37 @@ class _FsckPass:
 
     def check_objects(self) -> tuple[int, int]:
         "Digest all objects, on all cores; how many, how many bytes"
-        found = _list_objects(self.store)
-        size = sum(path.lstat().st_size for path in found.values())
+        objects = _list_objects(self.store)
+        size = sum(path.lstat().st_size for path in objects.values())
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            sound = dict(zip(found, pool.map(_is_intact, found, found.values())))
-        for name, path in found.items():
-            if not sound[name]:
+            intact = list(pool.map(_is_intact, objects, objects.values()))
+        for (name, path), is_intact in zip(objects.items(), intact):
+            if not is_intact:
                 self.quarantine("object", name, path)
-        return len(found), size
+        return len(objects), size
 
     def check_runs(self) -> int:
-        "Check the records of runs; learn which step a key belongs to"
+        "Check the records of runs, and the journals of those that have ended"
         names = run_ids(self.store)
         for name in names:
-            folder = self.store.root / "runs" / name
+            path = self.store.root / "runs" / name / "run.json"
             try:
-                data = run_from_json(_read_sealed(folder / "run.json"), "it")
-                if data["run"] != name:
-                    raise StoreError("it is the record of another run")
+                data = self.check_run(name, path)
             except StoreError as error:
-                self.quarantine("run", name, folder / "run.json", str(error))
+                self.quarantine("run", name, path, str(error))
                 continue
-            for step, planned in [*data.get("plan", {}).items(), *data["steps"].items()]:
-                self.step_names[planned["key"]] = f"{data.get('pipeline')}/{step}"
             if data["status"] != "running" or not is_alive(data["owner"]):
-                self.check_events(name, folder / "events.jsonl", killed=data["status"] == "running")
+                self.check_events(name, path.with_name("events.jsonl"), killed=data["status"] == "running")
         return len(names)
+
+    def check_run(self, name: str, path: Path) -> RunData:
+        "Check the record of a run, and learn which steps its keys belong to. StoreError if it is damaged"
+        data = run_from_json(_read_sealed(path), "it")
+        if data["run"] != name:
+            raise StoreError("it is the record of another run")
+        for step, planned in [*data.get("plan", {}).items(), *data["steps"].items()]:
+            self.step_names[planned["key"]] = f"{data.get('pipeline')}/{step}"
+        return data
 
     def check_events(self, run: str, path: Path, killed: bool) -> None:
         "Check the journal of a run, whose last line may be torn if it was killed; the good lines stay"
@@ -366,8 +393,12 @@ class _FsckPass:
                     self.check_record(path, record_from_json(content, "it"))
             except StoreError as error:
                 self.quarantine("record", path.stem, path, str(error))
-                self.rerun.add(self.step_names.get(path.stem, f"?/{path.stem}"))
+                self.rerun.add(self.step_name(path.stem))
         return len(paths)
+
+    def step_name(self, key: str) -> str:
+        "The pipeline and the step that a key belongs to, as far as the runs say it"
+        return self.step_names.get(key, f"?/{key}")
 
     def check_record(self, path: Path, record: Record) -> None:
         "Check that a record stands under its key, and that what it names is in the store"
@@ -396,25 +427,32 @@ class _FsckPass:
         return all(self.is_available(content) for _, content, _ in tree_entries(self.store, name))
 
     def check_rest(self) -> int:
-        "Check proofs, what steps observed, refs and the index; how many proofs"
-        proofs = [path for folder in _list_folder(self.store.root / "proofs") for path in _list_folder(folder)]
+        "Check everything else; the number of proofs"
+        proofs = list(chain.from_iterable(map(_list_folder, _list_folder(self.store.root / "proofs"))))
         for path in proofs:
             if not _unseal_exact(path.read_bytes()):
                 self.quarantine("proof", f"proof-{path.parent.name}-{path.name}", path)
         for path in _list_folder(self.store.root / "observed"):
             if not _unseal_exact(path.read_bytes()):
                 self.quarantine("observed", f"observed-{path.name}", path)
-                self.rerun.add(self.step_names.get(path.stem, f"?/{path.stem}"))
-        refs = self.store.root / "refs"
-        for path in filter(Path.is_file, list(refs.rglob("*"))):
+                self.rerun.add(self.step_name(path.stem))
+        self.check_refs(self.store.root / "refs")
+        self.rebuild_index(self.store.root / "index.json")
+        return len(proofs)
+
+    def check_refs(self, folder: Path) -> None:
+        "Check that each ref holds a digest or a key"
+        for path in filter(Path.is_file, list(folder.rglob("*"))):
             if not _DIGEST.fullmatch(path.read_bytes()):
-                self.quarantine("ref", "ref-" + path.relative_to(refs).as_posix().replace("/", "-"), path)
-        index = self.store.root / "index.json"
+                name = path.relative_to(folder).as_posix().replace("/", "-")
+                self.quarantine("ref", f"ref-{name}", path)
+
+    def rebuild_index(self, index: Path) -> None:
+        "Check the index of runs, and write it anew"
         if index.exists() and not _unseal_exact(index.read_bytes()):
             self.quarantine("index", index.name, index)
         remove_path(self.store.files, index)
         runs(self.store)
-        return len(proofs)
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #c2ee7b36
 def _other_references(record: Record) -> list[tuple[str, str]]:
@@ -435,9 +473,10 @@ def fsck(store: Store) -> FsckReport:
     leftovers, check = remove_leftovers(store), _FsckPass(store)
     with shared_lock(store):
         objects, size = check.check_objects()
-        n_runs, n_records, n_proofs = check.check_runs(), check.check_records(), check.check_rest()
+        run_count, record_count, proof_count = check.check_runs(), check.check_records(), check.check_rest()
     return FsckReport(
-        objects=objects, bytes=size, records=n_records, runs=n_runs, proofs=n_proofs, damaged=tuple(check.damaged),
+        objects=objects, bytes=size, records=record_count, runs=run_count, proofs=proof_count,
+        damaged=tuple(check.damaged),
         rerun=tuple(sorted(check.rerun)), incomplete=check.incomplete, leftovers=leftovers,
         seconds=round(time.monotonic() - start, 3),
     )

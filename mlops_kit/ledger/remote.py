@@ -11,23 +11,45 @@ __all__ = ['RunManifest', 'push', 'pull', 'send_objects', 'fetch_objects', 'fetc
 
 # %% ../../nbs/25_ledger/50_remote.ipynb #31943c23
 import io, json, re, time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TypedDict, cast
 
 from ..errors import ConfigError, StoreError
 from .maintenance import find_digests, shared_lock
-from .records import find_run, publish_record, read_record, read_run, run_ids, select_run
-from .schema import Digest, Name, check_json, record_from_json, seal, unseal
-from .transport import Remote, fetch_object, list_remote_files, open_remote, send_stream, transfer_all
+from .records import Run, find_run, publish_record, read_record, read_run, run_ids, select_run
+from .schema import Digest, Name, Record, check_json, record_from_json, seal, unseal
+from mlops_kit.ledger.transport import (
+    Remote, fetch_object, list_remote_files, object_path, open_remote, send_stream, transfer_all,
+)
 from ..store import Store, canonical_json, digest, is_complete, tree_entries, write_file
 
-
 # %% ../../nbs/25_ledger/50_remote.ipynb #2db8ee57
-def _remote_objects(remote: Remote) -> dict[str, int]:
-    "The objects of a remote: digest and size"
-    return {name.replace("/", ""): size for name, size in list_remote_files(remote, "objects").items()}
+def _tree_contents(store: Store, tree: str) -> set[str]:
+    "The objects in a tree"
+    return {content for _, content, _ in tree_entries(store, tree)}
+
+def _referenced_objects(
+    store: Store,
+    record: Record,
+    damaged: dict[str, StoreError], # gets damaged trees
+) -> set[str]:
+    "All objects that a record names, and those in its trees"
+    names = {name for name in find_digests(canonical_json(record)) if name in store}
+    for tree in [name for name in names if name.endswith(".tree")]:
+        try:
+            names |= _tree_contents(store, tree)
+        except StoreError as error:
+            damaged[tree] = error
+    return names
+
+def _file_size(path: Path) -> int:
+    "Bytes of a file; -1 if it is missing"
+    return path.stat().st_size if path.exists() else -1
 
 # %% ../../nbs/25_ledger/50_remote.ipynb #edce911f
 class RunManifest(TypedDict):
@@ -35,215 +57,316 @@ class RunManifest(TypedDict):
     run: Name
     files: dict[str, Digest]  # name in the folder of the run -> content
 
+@dataclass(frozen=True)
+class _Document:
+    "A JSON file of a remote"
+    name: str                # below the remote
+    read: Callable[[], bytes]
+    objects: dict[str, Path] # the objects that it names -> their files on this machine
+
 _DIGEST = re.compile(r"[0-9a-f]{64}(?:\.tree)?")
 _RUN_FILE = re.compile(r"(?:run\.json|events\.jsonl|config\.json|[\w@.+-]+\.(?:ipynb|log))")
 
-def _run_manifest(store: Store, run: str) -> tuple[dict, dict[str, Path]]:
-    "What a run consists of, and where its files are by digest"
-    paths = {digest(path): path for path in sorted((store.root / "runs" / run).iterdir()) if path.is_file() and _RUN_FILE.fullmatch(path.name)}
-    return seal({"schema": 1, "run": run, "files": {path.name: one for one, path in paths.items()}}), paths
+def _run_document(store: Store, run_id: str) -> _Document:
+    "The manifest of a run"
+    paths = sorted((store.root / "runs" / run_id).iterdir())
+    contents = {path: digest(path) for path in paths if path.is_file() and _RUN_FILE.fullmatch(path.name)}
+    files = {path.name: content for path, content in contents.items()}
+    manifest = seal({"schema": 1, "run": run_id, "files": files})
+    objects = {content: path for path, content in contents.items()}
+    return _Document(f"runs/{run_id}.json", partial(canonical_json, manifest), objects)
+
+def _record_documents(store: Store, key: str, damaged: dict[str, StoreError]) -> Iterator[_Document]:
+    "A record and its proofs; none if there is no readable record"
+    if not (record := read_record(store, key)):
+        return
+    objects = {name: store.path(name) for name in _referenced_objects(store, record, damaged)}
+    yield _Document(f"records/{key}.json", partial(canonical_json, record), objects)
+    for path in sorted((store.root / "proofs" / key).glob("*.json")):
+        yield _Document(f"proofs/{key}/{path.name}", path.read_bytes, {})
 
 # %% ../../nbs/25_ledger/50_remote.ipynb #7c280fb5
 def push(
     store: Store,
     where: str | dict,      # see `open_remote`
     runs: list[str] = (),   # only these; everything when empty
-) -> dict:
-    "Send records, all that they name, their proofs, and runs; how much that was. StoreError at the end names what is damaged here"
-    remote, begun = open_remote(where), time.monotonic()
+) -> dict:                  # what was sent
+    "Send records, all that they name, their proofs, and runs. StoreError at the end names what is damaged here"
+    remote, start, damaged = open_remote(where), time.monotonic(), {}
     with shared_lock(store):
-        chosen = [find_run(store, name) for name in runs] or [read_run(store, name) for name in run_ids(store)]
-        chosen = [run for run in chosen if run.status != "running"]
-        keys = sorted({step["key"] for run in chosen for step in run.steps.values() if step.get("key")}) if runs else sorted(path.stem for path in (store.root / "records").glob("*.json"))
-        records = {key: record for key in keys if (record := read_record(store, key))}
-        have, bad = _remote_objects(remote), {}
-        needs = {key: _referenced_objects(store, record, bad) for key, record in records.items()}
-        manifests = {run.id: _run_manifest(store, run.id) for run in chosen}
-        paths = {name: store.path(name) for names in needs.values() for name in names} | {name: path for _, files in manifests.values() for name, path in files.items()}
-        missing = {name: path for name, path in paths.items() if name not in bad and have.get(name) != _file_size(path)}
+        documents = _documents(store, runs, damaged)
+        missing = _missing_objects(remote, documents, damaged)
         _remove_stale_uploads(remote)
-        bad |= transfer_all(remote, lambda name, beat: _send_file(remote, f"objects/{name[:2]}/{name[2:]}", missing[name], name.removesuffix(".tree"), beat), missing)
-        there = {folder: list_remote_files(remote, folder) for folder in ("records", "proofs", "runs")}
-        last = {f"records/{key}.json": canonical_json(record) for key, record in records.items() if f"{key}.json" not in there["records"] and not needs[key] & set(bad)}
-        last |= {f"proofs/{key}/{path.name}": path.read_bytes() for key in records for path in sorted((store.root / "proofs" / key).glob("*.json")) if f"{key}/{path.name}" not in there["proofs"]}
-        last |= {f"runs/{run}.json": canonical_json(manifest) for run, (manifest, files) in manifests.items() if f"{run}.json" not in there["runs"] and not set(files) & set(bad)}
-        transfer_all(remote, lambda name, beat: send_stream(remote, name, io.BytesIO(last[name]), None, beat), sorted(last))
-    _raise_damaged(bad)
-    count = lambda folder: sum(name.startswith(folder) for name in last)
-    return {"remote": remote.url, "objects": len(missing), "bytes": sum(map(_file_size, missing.values())), "records": count("records/"), "proofs": count("proofs/"), "runs": count("runs/"), "seconds": round(time.monotonic() - begun, 3)}
+        damaged |= transfer_all(remote, partial(_send_object, remote, missing), missing)
+        sent = _send_documents(remote, documents, damaged)
+    _raise_damaged(damaged)
+    counts = {kind: sum(name.startswith(kind) for name in sent) for kind in ("records", "proofs", "runs")}
+    size, seconds = sum(map(_file_size, missing.values())), round(time.monotonic() - start, 3)
+    return {"remote": remote.url, "objects": len(missing), "bytes": size, **counts, "seconds": seconds}
 
-# %% ../../nbs/25_ledger/50_remote.ipynb #238ebc7e
-def _referenced_objects(
-    store: Store,
-    record: dict,
-    bad: dict[str, StoreError], # gets damaged trees
-) -> set[str]:
-    "All objects that a record names, and those in its trees"
-    names = {name for name in find_digests(canonical_json(record)) if name in store}
-    for tree in [name for name in names if name.endswith(".tree")]:
-        try:
-            names |= {one for _, one, _ in tree_entries(store, tree)}
-        except StoreError as error:
-            bad[tree] = error
-    return names
+def _documents(store: Store, names: list[str], damaged: dict[str, StoreError]) -> list[_Document]:
+    "The documents of these runs; of the whole store if no run is named"
+    runs = [find_run(store, name) for name in names] or [read_run(store, name) for name in run_ids(store)]
+    runs = [run for run in runs if run.status != "running"]
+    keys = _run_keys(runs) if names else {path.stem for path in (store.root / "records").glob("*.json")}
+    documents = chain.from_iterable(_record_documents(store, key, damaged) for key in sorted(keys))
+    return [*documents, *(_run_document(store, run.id) for run in runs)]
+
+def _run_keys(runs: list[Run]) -> set[str]:
+    "The keys of the steps of some runs"
+    return {outcome["key"] for run in runs for outcome in run.steps.values() if outcome.get("key")}
+
+def _missing_objects(remote: Remote, documents: list[_Document], damaged: dict[str, StoreError]) -> dict[str, Path]:
+    "The objects that the remote lacks, or has with another size, and their files on this machine"
+    sizes, paths = _remote_objects(remote), {}
+    for document in documents:
+        paths |= document.objects
+    return {name: path for name, path in paths.items() if name not in damaged and sizes.get(name) != _file_size(path)}
+
+def _remote_objects(remote: Remote) -> dict[str, int]:
+    "The objects of a remote: digest and size"
+    return {name.replace("/", ""): size for name, size in list_remote_files(remote, "objects").items()}
 
 # %% ../../nbs/25_ledger/50_remote.ipynb #f630fdf4
-def _file_size(path: Path) -> int:
-    "Bytes of a file; -1 when it's not there"
-    return path.stat().st_size if path.exists() else -1
+def _send_documents(remote: Remote, documents: list[_Document], damaged: dict[str, StoreError]) -> list[str]:
+    "Send the documents that the remote lacks and whose objects are whole; their names"
+    present = set()
+    for folder in ("records", "proofs", "runs"):
+        present |= {f"{folder}/{name}" for name in list_remote_files(remote, folder)}
+    new = {document.name: document for document in documents if document.name not in present}
+    whole = sorted(name for name, document in new.items() if document.objects.keys().isdisjoint(damaged))
+
+    def send(name: str, progress: Callable[[], None]) -> None:
+        send_stream(remote, name, io.BytesIO(new[name].read()), None, progress)
+
+    transfer_all(remote, send, whole)
+    return whole
 
 # %% ../../nbs/25_ledger/50_remote.ipynb #4bd49680
-def _send_file(remote: Remote, name: str, path: Path, wanted: str, beat: Callable[[], None]) -> None:
-    "Send a file of this machine"
+def _send_object(remote: Remote, files: dict[str, Path], name: str, progress: Callable[[], None]) -> None:
+    "Send the file of an object"
+    path = object_path(name)
     try:
-        source = open(path, "rb")
+        source = open(files[name], "rb")
     except FileNotFoundError:
-        raise StoreError(f"{name} is missing here: run the step that made it again") from None
+        raise StoreError(f"{path} is missing here: run the step that made it again") from None
     with source:
-        send_stream(remote, name, source, wanted, beat)
+        send_stream(remote, path, source, name.removesuffix(".tree"), progress)
 
 # %% ../../nbs/25_ledger/50_remote.ipynb #1e140c35
 def _remove_stale_uploads(remote: Remote) -> None:
     "Remove what interrupted pushes have left there for more than a day"
-    if not remote.in_one_part:
-        with suppress(Exception):
-            for path in remote.fs.find(remote.path("tmp")):
-                if time.time() - remote.fs.modified(path).timestamp() > 86400:
-                    remote.fs.rm_file(path)
+    if remote.in_one_part:
+        return
+    with suppress(Exception):
+        for path in remote.fs.find(remote.path("tmp")):
+            if time.time() - remote.fs.modified(path).timestamp() > 86400:
+                remote.fs.rm_file(path)
 
 # %% ../../nbs/25_ledger/50_remote.ipynb #75dafe08
-def _raise_damaged(bad: dict[str, StoreError]) -> None:
-    "Raise one error for all that was left out because it's damaged"
-    if bad:
-        lines = [str(error) for error in bad.values()]
-        raise StoreError("\n".join(lines[:10] + ([f"... and {len(lines) - 10} more"] if len(lines) > 10 else [])) + "\nRecords that name this were left out, all others were moved.")
+def _raise_damaged(damaged: dict[str, StoreError]) -> None:
+    "Raise one error for everything that was left out because it is damaged"
+    if not damaged:
+        return
+    lines = [str(error) for error in damaged.values()]
+    rest = [f"... and {len(lines) - 10} more"] if len(lines) > 10 else []
+    end = "Records that name this were left out, all others were moved."
+    raise StoreError("\n".join([*lines[:10], *rest, end]))
 
 # %% ../../nbs/25_ledger/50_remote.ipynb #27b6a0ca
-def _read_sealed(remote: Remote, name: str, wanted: dict) -> dict:
-    "A sealed JSON file of a remote; StoreError when it is not whole, or speaks of something else"
-    value, where = unseal(remote.fs.cat_file(remote.path(name))), f"{name} in {remote.url}"
-    if not value or any(value.get(field) != content for field, content in wanted.items()):
-        raise StoreError(f"{where} is damaged and was not fetched. Remove it there, and push it again from a good copy.")
-    checked = record_from_json(value, where) if name.startswith("records/") else check_json(value, RunManifest, where)
-    return cast(dict, checked)
+def _read_sealed(
+    remote: Remote,
+    name: str,      # of a record or a manifest, below the remote
+    expected: dict, # some of its fields
+) -> dict:
+    "A sealed JSON file of a remote. StoreError if it is damaged, or about something else"
+    content, where = unseal(remote.fs.cat_file(remote.path(name))), f"{name} in {remote.url}"
+    if not content or any(content.get(part) != value for part, value in expected.items()):
+        advice = "Remove it there, and push it again from a good copy."
+        raise StoreError(f"{where} is damaged and was not fetched. {advice}")
+    if name.startswith("records/"):
+        return cast(dict, record_from_json(content, where))
+    return cast(dict, check_json(content, RunManifest, where))
 
 # %% ../../nbs/25_ledger/50_remote.ipynb #94035aa3
+@dataclass
+class _Fetch:
+    "Fetches from a remote, and collects what is damaged there"
+    remote: Remote
+    store: Store
+    damaged: dict[str, StoreError] = field(default_factory=dict)
+    objects: int = 0 # fetched so far
+    bytes: int = 0
+
+    def fetch(self, names: set[str]) -> None:
+        "Fetch the objects that are missing here, and what their trees hold"
+        self._fetch_missing(names)
+        trees = [name for name in names if name.endswith(".tree") and name not in self.damaged]
+        contents = {tree: _tree_contents(self.store, tree) for tree in trees}
+        self._fetch_missing(set().union(*contents.values()))
+        for tree in trees:
+            if damaged := contents[tree] & self.damaged.keys():
+                self.damaged[tree] = self.damaged[min(damaged)]
+
+    def _fetch_missing(self, names: set[str]) -> None:
+        "Fetch the objects that are missing here"
+        missing = sorted(name for name in names if name not in self.store and name not in self.damaged)
+        self.damaged |= transfer_all(self.remote, partial(_fetch_checked, self.remote, self.store), missing)
+        moved = [name for name in missing if name not in self.damaged]
+        self.objects += len(moved)
+        self.bytes += sum(_file_size(self.store.path(name)) for name in moved)
+
+    def read_sealed(self, expected: dict[str, dict]) -> dict[str, dict]:
+        "Sealed files by name; `expected` holds some fields of each"
+        contents = {}
+
+        def read(name: str, progress: Callable[[], None]) -> None:
+            contents[name] = _read_sealed(self.remote, name, expected[name])
+
+        self.damaged |= transfer_all(self.remote, read, expected)
+        return contents
+
+    def is_whole(self, names: set[str]) -> bool:
+        "Whether none of these objects is damaged"
+        return names.isdisjoint(self.damaged)
+
+# %% ../../nbs/25_ledger/50_remote.ipynb #d60aab01
+def _fetch_checked(remote: Remote, store: Store, name: str, progress: Callable[[], None]) -> None:
+    "Fetch an object that a document names"
+    if not _DIGEST.fullmatch(name):
+        raise StoreError(f"{name!r} in {remote.url} is not a digest and was not fetched")
+    try:
+        fetch_object(remote, store, name, progress)
+    except FileNotFoundError as error:
+        if error.filename and str(error.filename).startswith(str(store.root)):
+            raise
+        raise StoreError(f"{remote.url} lacks {name}: push it again from a good copy") from None
+
+# %% ../../nbs/25_ledger/50_remote.ipynb #616f5247
+@dataclass(frozen=True)
+class _Contents:
+    "What a remote holds"
+    objects: dict[str, int] # digest -> size
+    runs: list[str]         # ids
+    keys: set[str]          # of its records
+
+def _list_contents(remote: Remote) -> _Contents:
+    "List what a remote holds. ConfigError if there is nothing"
+    stems = lambda folder: [name.removesuffix(".json") for name in list_remote_files(remote, folder)]
+    contents = _Contents(_remote_objects(remote), stems("runs"), set(stems("records")))
+    if not contents.keys and not contents.runs:
+        raise ConfigError(f"remote {remote.url}: it holds nothing of mlops. Is the url right?")
+    return contents
+
+def _fetch_manifests(fetch: _Fetch, contents: _Contents, names: list[str]) -> list[RunManifest]:
+    "Fetch the manifests of these runs, or of those that are missing here, and the files of the runs"
+    runs = [select_run(name, contents.runs, fetch.remote.url) for name in names]
+    missing = [run for run in contents.runs if not _run_path(fetch.store, run).exists()]
+    manifests = fetch.read_sealed({f"runs/{run}.json": {"run": run} for run in (runs if names else missing)})
+    fetch.fetch({content for manifest in manifests.values() for content in manifest["files"].values()})
+    return list(manifests.values())
+
+def _run_path(store: Store, run_id: str) -> Path:
+    "The record of a run"
+    return store.root / "runs" / run_id / "run.json"
+
+def _step_keys(store: Store, manifest: RunManifest) -> set[str]:
+    "The keys of the steps of a run whose files were fetched"
+    with suppress(KeyError, ValueError, OSError, AttributeError):
+        run = json.loads(store.path(manifest["files"]["run.json"]).read_bytes())
+        return {outcome["key"] for outcome in run["steps"].values() if outcome.get("key")}
+    return set()
+
+# %% ../../nbs/25_ledger/50_remote.ipynb #rm000015
+def _fetch_records(fetch: _Fetch, contents: _Contents, keys: set[str]) -> int:
+    "Fetch the records that are missing here, after what they name; how many"
+    missing = [key for key in sorted(keys) if _DIGEST.fullmatch(key) and not read_record(fetch.store, key)]
+    records = fetch.read_sealed({f"records/{key}.json": {"key": key} for key in missing})
+    objects = {name: _needed_objects(record, contents) for name, record in records.items()}
+    fetch.fetch(set().union(*objects.values()))
+    whole = [record for name, record in records.items() if fetch.is_whole(objects[name])]
+    whole = [record for record in whole if _has_outs(fetch.store, record)]
+    for record in whole:
+        publish_record(fetch.store, record)
+    return len(whole)
+
+def _needed_objects(record: Record, contents: _Contents) -> set[str]:
+    "The outs of a record, and what else it names that the remote holds"
+    outs = {out["digest"] for out in record["outs"].values()}
+    return outs | {name for name in find_digests(canonical_json(record)) if name in contents.objects}
+
+def _has_outs(store: Store, record: Record) -> bool:
+    "Whether all outs of a record are here"
+    return all(is_complete(store, out["digest"]) for out in record["outs"].values())
+
+# %% ../../nbs/25_ledger/50_remote.ipynb #638c3a9c
+def _fetch_proofs(fetch: _Fetch, keys: set[str]) -> int:
+    "Fetch the proofs of these records that are missing here; how many"
+    remote, store = fetch.remote, fetch.store
+    names = [name for name in list_remote_files(remote, "proofs") if name.split("/")[0] in keys]
+    harmless = [name for name in names if re.fullmatch(r"\w+/[\w.-]+\.json", name)]
+    missing = [name for name in harmless if not (store.root / "proofs" / name).exists()]
+
+    def fetch_proof(name: str, progress: Callable[[], None]) -> None:
+        data = remote.fs.cat_file(remote.path(f"proofs/{name}"))
+        if unseal(data) is None:
+            raise StoreError(f"proofs/{name} in {remote.url} is damaged and was not fetched")
+        write_file(store.files, f"proofs/{name}", data)
+
+    damaged = transfer_all(remote, fetch_proof, missing)
+    fetch.damaged |= damaged
+    return len(missing) - len(damaged)
+
+# %% ../../nbs/25_ledger/50_remote.ipynb #0a9ee814
+def _install_run(store: Store, manifest: RunManifest) -> bool:
+    "Write the files of a run to its folder, its record last; False if it was there already"
+    run, files = manifest["run"], manifest["files"]
+    if not re.fullmatch(r"[\w-]+", run) or not all(map(_RUN_FILE.fullmatch, files)):
+        raise StoreError(f"the run {run!r} wants to be written outside its folder: it was left out")
+    if _run_path(store, run).exists():
+        return False
+    for name in sorted(files, key=lambda name: name == "run.json"):
+        write_file(store.files, f"runs/{run}/{name}", store.path(files[name]).read_bytes(), replace=True)
+    return True
+
+# %% ../../nbs/25_ledger/50_remote.ipynb #rm000010
 def pull(
     store: Store,
     where: str | dict,      # see `open_remote`
     runs: list[str] = (),   # only these; everything when empty
-) -> dict:
-    "Fetch records, all that they name, their proofs, and runs; how much that was. StoreError at the end names what is damaged there"
-    remote, begun, bad = open_remote(where), time.monotonic(), {}
+) -> dict:                  # what was fetched
+    "Fetch records, all that they name, their proofs, and runs. StoreError at the end names what is damaged there"
+    fetch, start = _Fetch(open_remote(where), store), time.monotonic()
     with shared_lock(store):
-        have, there = _remote_objects(remote), [name.removesuffix(".json") for name in list_remote_files(remote, "runs")]
-        known = [name.removesuffix(".json") for name in list_remote_files(remote, "records")]
-        if not known and not there:
-            raise ConfigError(f"remote {remote.url}: there is nothing of mlops in it. Is the url right?")
-        wanted = [_find_remote_run(one, there, remote) for one in runs] or [one for one in there if not (store.root / "runs" / one / "run.json").exists()]
-        manifests = _read_all_sealed(remote, {f"runs/{one}.json": {"run": one} for one in wanted}, bad)
-        before = _fetch_all(remote, store, {name for one in manifests.values() for name in one["files"].values()}, bad)
-        keys = {key for one in manifests.values() for key in _step_keys(store, one)} & set(known) if runs else set(known)
-        records = _read_all_sealed(remote, {f"records/{key}.json": {"key": key} for key in sorted(keys) if _DIGEST.fullmatch(key) and not read_record(store, key)}, bad)
-        needs = {name: {one for one in find_digests(canonical_json(record)) if one in have} | {out["digest"] for out in record["outs"].values()} for name, record in records.items()}
-        count = _fetch_all(remote, store, {one for names in needs.values() for one in names}, bad)
-        whole = [record for name, record in records.items() if not needs[name] & set(bad) and all(is_complete(store, out["digest"]) for out in record["outs"].values())]
-        for record in whole:
-            publish_record(store, record)
-        proofs = _fetch_proofs(remote, store, keys, bad)
-        laid = [_install_run(store, one) for one in manifests.values() if not set(one["files"].values()) & set(bad)]
-    _raise_damaged(bad)
-    return {"remote": remote.url, **{name: before[name] + count[name] for name in count}, "records": len(whole), "proofs": proofs, "runs": sum(laid), "seconds": round(time.monotonic() - begun, 3)}
-
-# %% ../../nbs/25_ledger/50_remote.ipynb #b4979cde
-def _find_remote_run(name: str, there: list[str], remote: Remote) -> str:
-    "The run of a remote that a user means"
-    return select_run(name, there, remote.url)
-
-# %% ../../nbs/25_ledger/50_remote.ipynb #f674e469
-def _read_all_sealed(remote: Remote, wanted: dict[str, dict], bad: dict) -> dict[str, dict]:
-    "Sealed files of a remote by name"
-    found = {}
-    bad |= transfer_all(remote, lambda name, beat: found.update({name: _read_sealed(remote, name, wanted[name])}), wanted)
-    return found
-
-# %% ../../nbs/25_ledger/50_remote.ipynb #24ce5600
-def _fetch_all(remote: Remote, store: Store, names: set[str], bad: dict) -> dict[str, int]:
-    "Fetch the objects that are missing here, and what their trees hold; how many, and how many bytes"
-    have = lambda name: name in store or name in bad
-    first = sorted(name for name in names if not have(name))
-    bad |= transfer_all(remote, lambda name, beat: _fetch_checked(remote, store, name, beat), first)
-    trees = {name: {one for _, one, _ in tree_entries(store, name)} for name in names if name.endswith(".tree") and name not in bad}
-    second = sorted({one for inside in trees.values() for one in inside if not have(one)})
-    bad |= transfer_all(remote, lambda name, beat: _fetch_checked(remote, store, name, beat), second)
-    bad |= {tree: bad[one] for tree, inside in trees.items() for one in inside if one in bad}
-    moved = [name for name in [*first, *second] if name not in bad]
-    return {"objects": len(moved), "bytes": sum(_file_size(store.path(name)) for name in moved)}
-
-# %% ../../nbs/25_ledger/50_remote.ipynb #d60aab01
-def _fetch_checked(remote: Remote, store: Store, name: str, beat: Callable[[], None]) -> None:
-    "Fetch an object that somebody has named"
-    if not _DIGEST.fullmatch(name):
-        raise StoreError(f"{name!r} in {remote.url} is no digest: it was left there")
-    try:
-        fetch_object(remote, store, name, beat)
-    except FileNotFoundError as error:
-        if error.filename and str(error.filename).startswith(str(store.root)):
-            raise
-        raise StoreError(f"{remote.url} lacks {name}: push it again from where it is whole") from None
-
-# %% ../../nbs/25_ledger/50_remote.ipynb #616f5247
-def _step_keys(store: Store, manifest: dict) -> set[str]:
-    "The keys of the steps of a run that was fetched"
-    with suppress(KeyError, ValueError, OSError, AttributeError):
-        run = json.loads(store.path(manifest["files"]["run.json"]).read_bytes())
-        return {step["key"] for step in run["steps"].values() if step.get("key")}
-    return set()
-
-# %% ../../nbs/25_ledger/50_remote.ipynb #638c3a9c
-def _fetch_proofs(remote: Remote, store: Store, keys: set[str], bad: dict) -> int:
-    "Fetch the proofs of records that are missing here; how many"
-    new = [name for name in list_remote_files(remote, "proofs") if name.split("/")[0] in keys and re.fullmatch(r"\w+/[\w.-]+\.json", name) and not (store.root / "proofs" / name).exists()]
-
-    def one(name: str, beat: Callable[[], None]) -> None:
-        data = remote.fs.cat_file(remote.path(f"proofs/{name}"))
-        if unseal(data) is None:
-            raise StoreError(f"proofs/{name} in {remote.url} is damaged: it was left there")
-        write_file(store.files, f"proofs/{name}", data)
-
-    found = transfer_all(remote, one, new)
-    bad |= found
-    return len(new) - len(found)
-
-# %% ../../nbs/25_ledger/50_remote.ipynb #0a9ee814
-def _install_run(store: Store, manifest: dict) -> bool:
-    "Put the files of a run where runs are, its record last; was it new?"
-    name, files = manifest["run"], manifest["files"]
-    if not re.fullmatch(r"[\w-]+", name) or not all(_RUN_FILE.fullmatch(one) for one in files):
-        raise StoreError(f"the run {name!r} wants to be written elsewhere: it was left out")
-    if (store.root / "runs" / name / "run.json").exists():
-        return False
-    for file in sorted(files, key=lambda one: one == "run.json"):
-        write_file(store.files, f"runs/{name}/{file}", store.path(files[file]).read_bytes(), replace=True)
-    return True
+        contents = _list_contents(fetch.remote)
+        manifests = _fetch_manifests(fetch, contents, runs)
+        named = [_step_keys(store, manifest) for manifest in manifests]
+        keys = contents.keys & set().union(*named) if runs else contents.keys
+        records, proofs = _fetch_records(fetch, contents, keys), _fetch_proofs(fetch, keys)
+        whole = [manifest for manifest in manifests if fetch.is_whole(set(manifest["files"].values()))]
+        new = sum(_install_run(store, manifest) for manifest in whole)
+    _raise_damaged(fetch.damaged)
+    moved = {"remote": fetch.remote.url, "objects": fetch.objects, "bytes": fetch.bytes}
+    counts = {"records": records, "proofs": proofs, "runs": new}
+    return {**moved, **counts, "seconds": round(time.monotonic() - start, 3)}
 
 # %% ../../nbs/25_ledger/50_remote.ipynb #5dde25e0
 def send_objects(
     remote: Remote,
     store: Store,
     names: set[str],
-    known: set[str], # objects that are there for sure; grows
+    known: set[str], # objects that the remote has for sure; grows
 ) -> None:
-    "Send objects, and what their trees hold, where they are missing; StoreError names what is damaged here"
-    every = names | {one for name in names if name.endswith(".tree") for _, one, _ in tree_entries(store, name)}
+    "Send the objects that are missing there, and what their trees hold; StoreError names what is damaged here"
+    wanted = names.union(*(_tree_contents(store, name) for name in names if name.endswith(".tree")))
+    files = {name: store.path(name) for name in sorted(wanted - known)}
 
-    def one(name: str, beat: Callable[[], None]) -> None:
-        place = f"objects/{name[:2]}/{name[2:]}"
-        if not remote.fs.exists(remote.path(place)):
-            _send_file(remote, place, store.path(name), name.removesuffix(".tree"), beat)
+    def send(name: str, progress: Callable[[], None]) -> None:
+        if not remote.fs.exists(remote.path(object_path(name))):
+            _send_object(remote, files, name, progress)
         known.add(name)
 
-    _raise_damaged(transfer_all(remote, one, sorted(every - known)))
+    _raise_damaged(transfer_all(remote, send, files))
 
 # %% ../../nbs/25_ledger/50_remote.ipynb #043cee8c
 def fetch_objects(
@@ -251,10 +374,10 @@ def fetch_objects(
     store: Store,
     names: set[str],
 ) -> None:
-    "Fetch objects, and what their trees hold, where they are missing; StoreError names what is damaged or missing there"
-    bad = {}
-    _fetch_all(remote, store, names, bad)
-    _raise_damaged(bad)
+    "Fetch the objects that are missing here, and what their trees hold; StoreError names what cannot be fetched"
+    fetch = _Fetch(remote, store)
+    fetch.fetch(names)
+    _raise_damaged(fetch.damaged)
 
 # %% ../../nbs/25_ledger/50_remote.ipynb #fd34e385
 def fetch_record(
@@ -262,6 +385,10 @@ def fetch_record(
     key: str,
 ) -> dict:
     "The record of a step"
-    found = {}
-    _raise_damaged(transfer_all(remote, lambda name, beat: found.update({name: _read_sealed(remote, name, {"key": key})}), [f"records/{key}.json"]))
-    return found[f"records/{key}.json"]
+    name, records = f"records/{key}.json", {}
+
+    def read(name: str, progress: Callable[[], None]) -> None:
+        records[name] = _read_sealed(remote, name, {"key": key})
+
+    _raise_damaged(transfer_all(remote, read, [name]))
+    return records[name]

@@ -60,15 +60,15 @@ class TextRule:
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 def is_line(text: str) -> bool:
-    "Is this text free of control characters and line breaks?"
+    "Whether a text is free of control characters and line breaks"
     return not _CONTROL_CHARACTER.search(text)
 
 def is_name(text: str) -> bool:
-    "Is this text a single component of a path?"
+    "Whether a text is a single component of a path"
     return is_line(text) and text not in ("", ".", "..") and "/" not in text and len(text.encode()) <= 255
 
 def is_relative_path(text: str) -> bool:
-    "Does this path stay below the folder that it is relative to?"
+    "Whether a path stays below the folder that it is relative to"
     return all(map(is_name, text.split("/")))
 
 # %% ../../nbs/25_ledger/05_schema.ipynb #3b835f4a
@@ -280,7 +280,7 @@ def _plain_types(kind: object) -> frozenset[type]:
     return choices if choices <= {str, int, bool, type(None)} else frozenset()
 
 def _are_plain(value: dict, kind: object) -> bool:
-    "Do all entries have an allowed type, and nothing else to check? That holds for most, and is quickly seen"
+    "Whether all entries have an allowed type, and nothing else to check"
     return kind is Any or {type(entry) for entry in value.values()} <= _plain_types(kind)
 
 # %% ../../nbs/25_ledger/05_schema.ipynb #plain002
@@ -306,7 +306,7 @@ _TYPE_NAMES = {
 _SCALARS = (str, int, float, bool, type(None))
 
 def _has_type(value: object, kind: object) -> bool:
-    "Is a JSON value of this plain type? True is no number"
+    "Whether a JSON value has this plain type; true is not a number"
     if isinstance(value, bool):
         return kind is bool
     if kind is float:
@@ -402,7 +402,7 @@ def blank_record(
     step: str,
     **fields, # what else it says
 ) -> Record:
-    "A well-formed record about which everything is made up, except for what is given"
+    "A well-formed record with made-up content, except for the given fields"
     nothing = digest(b"")
     environment = {"python": "3.11", "implementation": "CPython", "machine": "x86_64", "system": "Linux"}
     parts = {
