@@ -174,22 +174,16 @@ def row_cells(board: Leaderboard, row: TrialRow) -> list[str]:
 # %% ../../nbs/65_sweep/20_leaderboard.ipynb #932ab8b5
 def leaderboard_html(board: Leaderboard) -> str:
     "The table as HTML"
-    titles = [_html_text(title) for title in column_titles(board)]
-    table = html_table(titles, [_html_cells(board, row) for row in board.rows])
-    template = "<div><b>{{ name }}</b> {{ summary }}{{ table|safe }}</div>"
+    table = html_table(column_titles(board), [_html_cells(board, row) for row in board.rows])
+    template = "<div><b>{{ name }}</b> {{ summary }}{{ table }}</div>"
     return render_html(template, name=board.name, summary=status_summary(board), table=table)
 
-def _html_text(text: str) -> str:
-    "Plain text as HTML"
-    return render_html("{{ text }}", text=text)
-
 def _html_cells(board: Leaderboard, row: TrialRow) -> list[str]:
-    "The cells of one row as HTML; those of a best trial are bold"
-    star, *shown = row_cells(board, row)
-    template = "<b>{{ text }}</b>" if row.best else "{{ text }}"
-    values, seconds, error = [render_html(template, text=text) for text in shown[:-4]], shown[-3], shown[-1]
-    run = render_html("<code>{{ run }}</code>", run=row.run)
-    return [star, *values, status_badge(row.status), seconds, run, _html_text(error)]
+    "The cells of one row; those of a best trial are bold"
+    star, *values, _, seconds, run, error = row_cells(board, row)
+    if row.best:
+        values = [render_html("<b>{{ text }}</b>", text=text) for text in values]
+    return [star, *values, status_badge(row.status), seconds, render_html("<code>{{ run }}</code>", run=run), error]
 
 # %% ../../nbs/65_sweep/20_leaderboard.ipynb #3c35dd19
 def status_summary(board: Leaderboard) -> str:

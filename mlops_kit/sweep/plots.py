@@ -266,5 +266,5 @@ def make_plots(board: Leaderboard) -> dict[str, "Figure"]:
 def sweep_page(board: Leaderboard) -> str:
     "The leaderboard and its plots as a self-contained HTML page"
     plots = [captioned_figure(figure, caption) for caption, figure in make_plots(board).items()]
-    table = render_html("<div class=wide>{{ table|safe }}</div>", table=leaderboard_html(board))
+    table = render_html("<div class=wide>{{ table }}</div>", table=leaderboard_html(board))
     return html_page(board.name, status_summary(board), *plots, table)
