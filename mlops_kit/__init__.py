@@ -6,7 +6,9 @@ Modules:
 - `mlops_kit.capture.environment`: Everything besides code and data that may influence a result: how it is fixed, and how it is told
 - `mlops_kit.capture.undeclared_inputs`: What a step looked at without having declared it: noted, digested, and part of its key from then on
 - `mlops_kit.cli.commands`: The commands of `mlops` and their options
+- `mlops_kit.cli.parser`: How commands are declared, parsed and run
 - `mlops_kit.cli.progress`: How a run is watched while it goes on, in a terminal and in a log file
+- `mlops_kit.cli.reports`: How answers of verify, lineage, fsck, gc, show --history and sync look in a terminal
 - `mlops_kit.cli.terminal`: How plans, runs and steps look in a terminal
 - `mlops_kit.cluster.batch_queues`: Workers of Dask as jobs of Slurm, PBS, SGE, LSF and other batch systems
 - `mlops_kit.cluster.bundle`: What a step needs and what it made, sent through a bucket
