@@ -104,12 +104,11 @@ class Pipeline:
 
     def upstream(self, names: list[str]) -> list[str]:
         "These steps and all that they depend on, in the order of the pipeline"
-        wanted, todo = set(), list(names)
-        while todo:
-            if (name := todo.pop()) not in wanted:
-                wanted.add(name)
-                todo += self.producers(self.steps[name])
-        return [name for name in self.steps if name in wanted]
+        needed, added = set(), set(names)
+        while added:
+            needed |= added
+            added = {producer for name in added for producer in self.producers(self.steps[name])} - needed
+        return [name for name in self.steps if name in needed]
 
     def recorded_steps(self, step: str, ref: InputRef) -> list[str]:
         "The steps whose records a record input of this step holds"

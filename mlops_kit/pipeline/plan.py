@@ -181,5 +181,4 @@ def make_plan(
 def _steps_to_plan(pipeline: Pipeline, until: list[str], problems: list[str]) -> list[str]:
     "The steps that were asked for, and those that they need"
     problems += [unknown_name("step", name, pipeline.steps) for name in until if not pipeline.members(name)]
-    steps = [step for name in until or pipeline.steps for step in pipeline.members(name)]
-    return pipeline.upstream(steps)
+    return pipeline.upstream([step for name in until or pipeline.steps for step in pipeline.members(name)])

@@ -58,8 +58,8 @@ def _input_filename(pipeline: Pipeline, name: str, ref: InputRef) -> str:
         return f"{name}.json"
     if pipeline.members(ref.step) != [ref.step]:
         return name
-    outs = pipeline.steps[ref.step].outs
-    return PurePosixPath(outs[ref.out]).name if ref.out in outs else name
+    file = pipeline.steps[ref.step].outs.get(ref.out, name)
+    return PurePosixPath(file).name
 
 def _source_filename(name: str, url: str) -> str:
     "The usual file name of a source"
