@@ -405,12 +405,12 @@ class _FsckPass:
         if record["key"] != path.stem:
             raise StoreError("it is the record of another key")
         step = f"{record['pipeline']}/{record['step']}"
-        lost = [name for name, out in record["outs"].items() if not self.is_available(out["digest"])]
-        if lost:
-            self.quarantine("record", path.stem, path, f"its out {', '.join(lost)} is lost")
+        missing = [name for name, out in record["outs"].items() if not self.is_available(out["digest"])]
+        if missing:
+            self.quarantine("record", path.stem, path, f"its out {', '.join(missing)} is lost")
             self.rerun.add(step)
-        elif lost := [what for what, name in _other_references(record) if not self.is_available(name)]:
-            self.incomplete[step] = lost
+        elif missing := [what for what, name in _other_references(record) if not self.is_available(name)]:
+            self.incomplete[step] = missing
 
     def is_available(self, name: str) -> bool:
         "Whether content is in the store, or could be restored from the trash"
