@@ -69,12 +69,15 @@ _RUN_FILE = re.compile(r"(?:run\.json|events\.jsonl|config\.json|[\w@.+-]+\.(?:i
 
 def _run_document(store: Store, run_id: str) -> _Document:
     "The manifest of a run"
-    paths = sorted((store.root / "runs" / run_id).iterdir())
-    contents = {path: digest(path) for path in paths if path.is_file() and _RUN_FILE.fullmatch(path.name)}
+    contents = {path: digest(path) for path in _run_files(store.root / "runs" / run_id)}
     files = {path.name: content for path, content in contents.items()}
     manifest = seal({"schema": 1, "run": run_id, "files": files})
     objects = {content: path for path, content in contents.items()}
     return _Document(f"runs/{run_id}.json", partial(canonical_json, manifest), objects)
+
+def _run_files(folder: Path) -> list[Path]:
+    "The files of a run that are shared"
+    return [path for path in sorted(folder.iterdir()) if path.is_file() and _RUN_FILE.fullmatch(path.name)]
 
 def _record_documents(store: Store, key: str, damaged: dict[str, StoreError]) -> Iterator[_Document]:
     "A record and its proofs; none if there is no readable record"
@@ -106,11 +109,15 @@ def push(
 
 def _documents(store: Store, names: list[str], damaged: dict[str, StoreError]) -> list[_Document]:
     "The documents of these runs; of the whole store if no run is named"
-    runs = [find_run(store, name) for name in names] or [read_run(store, name) for name in run_ids(store)]
-    runs = [run for run in runs if run.status != "running"]
+    runs = _ended_runs(store, names)
     keys = _run_keys(runs) if names else {path.stem for path in (store.root / "records").glob("*.json")}
     documents = chain.from_iterable(_record_documents(store, key, damaged) for key in sorted(keys))
     return [*documents, *(_run_document(store, run.id) for run in runs)]
+
+def _ended_runs(store: Store, names: list[str]) -> list[Run]:
+    "These runs, or all, without those that are in progress"
+    runs = [find_run(store, name) for name in names] or [read_run(store, name) for name in run_ids(store)]
+    return [run for run in runs if run.status != "running"]
 
 def _run_keys(runs: list[Run]) -> set[str]:
     "The keys of the steps of some runs"
@@ -302,20 +309,23 @@ def _has_outs(store: Store, record: Record) -> bool:
 # %% ../../nbs/25_ledger/50_remote.ipynb #638c3a9c
 def _fetch_proofs(fetch: _Fetch, keys: set[str]) -> int:
     "Fetch the proofs of these records that are missing here; how many"
-    remote, store = fetch.remote, fetch.store
-    names = [name for name in list_remote_files(remote, "proofs") if name.split("/")[0] in keys]
-    harmless = [name for name in names if re.fullmatch(r"\w+/[\w.-]+\.json", name)]
-    missing = [name for name in harmless if not (store.root / "proofs" / name).exists()]
+    remote, missing = fetch.remote, _missing_proofs(fetch, keys)
 
     def fetch_proof(name: str, progress: Callable[[], None]) -> None:
         data = remote.fs.cat_file(remote.path(f"proofs/{name}"))
         if unseal(data) is None:
             raise StoreError(f"proofs/{name} in {remote.url} is damaged and was not fetched")
-        write_file(store.files, f"proofs/{name}", data)
+        write_file(fetch.store.files, f"proofs/{name}", data)
 
     damaged = transfer_all(remote, fetch_proof, missing)
     fetch.damaged |= damaged
     return len(missing) - len(damaged)
+
+def _missing_proofs(fetch: _Fetch, keys: set[str]) -> list[str]:
+    "The proofs of these records that are missing here, if their names are harmless"
+    names = [name for name in list_remote_files(fetch.remote, "proofs") if name.split("/")[0] in keys]
+    harmless = [name for name in names if re.fullmatch(r"\w+/[\w.-]+\.json", name)]
+    return [name for name in harmless if not (fetch.store.root / "proofs" / name).exists()]
 
 # %% ../../nbs/25_ledger/50_remote.ipynb #0a9ee814
 def _install_run(store: Store, manifest: RunManifest) -> bool:
