@@ -173,12 +173,11 @@ def _remove_stale_uploads(remote: Remote) -> None:
 # %% ../../nbs/25_ledger/50_remote.ipynb #75dafe08
 def _raise_damaged(damaged: dict[str, StoreError]) -> None:
     "Raise one error for everything that was left out because it is damaged"
-    if not damaged:
-        return
-    lines = [str(error) for error in damaged.values()]
+    lines = list(map(str, damaged.values()))
     rest = [f"... and {len(lines) - 10} more"] if len(lines) > 10 else []
     end = "Records that name this were left out, all others were moved."
-    raise StoreError("\n".join([*lines[:10], *rest, end]))
+    if lines:
+        raise StoreError("\n".join([*lines[:10], *rest, end]))
 
 # %% ../../nbs/25_ledger/50_remote.ipynb #27b6a0ca
 def _read_sealed(
@@ -287,8 +286,7 @@ def _step_keys(store: Store, manifest: RunManifest) -> set[str]:
 # %% ../../nbs/25_ledger/50_remote.ipynb #rm000015
 def _fetch_records(fetch: _Fetch, contents: _Contents, keys: set[str]) -> int:
     "Fetch the records that are missing here, after what they name; how many"
-    missing = [key for key in sorted(keys) if _DIGEST.fullmatch(key) and not read_record(fetch.store, key)]
-    records = fetch.read_sealed({f"records/{key}.json": {"key": key} for key in missing})
+    records = _read_missing_records(fetch, keys)
     objects = {name: _needed_objects(record, contents) for name, record in records.items()}
     fetch.fetch(set().union(*objects.values()))
     whole = [record for name, record in records.items() if fetch.is_whole(objects[name])]
@@ -296,6 +294,11 @@ def _fetch_records(fetch: _Fetch, contents: _Contents, keys: set[str]) -> int:
     for record in whole:
         publish_record(fetch.store, record)
     return len(whole)
+
+def _read_missing_records(fetch: _Fetch, keys: set[str]) -> dict[str, Record]:
+    "The records that are missing here, by their names on the remote"
+    missing = [key for key in sorted(keys) if _DIGEST.fullmatch(key) and not read_record(fetch.store, key)]
+    return fetch.read_sealed({f"records/{key}.json": {"key": key} for key in missing})
 
 def _needed_objects(record: Record, contents: _Contents) -> set[str]:
     "The outs of a record, and what else it names that the remote holds"
