@@ -161,13 +161,17 @@ def _find_expired(
 ) -> tuple[list[str], list[str]]:
     "The runs that are not kept, and the keys of the records that nothing names then"
     kept = _newest_runs(store, keep)
-    files = [path for run in kept for path in (store.root / "runs" / run).glob("*.json*")]
-    named = find_digests(*files, *(store.root / "refs").rglob("*"))
+    named = _named_by(store, kept)
     kept |= {_producing_run(store, key) for key in named}
     expired = [path.stem for path in _list_folder(store.root / "runs") if path.stem not in kept]
     if keep is None:
         return expired, []
     return expired, [path.stem for path in _list_folder(store.root / "records") if path.stem not in named]
+
+def _named_by(store: Store, kept: set[str]) -> set[str]:
+    "All digests and keys that these runs and the refs name"
+    files = [path for run in kept for path in (store.root / "runs" / run).glob("*.json*")]
+    return find_digests(*files, *(store.root / "refs").rglob("*"))
 
 def _newest_runs(store: Store, count: int | None) -> set[str]:
     "The newest runs of each pipeline, and the damaged ones, which have no pipeline and are left to `fsck`"
@@ -209,12 +213,16 @@ class _GcPlan:
 def _plan_gc(store: Store, keep: int | None) -> _GcPlan:
     "Find out what nothing refers to"
     old_runs, old_records = _find_expired(store, keep)
-    files = [path for path in (store.root / "runs").glob("*/*.json*") if path.parent.name not in old_runs]
-    files += [path for path in (store.root / "records").glob("*") if path.stem not in old_records]
-    files += [path for path in (store.root / "proofs").glob("*/*") if path.parent.name not in old_records]
-    needed = reachable(store, find_digests(*files, *(store.root / "refs").rglob("*")))
+    needed = reachable(store, find_digests(*_kept_files(store, old_runs, old_records)))
     unreachable = {name: path for name, path in _list_objects(store).items() if name not in needed}
     return _GcPlan(old_runs, old_records, unreachable, needed)
+
+def _kept_files(store: Store, old_runs: list[str], old_records: list[str]) -> Iterator[Path]:
+    "All files that may refer to objects, except those of runs and records that are removed"
+    yield from (path for path in (store.root / "runs").glob("*/*.json*") if path.parent.name not in old_runs)
+    yield from (path for path in (store.root / "records").glob("*") if path.stem not in old_records)
+    yield from (path for path in (store.root / "proofs").glob("*/*") if path.parent.name not in old_records)
+    yield from (store.root / "refs").rglob("*")
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #e514df13
 def _total_size(path: Path) -> int:
@@ -405,12 +413,12 @@ class _FsckPass:
         if record["key"] != path.stem:
             raise StoreError("it is the record of another key")
         step = f"{record['pipeline']}/{record['step']}"
-        lost = [name for name, out in record["outs"].items() if not self.is_available(out["digest"])]
-        if lost:
-            self.quarantine("record", path.stem, path, f"its out {', '.join(lost)} is lost")
+        missing = [name for name, out in record["outs"].items() if not self.is_available(out["digest"])]
+        if missing:
+            self.quarantine("record", path.stem, path, f"its out {', '.join(missing)} is lost")
             self.rerun.add(step)
-        elif lost := [what for what, name in _other_references(record) if not self.is_available(name)]:
-            self.incomplete[step] = lost
+        elif missing := [what for what, name in _other_references(record) if not self.is_available(name)]:
+            self.incomplete[step] = missing
 
     def is_available(self, name: str) -> bool:
         "Whether content is in the store, or could be restored from the trash"
@@ -428,17 +436,26 @@ class _FsckPass:
 
     def check_rest(self) -> int:
         "Check everything else; the number of proofs"
-        proofs = list(chain.from_iterable(map(_list_folder, _list_folder(self.store.root / "proofs"))))
-        for path in proofs:
+        proofs = self.check_proofs(self.store.root / "proofs")
+        self.check_observed(self.store.root / "observed")
+        self.check_refs(self.store.root / "refs")
+        self.rebuild_index(self.store.root / "index.json")
+        return proofs
+
+    def check_proofs(self, folder: Path) -> int:
+        "Check the proofs of records; how many"
+        paths = list(chain.from_iterable(map(_list_folder, _list_folder(folder))))
+        for path in paths:
             if not _unseal_exact(path.read_bytes()):
                 self.quarantine("proof", f"proof-{path.parent.name}-{path.name}", path)
-        for path in _list_folder(self.store.root / "observed"):
+        return len(paths)
+
+    def check_observed(self, folder: Path) -> None:
+        "Check the notes about undeclared inputs; a step whose note is damaged runs again"
+        for path in _list_folder(folder):
             if not _unseal_exact(path.read_bytes()):
                 self.quarantine("observed", f"observed-{path.name}", path)
                 self.rerun.add(self.step_name(path.stem))
-        self.check_refs(self.store.root / "refs")
-        self.rebuild_index(self.store.root / "index.json")
-        return len(proofs)
 
     def check_refs(self, folder: Path) -> None:
         "Check that each ref holds a digest or a key"

@@ -46,8 +46,8 @@ def read_record(
     path = store.root / "records" / f"{key}.json"
     with suppress(OSError, StoreError):
         record = record_from_json(path.read_bytes(), str(path))
-        whole = all(is_complete(store, out["digest"]) for out in record["outs"].values())
-        return record if whole and record["key"] == key else None
+        complete = all(is_complete(store, out["digest"]) for out in record["outs"].values())
+        return record if complete and record["key"] == key else None
     return None
 
 # %% ../../nbs/25_ledger/10_records.ipynb #69e9af8c
@@ -139,12 +139,12 @@ def _write_run(store: Store, data: RunData, replace: bool) -> Run:
 # %% ../../nbs/25_ledger/10_records.ipynb #e557fa34
 def start_run(
     store: Store,
-    about: dict, # what was asked for: pipeline, overrides, config, command, git, environment, the order of the steps
+    request: dict, # what was asked for: pipeline, overrides, config, command, git, environment, the order of the steps
 ) -> Run:
     "Create the folder and the record of a run"
     name = _create_run_folder(store)
     start = {"schema": 2, "run": name, "status": "running", "started": utc_now(), "owner": process_identity()}
-    return _write_run(store, cast(RunData, {**about, **start, "steps": {}}), replace=False)
+    return _write_run(store, cast(RunData, {**request, **start, "steps": {}}), replace=False)
 
 # %% ../../nbs/25_ledger/10_records.ipynb #5578f52f
 def append_event(

@@ -119,23 +119,30 @@ class _Upload:
         self.run.summary.update(wandb_run.summary | previews)
         self.send_artifacts(wandb_run)
         self.run.finish(exit_code=wandb_run.exit_code)
-        arrived = _points_on_server(self.source.project, self.id, len(wandb_run.points))
-        if arrived < len(wandb_run.points):
-            raise TimeoutError(f"the server has {arrived} of {len(wandb_run.points)} points")
+        self.check_arrival(len(wandb_run.points))
         self.note(wandb_run, wandb_run_digest(wandb_run))
+
+    def check_arrival(self, points: int) -> None:
+        "TimeoutError if the server has fewer points than were sent"
+        arrived = _points_on_server(self.source.project, self.id, points)
+        if arrived < points:
+            raise TimeoutError(f"the server has {arrived} of {points} points")
 
 # %% ../../nbs/35_tracking/20_sync.ipynb #2186a3ef
 def _open_wandb_run(wandb_run: WandbRun, id: str, seconds: float) -> "wandb.Run":
     "Start or continue the W&B run with this id"
     import wandb
 
-    limits = {"init_timeout": seconds, "finish_timeout": seconds, "finish_timeout_raises": True}
-    settings = wandb_client.WANDB_SETTINGS | limits | {"x_file_stream_transmit_interval": 1}
     return wandb.init(
         project=wandb_run.project, id=id, resume="allow", reinit="create_new", dir=os.environ["WANDB_DIR"],
         group=wandb_run.run, name=wandb_run.step, job_type=wandb_run.step[:64], tags=wandb_run.tags or None,
-        config=wandb_run.config, settings=wandb.Settings(**settings),
+        config=wandb_run.config, settings=wandb.Settings(**_upload_settings(seconds)),
     )
+
+def _upload_settings(seconds: float) -> dict:
+    "W&B's settings for an upload, whose start and end may take so many seconds"
+    limits = {"init_timeout": seconds, "finish_timeout": seconds, "finish_timeout_raises": True}
+    return wandb_client.WANDB_SETTINGS | limits | {"x_file_stream_transmit_interval": 1}
 
 # %% ../../nbs/35_tracking/20_sync.ipynb #e90cc0de
 POINTS_QUERY = (
@@ -145,15 +152,19 @@ POINTS_QUERY = (
 
 def _points_on_server(project: str, id: str, expected: int) -> int:
     "The number of points that the server has of a W&B run; asked again for some seconds if they are too few"
-    variables = {"project": project, "entity": os.environ.get("WANDB_ENTITY"), "name": id}
     for pause in (0, 0.2, 0.5, 1, 2):
         time.sleep(pause)
-        data = wandb_client.query_wandb(wandb_client.credentials(), POINTS_QUERY, variables)
-        bucket = (data["model"] or {}).get("bucket") or {}
-        arrived = bucket.get("historyLineCount") or 0
+        arrived = _count_points(project, id)
         if arrived >= expected:
             break
     return arrived
+
+def _count_points(project: str, id: str) -> int:
+    "The number of points that the server says it has of a W&B run"
+    variables = {"project": project, "entity": os.environ.get("WANDB_ENTITY"), "name": id}
+    data = wandb_client.query_wandb(wandb_client.credentials(), POINTS_QUERY, variables)
+    bucket = (data["model"] or {}).get("bucket") or {}
+    return bucket.get("historyLineCount") or 0
 
 # %% ../../nbs/35_tracking/20_sync.ipynb #781f18c5
 MAX_IMAGES, MAX_TABLE_ROWS, MAX_PREVIEW_BYTES = 50, 1000, 10e6  # of one step
@@ -240,14 +251,18 @@ def _make_artifact(
     "A W&B artifact: with the bytes of a model, else only with name, size and digest"
     import wandb
 
-    limit = float((wandb_run.config.get("tracking") or {}).get("limit") or MAX_MODEL_BYTES)
     artifact = wandb.Artifact(entry["name"], entry["type"], metadata=entry["metadata"])
     digest = entry["digest"]
-    if entry["type"] == "model" and entry["size"] <= limit and not digest.endswith(".tree"):
+    if _is_uploaded_model(wandb_run, entry):
         artifact.add_file(str(store.path(digest)), name=entry["file"], policy="immutable", skip_cache=True)
     else:
         artifact.add_reference(f"mlops://{digest}", name=entry["file"], checksum=False)
     return artifact
+
+def _is_uploaded_model(wandb_run: WandbRun, entry: dict) -> bool:
+    "Whether an artifact is a model file that is small enough to be uploaded"
+    limit = float((wandb_run.config.get("tracking") or {}).get("limit") or MAX_MODEL_BYTES)
+    return entry["type"] == "model" and entry["size"] <= limit and not entry["digest"].endswith(".tree")
 
 # %% ../../nbs/35_tracking/20_sync.ipynb #b7edc921
 @dataclass
@@ -266,8 +281,7 @@ class _RunSync:
         try:
             status, error = action(wandb_run), ""
         except Exception as problem:
-            message = " ".join(str(problem).split()) or type(problem).__name__
-            status, error = "failed", redact_by_name(message)
+            status, error = "failed", _error_text(problem)
         if status:
             self.finished.add(wandb_run.step)
             print(json.dumps(_sync_line(self.run_id, wandb_run, status, error)), flush=True)
@@ -312,6 +326,10 @@ class _RunSync:
         for wandb_run in map(self.redacted, build_wandb_runs(read_run(self.store, self.run_id))):
             if wandb_run.step not in self.finished and wandb_run.finished:
                 self.attempt(wandb_run, self.complete)
+
+def _error_text(error: Exception) -> str:
+    "An error as one line without secrets"
+    return redact_by_name(" ".join(str(error).split()) or type(error).__name__)
 
 def _sync_line(run_id: str, wandb_run: WandbRun, status: str, error: str = "") -> dict:
     "How the upload of a W&B run went"
@@ -371,10 +389,7 @@ def _sync_process(
 @contextmanager
 def _child_process(folder: Path) -> Iterator[subprocess.Popen]:
     "A process that waits for its request, and is killed at the end with its whole session"
-    command = [sys.executable, "-c", _CHILD_CODE]
-    with open(folder / "answers", "wb") as answers, open(folder / "errors", "wb") as errors:
-        streams = {"stdin": subprocess.PIPE, "stdout": answers, "stderr": errors}
-        child = subprocess.Popen(command, **streams, env=_child_env(folder), cwd=folder, start_new_session=True)
+    child = _start_child(folder)
     try:
         yield child
     finally:
@@ -382,11 +397,18 @@ def _child_process(folder: Path) -> Iterator[subprocess.Popen]:
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
 
+def _start_child(folder: Path) -> subprocess.Popen:
+    "Start a process with a session of its own; what it prints goes to files in the folder"
+    command, env = [sys.executable, "-c", _CHILD_CODE], _child_env(folder)
+    with open(folder / "answers", "wb") as answers, open(folder / "errors", "wb") as errors:
+        streams = {"stdin": subprocess.PIPE, "stdout": answers, "stderr": errors}
+        return subprocess.Popen(command, **streams, env=env, cwd=folder, start_new_session=True)
+
 def _child_env(folder: Path) -> dict[str, str]:
     "The environment of the process: none of our W&B settings but its own, and the same modules"
     private = "WANDB_", "MLOPS_FAILPOINT"
     env = {name: value for name, value in os.environ.items() if not name.startswith(private)}
-    env |= wandb_client.wandb_variables("online", "", "", "", folder, "")
+    env |= wandb_client.upload_variables(folder)
     return env | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 # %% ../../nbs/35_tracking/20_sync.ipynb #2eeb6bda
@@ -422,12 +444,16 @@ def sync_run(
         return [_sync_line(run.id, wandb_run, "there already") for wandb_run in wandb_runs]
     wandb_client.require_credentials()
     with _sync_process(run, False, seconds, again, find_secrets(os.environ)) as (child, answers):
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(seconds)
+        reason = _wait_for_upload(child, seconds)
         lines = {line["step"]: line for line in answers()}
-        code = child.poll()
-    reason = f"not sent within {seconds:g} s" if code is None else f"the upload process died (exit code {code})"
     return [lines.get(wandb_run.step) or _sync_line(run.id, wandb_run, "failed", reason) for wandb_run in wandb_runs]
+
+def _wait_for_upload(child: subprocess.Popen, seconds: float) -> str:
+    "Wait for the upload process; why something may not be there"
+    try:
+        return f"the upload process died (exit code {child.wait(seconds)})"
+    except subprocess.TimeoutExpired:
+        return f"not sent within {seconds:g} s"
 
 # %% ../../nbs/35_tracking/20_sync.ipynb #c7fdb9fc
 def sync_runs(
@@ -456,13 +482,14 @@ def _is_tracked(run: Run) -> bool:
 
 def _sync_notebook_runs(run: Run, seconds: float) -> list[dict]:
     "Upload the W&B runs that notebooks have started themselves"
-    lines = []
-    for folder in wandb_client.find_unsynced(run.folder):
-        try:
-            wandb_client.sync_offline_run(folder, seconds)
-            status, error = "sent", ""
-        except MlopsError as problem:
-            status, error = "failed", str(problem)
-        line = {"run": run.id, "step": folder.name, "id": folder.name.rpartition("-")[2], "status": status}
-        lines.append({**line, "points": None, "error": error})
-    return lines
+    return [_sync_notebook_run(run.id, folder, seconds) for folder in wandb_client.find_unsynced(run.folder)]
+
+def _sync_notebook_run(run_id: str, folder: Path, seconds: float) -> dict:
+    "Upload a W&B run that a notebook has started; how it went"
+    try:
+        wandb_client.sync_offline_run(folder, seconds)
+        status, error = "sent", ""
+    except MlopsError as problem:
+        status, error = "failed", str(problem)
+    about = {"run": run_id, "step": folder.name, "id": folder.name.rpartition("-")[2]}
+    return {**about, "status": status, "points": None, "error": error}
