@@ -79,6 +79,7 @@ Modules:
 - `mlops_kit.sweep.leaderboard`: The trials of a sweep and their results, best first
 - `mlops_kit.sweep.plots`: Plots of a sweep: its progress, the values that do well, and the parameters that matter
 - `mlops_kit.sweep.search`: Let an optimiser choose what to try next
+- `mlops_kit.sweep.space`: What a sweep may try: distributions, samplers and pruners of Optuna
 - `mlops_kit.sweep.trials`: Run one pipeline many times and compute what the runs share once
 - `mlops_kit.tracking.mirror`: Describe what Weights & Biases shows of a run, from the ledger alone
 - `mlops_kit.tracking.sync`: Upload to Weights & Biases what it lacks, in a process that may be killed at any moment

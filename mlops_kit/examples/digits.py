@@ -79,8 +79,9 @@ def augment_images(
 
     angle, size = between(turn).deg2rad(), 1 + between(scale)
     across, down = between(shift / 14), between(shift / 14) # the image reaches from -1 to 1
-    rows = [torch.stack([angle.cos() * size, -angle.sin() * size, across], 1), torch.stack([angle.sin() * size, angle.cos() * size, down], 1)]
-    grid = nn.functional.affine_grid(torch.stack(rows, 1), images.shape, align_corners=False)
+    first = torch.stack([angle.cos() * size, -angle.sin() * size, across], 1)
+    second = torch.stack([angle.sin() * size, angle.cos() * size, down], 1)
+    grid = nn.functional.affine_grid(torch.stack([first, second], 1), images.shape, align_corners=False)
     return nn.functional.grid_sample(images, grid, align_corners=False)
 
 # %% ../../nbs/90_examples/20_digits.ipynb #934c1317
@@ -97,7 +98,8 @@ def draw_digits(
     for number, image in enumerate(images):
         left, top = number % columns * 30, number // columns * high
         ink = np.zeros((28, 28, 4))
-        ink[..., :3], ink[..., 3] = [int(BLUE[i:i + 2], 16) / 255 for i in (1, 3, 5)], image.float() / image.max().clamp(min=1e-6)
+        ink[..., :3] = [int(BLUE[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+        ink[..., 3] = image.float() / image.max().clamp(min=1e-6)
         ax.imshow(ink, extent=(left, left + 28, top + 28, top), interpolation="nearest")
         if captions:
             ax.text(left + 14, top + 32, captions[number], ha="center", va="center", fontsize=8, color=INK)
@@ -154,7 +156,8 @@ class DigitNet(L.LightningModule):
     def validation_step(self, batch: list[Tensor], index: int) -> None:
         images, labels = batch
         logits = self(images)
-        found = {"val_loss": nn.functional.cross_entropy(logits, labels), "val_accuracy": (logits.argmax(1) == labels).float().mean()}
+        accuracy = (logits.argmax(1) == labels).float().mean()
+        found = {"val_loss": nn.functional.cross_entropy(logits, labels), "val_accuracy": accuracy}
         self.log_dict(found, batch_size=len(labels))
 
     def configure_optimizers(self) -> dict: return one_cycle(self)
@@ -175,7 +178,8 @@ def score_images(
 ) -> pl.DataFrame:
     "A row for each image: its number, what it shows, what was read, and the chances of both"
     rows, shown, read = np.arange(len(chances)), labels.numpy().astype(np.int64), chances.argmax(1)
-    return pl.DataFrame({"row": rows, "digit": shown, "read": read, "chance": chances[rows, read], "chance_of_digit": chances[rows, shown]})
+    judged = {"row": rows, "digit": shown, "read": read}
+    return pl.DataFrame(judged | {"chance": chances[rows, read], "chance_of_digit": chances[rows, shown]})
 
 # %% ../../nbs/90_examples/20_digits.ipynb #ddf47a08
 def confusion_matrix(
@@ -205,7 +209,9 @@ def draw_confusion(
     for row, line in enumerate(matrix):
         for column, count in enumerate(line):
             if row != column and count:
-                ax.fill([column - 0.5, column + 0.5, column + 0.5, column - 0.5], [row - 0.5, row - 0.5, row + 0.5, row + 0.5], color=ORANGE, alpha=0.15 + 0.6 * count / worst, linewidth=0)
+                left, right, top, bottom = column - 0.5, column + 0.5, row - 0.5, row + 0.5
+                corners = [left, right, right, left], [top, top, bottom, bottom]
+                ax.fill(*corners, color=ORANGE, alpha=0.15 + 0.6 * count / worst, linewidth=0)
             ax.text(column, row, count or "·", ha="center", va="center", fontsize=9.5, color=INK if count else GREY)
     ax.set(xticks=range(10), yticks=range(10), xlim=(-0.5, 9.5), ylim=(9.5, -0.5))
     ax.tick_params(length=0)
@@ -219,5 +225,7 @@ def draw_misclassified(
     most: int = 36,
 ):
     "Misread digits: what was written -> what was read"
-    wrong = judged.filter(pl.col("digit") != pl.col("read")).sort("chance", descending=True, maintain_order=True).head(most)
-    return draw_digits(images[wrong["row"].to_list()], [f"{digit} → {read}" for digit, read in wrong.select("digit", "read").iter_rows()])
+    wrong = judged.filter(pl.col("digit") != pl.col("read"))
+    worst = wrong.sort("chance", descending=True, maintain_order=True).head(most)
+    captions = [f"{digit} → {read}" for digit, read in worst.select("digit", "read").iter_rows()]
+    return draw_digits(images[worst["row"].to_list()], captions)

@@ -27,11 +27,17 @@ def partition_rows(
     seed: int = 0,
 ) -> dict[str, Tensor]:
     "Row numbers of each client, ascending; every row has one client"
-    digits = [digit for each in clients.values() for digit in each]
-    raise_problems([f"clients: the digit {digit} must have one client, not {digits.count(digit)}" for digit in labels.unique().tolist() if digits.count(digit) != 1])
+    given = [digit for digits in clients.values() for digit in digits]
+    counts = {digit: given.count(digit) for digit in labels.unique().tolist()}
+    raise_problems([
+        f"clients: the digit {digit} must have one client, not {count}" for digit, count in counts.items() if count != 1
+    ])
     parts = stratified_split(labels, {"mixed": mixed, "own": 1 - mixed}, seed)
-    names, own = list(clients), {name: torch.isin(labels[parts["own"]], torch.tensor(each)) for name, each in clients.items()}
-    return {name: torch.cat([parts["mixed"][number::len(names)], parts["own"][own[name]]]).sort().values for number, name in enumerate(names)}
+    rows = {}
+    for number, (client, digits) in enumerate(clients.items()):
+        own = torch.isin(labels[parts["own"]], torch.tensor(digits))
+        rows[client] = torch.cat([parts["mixed"][number::len(clients)], parts["own"][own]]).sort().values
+    return rows
 
 # %% ../../nbs/90_examples/30_federated.ipynb #499ecab5
 def average_weights(
@@ -40,9 +46,20 @@ def average_weights(
 ) -> dict[str, Tensor]:
     "The mean of all networks, weighted by rows"
     total, names = sum(rows[name] for name in weights), sorted(weights)
-    forms = {name: {key: (value.dtype, value.shape) for key, value in one.items()} for name, one in weights.items()}
-    raise_problems([f"the weights of {name} are those of another network than {names[0]}'s" for name in names if forms[name] != forms[names[0]]])
-    return {key: sum(weights[name][key].double() * (rows[name] / total) for name in names).to(first.dtype) for key, first in weights[names[0]].items()}
+    first = weights[names[0]]
+    raise_problems([
+        f"the weights of {name} are those of another network than {names[0]}'s"
+        for name in names if _weight_shapes(weights[name]) != _weight_shapes(first)
+    ])
+    averages = {}
+    for key, tensor in first.items():
+        parts = [weights[name][key].double() * (rows[name] / total) for name in names]
+        averages[key] = sum(parts).to(tensor.dtype)
+    return averages
+
+def _weight_shapes(weights: dict[str, Tensor]) -> dict[str, tuple]:
+    "Type and shape of each weight"
+    return {key: (value.dtype, value.shape) for key, value in weights.items()}
 
 # %% ../../nbs/90_examples/30_federated.ipynb #78f8b877
 def draw_rounds(
@@ -54,8 +71,11 @@ def draw_rounds(
     figure, ax = new_figure(3.2, "share of new digits that is read right")
     ax.plot(range(1, len(rounds) + 1), rounds, "o-", color=BLUE)
     ax.annotate("together", (len(rounds), rounds[-1]), (0, -14), textcoords="offset points", ha="right", color=BLUE)
-    for name, share, colour in [("all rows in one place", central, ORANGE), *(("each client alone" if share == max(alone.values()) else "", share, GREY) for share in alone.values())]:
+    labels = ["each client alone" if share == max(alone.values()) else "" for share in alone.values()]
+    lines = [(label, share, GREY) for label, share in zip(labels, alone.values())]
+    for label, share, colour in [("all rows in one place", central, ORANGE), *lines]:
         ax.axhline(share, color=colour, linestyle=":")
-        ax.annotate(name, (0, share), xycoords=("axes fraction", "data"), xytext=(3, 2), textcoords="offset points", fontsize=8.5, color=INK)
+        place = {"xycoords": ("axes fraction", "data"), "xytext": (3, 2), "textcoords": "offset points"}
+        ax.annotate(label, (0, share), **place, fontsize=8.5, color=INK)
     ax.set(xlabel="round", xticks=range(1, len(rounds) + 1), ylim=(min(*rounds, *alone.values()) - 0.04, 1.02))
     return figure

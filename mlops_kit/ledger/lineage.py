@@ -28,11 +28,16 @@ from ..store import Store, digest_path, get_bytes, tree_entries
 class Ledger:
     "What all recorded steps have made and used"
     store: Store
-    steps: dict[str, dict] = field(default_factory=dict)                          # key -> summary of the step
-    made_by: dict[str, list[tuple[str, str]]] = field(default_factory=dict)       # digest -> (key, output)
-    used_by: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)  # digest -> (key, kind of use, its name)
-    members: dict[str, list[tuple[str, str]]] = field(default_factory=dict)       # combined input -> ("out", digest) or ("key", key)
-    containers: dict[str, list[str]] = field(default_factory=dict)                # digest or key -> combined inputs that hold it
+    # key -> summary of the step
+    steps: dict[str, dict] = field(default_factory=dict)
+    # digest -> (key, output)
+    made_by: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    # digest -> (key, kind of use, its name)
+    used_by: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)
+    # combined input -> ("out", digest) or ("key", key)
+    members: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    # digest or key -> combined inputs that hold it
+    containers: dict[str, list[str]] = field(default_factory=dict)
 
 # %% ../../nbs/25_ledger/20_lineage.ipynb #fcad0650
 def _summarize(record: Record) -> dict:
@@ -143,7 +148,10 @@ def _find_recorded_step(ledger: Ledger, target: str) -> tuple[Record, str]:
     "The record that `RUN/STEP.OUT` or `RUN/STEP` names, and the output"
     run_name, slash, label = target.rpartition("/")
     if not slash:
-        raise ConfigError(f"'{target}' is neither a file nor a digest. An output is written RUN/STEP.OUT, for example last/train.model")
+        raise ConfigError(
+            f"'{target}' is neither a file nor a digest. An output is written RUN/STEP.OUT, for example "
+            "last/train.model"
+        )
     run = find_run(ledger.store, run_name)
     step, _, out = (label, "", "") if label in run.steps else label.rpartition(".")
     if step not in run.steps:

@@ -31,7 +31,8 @@ def read_table(
         with ZipFile(BytesIO(content)) as archive:
             content = archive.read(archive.namelist()[0])
     rows = pl.read_csv(content, null_values="NA", infer_schema_length=None)
-    return rows.with_columns(pl.col("^time_hour$").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_zone="UTC")) # planes have none
+    hour = pl.col("^time_hour$")  # planes have none
+    return rows.with_columns(hour.str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_zone="UTC"))
 
 # %% ../../../nbs/90_examples/10_flights/00_data.ipynb #36c4e2ee
 def select_flights(
@@ -44,11 +45,14 @@ def select_flights(
     row = pl.int_range(pl.len())
     thinned = chosen.filter(((row + 1) * sample).floor() > (row * sample).floor())
     if thinned.is_empty():
-        raise ConfigError(f"no flights left of months {months}, sample {sample}: months are 1 to 12, sample is above 0 and up to 1.")
+        raise ConfigError(
+            f"no flights left of months {months}, sample {sample}: months are 1 to 12, sample is above 0 and up to 1."
+        )
     return thinned
 
 # %% ../../../nbs/90_examples/10_flights/00_data.ipynb #58ca4632
-POST_DEPARTURE_COLUMNS = ("dep_time", "dep_delay", "arr_time", "arr_delay", "air_time")  # known only when the flight has left
+# known only when the flight has left
+POST_DEPARTURE_COLUMNS = ("dep_time", "dep_delay", "arr_time", "arr_delay", "air_time")
 
 # %% ../../../nbs/90_examples/10_flights/00_data.ipynb #acbd17c1
 def add_label(
@@ -129,8 +133,11 @@ def fit_encoding(
     "`words` of each category and `edges` (bins + 1 quantiles) of each number, from training rows"
     train = rows.filter(split="train")
     words = {name: train[name].cast(pl.String).drop_nulls().unique().sort().to_list() for name in CATEGORICAL_COLUMNS}
-    edges = {name: [train[name].quantile(i / bins) or 0.0 for i in range(bins + 1)] for name in NUMERIC_COLUMNS} # a column of nulls: 0
-    return {"words": words, "edges": edges}
+    return {"words": words, "edges": {name: _quantiles(train[name], bins) for name in NUMERIC_COLUMNS}}
+
+def _quantiles(column: pl.Series, bins: int) -> list[float]:
+    "The edges of bins that hold equally many numbers; zeros for a column of nulls"
+    return [column.quantile(i / bins) or 0.0 for i in range(bins + 1)]
 
 # %% ../../../nbs/90_examples/10_flights/00_data.ipynb #44544d5a
 def encode_flights(
@@ -138,6 +145,10 @@ def encode_flights(
     encoding: dict[str, dict[str, list]], # from `fit_encoding`
 ) -> pl.DataFrame:
     "What a model gets: date, split, late; a code for each category, 0 for unknown; each number as it is, or null"
-    codes = [pl.col(name).cast(pl.String).replace_strict(words, range(1, len(words) + 1), default=0, return_dtype=pl.Int64)
-             for name, words in encoding["words"].items()]
+    codes = [_word_codes(name, words) for name, words in encoding["words"].items()]
     return rows.select("date", "split", "late", *codes, *(pl.col(name).cast(pl.Float32) for name in NUMERIC_COLUMNS))
+
+def _word_codes(name: str, words: list[str]) -> pl.Expr:
+    "The number of each word, from 1; 0 for an unknown one"
+    numbers = range(1, len(words) + 1)
+    return pl.col(name).cast(pl.String).replace_strict(words, numbers, default=0, return_dtype=pl.Int64)

@@ -46,7 +46,8 @@ class FlightData(L.LightningDataModule):
 
     def loader(self, split: str, seed: int | None = None) -> DataLoader:
         "Whole batches of one split"
-        return batch_loader(*to_tensors(pl.read_parquet(self.path).filter(split=split)), size=self.batch_size, seed=seed)
+        rows = pl.read_parquet(self.path).filter(split=split)
+        return batch_loader(*to_tensors(rows), size=self.batch_size, seed=seed)
 
     def train_dataloader(self) -> DataLoader: return self.loader("train", self.seed)
 
@@ -76,15 +77,22 @@ class FlightNet(L.LightningModule):
     ):
         super().__init__()
         self.lr, self.auc, learned = lr, BinaryAUROC(), json.loads(Path(encoding).read_bytes())
-        self.register_buffer("edges", torch.tensor([learned["edges"][name] for name in NUMERIC_COLUMNS])) # saved with the weights
-        self.words = nn.ModuleList(nn.Embedding(len(learned["words"][name]) + 1, embedding) for name in CATEGORICAL_COLUMNS) # + 1: unknown
-        size, layers = embedding * len(CATEGORICAL_COLUMNS) + self.edges.numel(), [] # a flag for missing makes up for the edge too many
+        edges, words = learned["edges"], learned["words"]
+        self.register_buffer("edges", torch.tensor([edges[name] for name in NUMERIC_COLUMNS])) # saved with the weights
+        sizes = [len(words[name]) + 1 for name in CATEGORICAL_COLUMNS] # + 1: unknown
+        self.words = nn.ModuleList(nn.Embedding(size, embedding) for size in sizes)
+        # a flag for missing makes up for the edge too many
+        size, layers = embedding * len(CATEGORICAL_COLUMNS) + self.edges.numel(), []
         for _ in range(depth):
             layers += [nn.Linear(size, width), nn.GELU(), nn.Dropout(dropout)]
             size = width
         self.mlp = nn.Sequential(*layers, nn.Linear(size, 1))
 
-    def forward(self, codes: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor: # (batch, categories), (batch, numbers) -> (batch,)
+    def forward(
+        self,
+        codes: torch.Tensor,   # (batch, categories)
+        numbers: torch.Tensor, # (batch, numbers)
+    ) -> torch.Tensor:         # (batch,)
         words = [embed(codes[:, i]) for i, embed in enumerate(self.words)]         # each (batch, embedding)
         return self.mlp(torch.cat([*words, piecewise_linear(numbers, self.edges)], dim=1)).squeeze(1)
 
@@ -98,7 +106,8 @@ class FlightNet(L.LightningModule):
         codes, numbers, late = batch
         logits = self(codes, numbers)
         self.auc.update(logits, late.int()) # over all batches: ranks can't be averaged
-        self.log("val_loss", nn.functional.binary_cross_entropy_with_logits(logits, late), batch_size=len(late), sync_dist=True)
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, late)
+        self.log("val_loss", loss, batch_size=len(late), sync_dist=True)
         self.log("val_auc", self.auc, on_step=False, on_epoch=True, prog_bar=True)
 
     def configure_optimizers(self) -> dict: return one_cycle(self)
@@ -123,7 +132,8 @@ def fit_baseline(
 
     train = features.filter(split="train")
     trees = HistGradientBoostingClassifier(
-        learning_rate=0.05, max_iter=200, max_leaf_nodes=15, min_samples_leaf=200, l2_regularization=10, early_stopping=False,
+        learning_rate=0.05, max_iter=200, max_leaf_nodes=15, min_samples_leaf=200, l2_regularization=10,
+        early_stopping=False,
         categorical_features=list(range(len(CATEGORICAL_COLUMNS))), random_state=seed)
     return trees.fit(train.select(CATEGORICAL_COLUMNS + NUMERIC_COLUMNS).to_numpy(), train["late"].to_numpy())
 

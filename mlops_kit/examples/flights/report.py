@@ -11,6 +11,8 @@ __all__ = ['score_predictions', 'flatten_scores', 'calibration_curve', 'draw_day
            'draw_calibration', 'write_headline', 'score_table', 'split_table']
 
 # %% ../../../nbs/90_examples/10_flights/20_report.ipynb #fd5d792f
+from datetime import date
+
 import polars as pl
 
 from ...display import BLUE, GREY, INK, ORANGE, new_figure
@@ -22,15 +24,16 @@ def score_predictions(
     "One row for each period and model: flights, share of late ones, auc, ap, brier"
     from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
+    measures = {"auc": roc_auc_score, "ap": average_precision_score, "brier": brier_score_loss}
     rows = []
     for (period,), part in predictions.group_by("period", maintain_order=True):
         late = part["late"].to_numpy()
-        for model in ("network", "baseline") if 0 < late.mean() < 1 else ():
+        if not 0 < late.mean() < 1:
+            continue
+        for model in ("network", "baseline"):
+            about = {"period": period, "model": model, "flights": part.height, "late": float(late.mean())}
             chance = part[model].to_numpy()
-            rows.append({
-                "period": period, "model": model, "flights": part.height, "late": float(late.mean()),
-                "auc": float(roc_auc_score(late, chance)), "ap": float(average_precision_score(late, chance)),
-                "brier": float(brier_score_loss(late, chance))})
+            rows.append(about | {name: float(measure(late, chance)) for name, measure in measures.items()})
     return pl.DataFrame(rows)
 
 # %% ../../../nbs/90_examples/10_flights/20_report.ipynb #c5faf8e0
@@ -38,8 +41,11 @@ def flatten_scores(
     scores: pl.DataFrame, # from `score_predictions`
 ) -> dict[str, float]:
     "The scores by flat names; those of the network have no prefix"
-    prefix = {"network": "", "baseline": "baseline_"}
-    return {f"{prefix[row['model']]}{name}_{row['period']}": row[name] for row in scores.to_dicts() for name in ("auc", "ap", "brier")}
+    numbers = {}
+    for row in scores.to_dicts():
+        prefix = "" if row["model"] == "network" else "baseline_"
+        numbers |= {f"{prefix}{name}_{row['period']}": row[name] for name in ("auc", "ap", "brier")}
+    return numbers
 
 # %% ../../../nbs/90_examples/10_flights/20_report.ipynb #09e24aad
 def calibration_curve(
@@ -48,8 +54,10 @@ def calibration_curve(
     groups: int = 10,
 ) -> pl.DataFrame:
     "Mean chance and share of late flights in groups of equal size, by rising chance"
-    ranked = predictions.sort(model, maintain_order=True).with_columns(group=pl.int_range(pl.len()) * groups // pl.len())
-    return ranked.group_by("group", maintain_order=True).agg(chance=pl.col(model).mean(), late=pl.col("late").mean(), flights=pl.len())
+    group = pl.int_range(pl.len()) * groups // pl.len()
+    ranked = predictions.sort(model, maintain_order=True).with_columns(group=group)
+    means = {"chance": pl.col(model).mean(), "late": pl.col("late").mean()}
+    return ranked.group_by("group", maintain_order=True).agg(**means, flights=pl.len())
 
 # %% ../../../nbs/90_examples/10_flights/20_report.ipynb #5216f3b6
 def draw_days(
@@ -79,7 +87,8 @@ def draw_scores(
     for model, colour, shift in (("baseline", ORANGE, -0.19), ("network", BLUE, 0.19)):
         part = scores.filter(model=model)
         places = [periods.index(period) + shift for period in part["period"]]
-        ax.bar_label(ax.bar(places, part["auc"].to_numpy(), width=0.34, color=colour, label=model), fmt="%.3f", fontsize=8.5, color=INK)
+        bars = ax.bar(places, part["auc"].to_numpy(), width=0.34, color=colour, label=model)
+        ax.bar_label(bars, fmt="%.3f", fontsize=8.5, color=INK)
     ax.set(ylim=(min(0.5, scores["auc"].min()), scores["auc"].max() + 0.02))
     ax.set_xticks(range(len(periods)), map(period_name, periods))
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
@@ -91,14 +100,15 @@ def period_name(
 ) -> str:
     "A period for readers"
     names = {"valid": "validation days", "holdout": "hold-out days"}
-    return names.get(period) or pl.date_range(pl.date(2013, 1, 1), pl.date(2013, 12, 1), "1mo", eager=True)[int(period) - 1].strftime("%B")
+    return names.get(period) or date(2013, int(period), 1).strftime("%B")
 
 # %% ../../../nbs/90_examples/10_flights/20_report.ipynb #d129df2d
 def draw_calibration(
     predictions: pl.DataFrame, # from `predict`
 ):
     "Predicted chance against the share that was late: hold-out days, and the months that follow"
-    parts = {"hold-out days": pl.col("period") == "holdout", "months that follow": pl.col("period").str.contains(r"^\d\d$")}
+    period = pl.col("period")
+    parts = {"hold-out days": period == "holdout", "months that follow": period.str.contains(r"^\d\d$")}
     figure, *axes = new_figure(3.4, *parts, sharex=True, sharey=True)
     for ax, rows in zip(axes, parts.values()):
         ax.axline((0, 0), slope=1, color=GREY, linewidth=1, linestyle=":")
@@ -115,12 +125,17 @@ def write_headline(
     scores: pl.DataFrame, # from `score_predictions`
 ) -> tuple[str, str, dict[str, float]]:
     "Title, lead and the numbers to take along"
-    network, baseline = (scores.filter(period="holdout", model=model).to_dicts()[0] for model in ("network", "baseline"))
-    lead = (f"Before departure, a small network rates a late flight above a punctual one {100 * network['auc']:.1f} times of 100, "
-            "on days that it has not seen. "
-            f"Gradient-boosted trees reach {100 * baseline['auc']:.1f}. Of these flights, {network['late']:.0%} were late.")
-    numbers = {"ROC AUC of the network, hold-out days": network["auc"], "ROC AUC of the trees": baseline["auc"],
-               "average precision of the network": network["ap"], "Brier score of the network": network["brier"]}
+    holdout = scores.filter(period="holdout")
+    network, baseline = (holdout.filter(model=model).to_dicts()[0] for model in ("network", "baseline"))
+    lead = (
+        "Before departure, a small network rates a late flight above a punctual one "
+        f"{100 * network['auc']:.1f} times of 100, on days that it has not seen. "
+        f"Gradient-boosted trees reach {100 * baseline['auc']:.1f}. Of these flights, {network['late']:.0%} were late."
+    )
+    numbers = {
+        "ROC AUC of the network, hold-out days": network["auc"], "ROC AUC of the trees": baseline["auc"],
+        "average precision of the network": network["ap"], "Brier score of the network": network["brier"],
+    }
     return "Will this flight arrive more than 15 minutes late?", lead, numbers
 
 # %% ../../../nbs/90_examples/10_flights/20_report.ipynb #700a534e
@@ -129,20 +144,31 @@ def score_table(
 ) -> list[dict]:
     "A row of a table for each period, with the network beside the baseline"
     wide = scores.pivot("model", index=["period", "flights", "late"], values=["auc", "ap", "brier"])
-    columns = {f"{label} {model}": f"{name}_{model}" for name, label in (("auc", "AUC"), ("ap", "precision"), ("brier", "Brier"))
-               for model in ("network", "baseline")}
-    return [
-        {"": period_name(row["period"]), "late": f"{row['late']:.1%}"} | {name: row[column] for name, column in columns.items()}
-        for row in wide.to_dicts()]
+    labels = {"auc": "AUC", "ap": "precision", "brier": "Brier"}
+    pairs = [(name, model) for name in labels for model in ("network", "baseline")]
+    columns = {f"{labels[name]} {model}": f"{name}_{model}" for name, model in pairs}
+    rows = []
+    for row in wide.to_dicts():
+        values = {title: row[column] for title, column in columns.items()}
+        rows.append({"": period_name(row["period"]), "late": f"{row['late']:.1%}"} | values)
+    return rows
 
 # %% ../../../nbs/90_examples/10_flights/20_report.ipynb #60528ee5
 def split_table(
     features: pl.DataFrame, # from `encode`
 ) -> list[dict]:
     "How many days and flights each split has, as rows of a table"
-    use = {"train": "training", "valid": "choosing settings", "holdout": "judging, same months", "test": "judging, later months"}
-    groups = {split: features.filter(split=split) for split in use}
-    return [
-        {"days for": use[split], "from": str(rows["date"].min()), "to": str(rows["date"].max()), "days": rows["date"].n_unique(),
-         "flights": rows.height, "late": f"{rows['late'].mean():.1%}"}
-        for split, rows in groups.items() if rows.height]
+    uses = {
+        "train": "training", "valid": "choosing settings", "holdout": "judging, same months",
+        "test": "judging, later months",
+    }
+    groups = {use: features.filter(split=split) for split, use in uses.items()}
+    return [{"days for": use, **_count_rows(rows)} for use, rows in groups.items() if rows.height]
+
+def _count_rows(rows: pl.DataFrame) -> dict:
+    "First and last day, days, flights, and the share of late ones"
+    days = rows["date"]
+    return {
+        "from": str(days.min()), "to": str(days.max()), "days": days.n_unique(), "flights": rows.height,
+        "late": f"{rows['late'].mean():.1%}",
+    }
