@@ -29,14 +29,17 @@ def find_project(
     start: Path | None = None, # where to begin; the working folder when None
 ) -> Path:
     "The root of the project: `MLOPS_PROJECT`, or the nearest folder upwards that holds `conf/`"
-    if start is None and (told := os.environ.get("MLOPS_PROJECT")):
-        return Path(told)
+    if start is None and (named := os.environ.get("MLOPS_PROJECT")):
+        return Path(named)
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         in_a_package = (folder / "__init__.py").exists() and (folder / "conf/__init__.py").exists()
         if (folder / "conf").is_dir() and not in_a_package:
             return folder
-    raise ConfigError(f"no project here: neither {here} nor a folder above it has a folder conf/. Go to your project, or make conf/pipeline/<name>.yaml.")
+    raise ConfigError(
+        f"no project here: neither {here} nor a folder above it has a folder conf/. Go to your project, or make "
+        "conf/pipeline/<name>.yaml."
+    )
 
 # %% ../nbs/01_config.ipynb #0472fca2
 @dataclass(frozen=True)
@@ -44,8 +47,8 @@ class Config:
     "A composed configuration"
     project: Path               # root of the project
     overrides: tuple[str, ...]  # as Hydra takes them
-    resolved: dict                  # composed and resolved
-    unresolved: dict                # composed, interpolations left as they stand
+    resolved: dict              # composed and resolved
+    unresolved: dict            # composed, interpolations left as they stand
 
     def __getitem__(self, name: str):
         return self.resolved[name]
@@ -74,17 +77,20 @@ def _compose_with_hydra(project: Path, overrides: list[str]) -> "DictConfig":
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
-    ConfigStore.instance().store("mlops_kit", OmegaConf.create((files("mlops_kit.conf") / "config.yaml").read_text()))
+    defaults = (files("mlops_kit.conf") / "config.yaml").read_text()
+    ConfigStore.instance().store("mlops_kit", OmegaConf.create(defaults))
     with initialize_config_dir(str(project / "conf"), version_base="1.3"):
         primary = "config" if (project / "conf/config.yaml").exists() else "mlops_kit"
-        return hydra_compose(primary, overrides=[*map(_allow_new_key, overrides), "hydra.searchpath=[pkg://mlops_kit.conf]"])
+        search_path = "hydra.searchpath=[pkg://mlops_kit.conf]"
+        return hydra_compose(primary, overrides=[*map(_allow_new_key, overrides), search_path])
 
 # %% ../nbs/01_config.ipynb #94d3e0e9
-def _to_config(project: Path, overrides: list[str], found: "DictConfig") -> Config:
-    "The same as plain values"
+def _to_config(project: Path, overrides: list[str], composed: "DictConfig") -> Config:
+    "A composed configuration as plain values"
     from omegaconf import OmegaConf
 
-    return Config(project, tuple(overrides), OmegaConf.to_container(found, resolve=True, throw_on_missing=True), OmegaConf.to_container(found))
+    resolved = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    return Config(project, tuple(overrides), resolved, OmegaConf.to_container(composed))
 
 # %% ../nbs/01_config.ipynb #dec03bf1
 def _allow_new_key(override: str) -> str:
@@ -100,10 +106,10 @@ def _suggest_key(
     project: Path,
 ) -> str | None:
     "A sentence with the nearest known key, when Hydra could not override one"
-    if not (found := re.search(r"Could not override '([^']+)'", message)):
+    if not (match := re.search(r"Could not override '([^']+)'", message)):
         return None
-    *parents, last = found[1].split(".")
-    others = [one for one in overrides if not one.startswith(found[1])]
+    *parents, last = match[1].split(".")
+    others = [override for override in overrides if not override.startswith(match[1])]
     if len(others) == len(overrides):
         return None
     tree = compose(others, project).unresolved
@@ -112,7 +118,8 @@ def _suggest_key(
             parents, last = parents[:depth], name
             break
         tree = tree[name]
-    return f"override '{found[1]}': " + unknown_name(f"key in {'.'.join(parents) or 'the configuration'}", last, tree)
+    where = ".".join(parents) or "the configuration"
+    return f"override '{match[1]}': " + unknown_name(f"key in {where}", last, tree)
 
 # %% ../nbs/01_config.ipynb #7d991c5f
 def _error_text(error: Exception, overrides: list[str]) -> str:
@@ -120,7 +127,8 @@ def _error_text(error: Exception, overrides: list[str]) -> str:
     causes = [error]
     while (cause := causes[-1].__cause__) and str(cause) not in str(error):
         causes.append(cause)
-    text = " ".join(" ".join(str(one).partition("Config search path:")[0].split()) for one in causes)
+    sentences = [str(cause).partition("Config search path:")[0] for cause in causes]
+    text = " ".join(" ".join(sentences).split())
     return f"the configuration can't be composed (overrides: {' '.join(overrides) or 'none'}): {text}"
 
 # %% ../nbs/01_config.ipynb #e12986c8
@@ -132,8 +140,9 @@ class _GroupOptions:
 
     def get_group_options(self, group: str, results_filter=None) -> list[str]:
         "Names of its files, as Hydra asks for them"
-        found = [folder / group for folder in self.folders if (folder / group).is_dir()]
-        return sorted({one.name.removesuffix(".yaml") for folder in found for one in folder.iterdir() if one.name.endswith(".yaml")})
+        folders = [folder / group for folder in self.folders if (folder / group).is_dir()]
+        names = {file.name for folder in folders for file in folder.iterdir()}
+        return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 # %% ../nbs/01_config.ipynb #194ebe81
 def expand_grid(
@@ -148,54 +157,64 @@ def expand_grid(
         parsed = OverridesParser.create(_GroupOptions(project or find_project())).parse_overrides(list(overrides))
     except HydraException as error:
         raise ConfigError(_error_text(error, overrides)) from error
-    if endless := [one.input_line for one in parsed if one.is_sweep_override() and not one.is_discrete_sweep()]:
-        raise ConfigError(f"{', '.join(endless)}: an interval has no end of values. Name some, or let `mlops sweep` choose.")
-    choices = [
-        [f"{one.get_key_element()}={value}" for value in one.sweep_string_iterator()] if one.is_sweep_override() else [one.input_line]
-        for one in parsed
-    ]
-    yield from (list(combination) for combination in itertools.product(*choices))
+    swept = [override for override in parsed if override.is_sweep_override()]
+    if endless := [override.input_line for override in swept if not override.is_discrete_sweep()]:
+        names = ", ".join(endless)
+        raise ConfigError(f"{names}: an interval has no end of values. Name some, or let `mlops sweep` choose.")
+    yield from map(list, itertools.product(*map(_override_values, parsed)))
+
+def _override_values(override) -> list[str]:
+    "All overrides with one value that an override of Hydra's parser stands for"
+    if not override.is_sweep_override():
+        return [override.input_line]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 # %% ../nbs/01_config.ipynb #b42e2d42
 class ParameterComposer:
-    "Composes like `compose`, again and again where only parameters of steps vary; `conf/` is read when something else does"
+    "Composes like `compose`, but reads `conf/` only once where nothing but parameters of steps varies"
 
     def __init__(self):
-        self.base_configs, self.shortcut_verified = {}, {}  # what all have in common -> composed; with these parameters behind it -> is the short way right?
+        self.base_configs: dict[tuple, "DictConfig"] = {}  # project and common overrides -> what Hydra composed
+        self.shortcut_verified: dict[tuple, bool] = {}     # the same, and names of parameters -> is the shortcut right?
 
     def __call__(
         self,
         overrides: list[str],
         project: Path | None = None,  # root of the project; found when None
     ) -> Config:
+        project = find_project() if project is None else Path(project).resolve()
+        common, parameters = _split_parameters(list(overrides))
+        names = project, common, tuple(parameter.partition("=")[0] for parameter in parameters)
+        if self.shortcut_verified.get(names) and (config := self._set_parameters(project, common, parameters)):
+            return config
+        config = compose(overrides, project)
+        if parameters and names not in self.shortcut_verified:
+            shortcut = self._set_parameters(project, common, parameters)
+            self.shortcut_verified[names] = repr(shortcut) == repr(config)
+        return config
+
+    def _set_parameters(self, project: Path, common: tuple[str, ...], parameters: list[str]) -> Config | None:
+        "Set parameters in what was composed of the common overrides; None where that can't be done"
+        from hydra.core.override_parser.overrides_parser import OverridesParser
         from hydra.errors import HydraException
+        from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
 
-        project = find_project() if project is None else Path(project).resolve()
-        place = next((place for place in range(len(overrides), 0, -1) if not _PARAMETER_OVERRIDE.match(overrides[place - 1])), 0)
-        common, parameters = tuple(overrides[:place]), overrides[place:]
-        name = project, common, tuple(one.partition("=")[0] for one in parameters)
-        if self.shortcut_verified.get(name):
-            with suppress(HydraException, OmegaConfBaseException, ValueError):
-                return self._set_parameters(project, common, parameters)
-        whole = compose(overrides, project)
-        if parameters and name not in self.shortcut_verified:
-            self.shortcut_verified[name] = False
-            with suppress(HydraException, OmegaConfBaseException, ValueError):
-                if (project, common) not in self.base_configs:
-                    self.base_configs[project, common] = _compose_with_hydra(project, list(common))
-                self.shortcut_verified[name] = repr(self._set_parameters(project, common, parameters)) == repr(whole)
-        return whole
+        with suppress(HydraException, OmegaConfBaseException, ValueError):
+            if (project, common) not in self.base_configs:
+                self.base_configs[project, common] = _compose_with_hydra(project, list(common))
+            config = deepcopy(self.base_configs[project, common])
+            for override in OverridesParser.create().parse_overrides(list(map(_allow_new_key, parameters))):
+                OmegaConf.update(config, override.key_or_group, override.value(), merge=True, force_add=True)
+            return _to_config(project, [*common, *parameters], config)
+        return None
 
-    def _set_parameters(self, project: Path, common: tuple[str, ...], parameters: list[str]) -> Config:
-        "Set parameters in what is composed already"
-        from hydra.core.override_parser.overrides_parser import OverridesParser
-        from omegaconf import OmegaConf
-
-        found = deepcopy(self.base_configs[project, common])
-        for one in OverridesParser.create().parse_overrides(list(map(_allow_new_key, parameters))):
-            OmegaConf.update(found, one.key_or_group, one.value(), merge=True, force_add=True)
-        return _to_config(project, [*common, *parameters], found)
+def _split_parameters(overrides: list[str]) -> tuple[tuple[str, ...], list[str]]:
+    "The overrides up to the last one that is about something else than a step's parameter, and the parameters after it"
+    place = len(overrides)
+    while place and _PARAMETER_OVERRIDE.match(overrides[place - 1]):
+        place -= 1
+    return tuple(overrides[:place]), overrides[place:]
 
 # %% ../nbs/01_config.ipynb #f84e0fd4
 def parse_duration(

@@ -19,9 +19,9 @@ def write_notebook(
     *sources: str, # of its code cells; the first one gets the tag `parameters`
 ) -> Path:
     "Write a notebook of these code cells"
+    empty = {"cell_type": "code", "execution_count": None, "outputs": []}
     cells = [
-        {"cell_type": "code", "id": f"cell-{number}", "metadata": {}, "execution_count": None, "outputs": [], "source": source}
-        for number, source in enumerate(sources)
+        {**empty, "id": f"cell-{number}", "metadata": {}, "source": source} for number, source in enumerate(sources)
     ]
     cells[0]["metadata"]["tags"] = ["parameters"]
     kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
@@ -32,10 +32,10 @@ def write_notebook(
 
 # %% ../nbs/04_demo.ipynb #demo0011
 def demo_project(
-    notebooks: Mapping[str, list[str]],        # name of a step's notebook -> sources of its code cells, the parameters first
-    steps: Mapping[str, dict] | str | None = None, # the `steps` of the pipeline: as a dict, or the YAML of a whole pipeline
-    files: Mapping[str, str] | None = None,    # path in the project -> text: modules, data, further configuration
-    pipeline: str = "demo",                    # its name
+    notebooks: Mapping[str, list[str]], # name of a notebook -> sources of its code cells, the parameters first
+    steps: Mapping[str, dict] | str | None = None, # the `steps` of the pipeline, or the YAML of a whole pipeline
+    files: Mapping[str, str] | None = None, # path in the project -> text: modules, data, further configuration
+    pipeline: str = "demo",                 # its name
 ) -> Path:
     "Make a project in a temporary folder and make it the current one (`MLOPS_PROJECT`); its folder"
     root = Path(tempfile.mkdtemp()).resolve()
@@ -43,7 +43,8 @@ def demo_project(
         write_notebook(root / f"{name}.ipynb", *sources)
     texts = dict(files or {})
     if steps is not None:
-        texts[f"conf/pipeline/{pipeline}.yaml"] = steps if isinstance(steps, str) else json.dumps({"name": pipeline, "steps": dict(steps)})
+        text = steps if isinstance(steps, str) else json.dumps({"name": pipeline, "steps": dict(steps)})
+        texts[f"conf/pipeline/{pipeline}.yaml"] = text
     for name, text in texts.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)

@@ -56,7 +56,10 @@ def join_html(
     return render_html("{{ parts|join('\\n') }}", parts=list(parts))
 
 # %% ../nbs/03_display.ipynb #932b8b7c
-_STATUS_COLOURS = {"ran": "#2a7d4f", "hit": "#4a6fa5", "done": "#2a7d4f", "failed": "#b3261e", "interrupted": "#b26a00", "preempted": "#b26a00", "pruned": "#777", "skipped": "#777", "running": "#b26a00", "damaged": "#b3261e"}
+_STATUS_COLOURS = {
+    "ran": "#2a7d4f", "hit": "#4a6fa5", "done": "#2a7d4f", "failed": "#b3261e", "interrupted": "#b26a00",
+    "preempted": "#b26a00", "pruned": "#777", "skipped": "#777", "running": "#b26a00", "damaged": "#b3261e",
+}
 
 # %% ../nbs/03_display.ipynb #181fcd75
 def format_seconds(seconds: float | None) -> str:
@@ -267,8 +270,10 @@ def step_details(
 
 # %% ../nbs/03_display.ipynb #59352f20
 PAGE_STYLE = """
-:root { color-scheme: light dark; --ink: #1d2733; --soft: #5d6a78; --line: #d9dfe6; --back: #fdfdfc; --accent: #2f7cc4; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e3e8ee; --soft: #9aa7b5; --line: #36414d; --back: #151b22; --accent: #6fb1ee; } }
+:root { color-scheme: light dark;
+--ink: #1d2733; --soft: #5d6a78; --line: #d9dfe6; --back: #fdfdfc; --accent: #2f7cc4; }
+@media (prefers-color-scheme: dark) {
+:root { --ink: #e3e8ee; --soft: #9aa7b5; --line: #36414d; --back: #151b22; --accent: #6fb1ee; } }
 body { max-width: 46rem; margin: 0 auto; padding: 2.5rem 1.25rem 5rem; background: var(--back); color: var(--ink);
        font: 1.02rem/1.6 system-ui, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
 h1 { font-size: 2.1rem; line-height: 1.2; margin: 0 0 .8rem; letter-spacing: -.015em; }

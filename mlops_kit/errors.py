@@ -85,7 +85,8 @@ _ADVICE = {
     errno.EACCES: f"ask its owner for permission, {_OTHER_STORE}",
     errno.EPERM: f"ask its owner for permission, {_OTHER_STORE}",
     errno.EIO: "the disk may be failing: back up its content first",
-    errno.EFBIG: f"the file is too large for the file system or for a limit (ulimit -f): raise the limit, {_OTHER_STORE}",
+    errno.EFBIG: "the file is too large for the file system or for a limit (ulimit -f): raise the limit, "
+                 f"{_OTHER_STORE}",
     errno.EMFILE: "this process has too many open files: raise the limit (ulimit -n)",
     errno.ENFILE: "too many files are open on this machine: close some programs",
     errno.EXDEV: "all folders of a store must be on one file system",

@@ -21,15 +21,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote, quote_plus, unquote
 
 # %% ../nbs/02_redaction.ipynb #69b39d42
 SECRET_NAME = re.compile(
-    r"(?:^|_)(?:\w*password|\w*passwd|passphrase|pwd|secrets?|token|credentials?|authorization|jwt|webhook|connection_string|dsn|\w*apikey"
+    r"(?:^|_)(?:\w*password|\w*passwd|passphrase|pwd|secrets?|token|credentials?|authorization|jwt|webhook"
+    r"|connection_string|dsn|\w*apikey"
     r"|(?:api|private|access|account|secret|signing|encryption|ssh|auth)_?key)(?:_|$)")
 HARMLESS_NAME = re.compile(r"(?:^|_)(?:bos|eos|pad|unk|sep|cls|mask|special|stop|start|end|next|per)_token(?:_|$)")
-URL_SECRET = re.compile(r"(?<=://)[^/@\s]+(?=@)|(?<=[?&]sig=)[^&\s]+|(?<=[?&]X-Amz-Signature=)[^&\s]+|(?<=[?&]X-Amz-Security-Token=)[^&\s]+")  # RFC 3986, section 3.2.1; presigned URLs
+# user and password (RFC 3986, section 3.2.1), and the signatures of presigned URLs
+URL_SECRET = re.compile(
+    r"(?<=://)[^/@\s]+(?=@)|(?<=[?&]sig=)[^&\s]+"
+    r"|(?<=[?&]X-Amz-Signature=)[^&\s]+|(?<=[?&]X-Amz-Security-Token=)[^&\s]+")
 
 def is_secret_name(name: str) -> bool:
     "Whether something of this name is secret"
@@ -42,19 +47,26 @@ def redact_by_name(
 ):
     "A copy of `config` with `***` in place of every secret"
     if isinstance(config, Mapping):
-        return {key: "***" if is_secret_name(str(key)) and value is not None else redact_by_name(value) for key, value in config.items()}
+        return {key: _redact_named(str(key), value) for key, value in config.items()}
     if isinstance(config, list | tuple):
         return [redact_by_name(value) for value in config]
     return URL_SECRET.sub("***", config) if isinstance(config, str) else config
+
+def _redact_named(name: str, value):
+    "A value without secrets, which it may be as a whole because of its name"
+    return "***" if is_secret_name(name) and value is not None else redact_by_name(value)
 
 # %% ../nbs/02_redaction.ipynb #1653a7c3
 def redact_arguments(
     words: Iterable[str], # of a command line
 ) -> list[str]:
     "The words with the values of secrets replaced by ***"
-    pairs = [word.partition("=") for word in words]
-    named = [(name, name.lstrip("-+~").split(".")[-1], equals, value) for name, equals, value in pairs]
-    return [f"{name}={redact_by_name({last: value})[last]}" if equals else redact_by_name(name) for name, last, equals, value in named]
+    return [_redact_argument(*word.partition("=")) for word in words]
+
+def _redact_argument(name: str, equals: str, value: str) -> str:
+    "One word of a command line, perhaps `name=value`"
+    last = name.lstrip("-+~").split(".")[-1]
+    return f"{name}={_redact_named(last, value)}" if equals else redact_by_name(name)
 
 # %% ../nbs/02_redaction.ipynb #b687a7a3
 def find_secrets(
@@ -63,16 +75,20 @@ def find_secrets(
     also: tuple[str, ...] = (), # further names that are secret
 ) -> dict[str, str]: # value -> its name
     "The values that are secret because of a name, or their place in a URL"
+    secrets = {}
     if isinstance(values, Mapping):
-        parts = [find_secrets(value, name or (str(key) if str(key) in also or is_secret_name(str(key)) else ""), also) for key, value in values.items()]
+        for key, value in values.items():
+            is_secret = str(key) in also or is_secret_name(str(key))
+            secrets |= find_secrets(value, name or (str(key) if is_secret else ""), also)
     elif isinstance(values, list | tuple):
-        parts = [find_secrets(value, name, also) for value in values]
-    elif isinstance(values, str):
-        inside = URL_SECRET.findall(values)
-        return {one: name or "part of a URL" for value in inside for one in (value, unquote(value).partition(":")[2])} | ({values: name} if name else {})
+        for value in values:
+            secrets |= find_secrets(value, name, also)
     else:
-        parts = [{str(values): name}] if name and values is not None else []
-    return {value: name for part in parts for value, name in part.items()}
+        for part in URL_SECRET.findall(values) if isinstance(values, str) else ():
+            secrets |= dict.fromkeys([part, unquote(part).partition(":")[2]], name or "part of a URL")
+        if name and values is not None:
+            secrets[str(values)] = name
+    return secrets
 
 # %% ../nbs/02_redaction.ipynb #a6c9ab18
 _ENV_REFERENCE = re.compile(r"oc\.env:\s*(\w+)")
@@ -95,19 +111,21 @@ def find_env_secrets(
     environment: Mapping[str, str],
 ) -> dict[str, str]: # value -> its name
     "The values that a configuration takes from the environment, without those that are plainly no secrets"
-    text, shown, found = json.dumps(source, default=str), keep_env_references(source, tree), {}
-    for value, kept in zip(_leaves(tree), _leaves(shown)):
-        if value != kept:
-            found[value] = _ENV_REFERENCE.search(kept)[1]
-    found |= {environment[name]: name for name in _ENV_REFERENCE.findall(text) if name in environment}
-    return {value: name for value, name in found.items() if is_secret_name(name) or not ("://" in value or re.fullmatch(r"[A-Za-z]+|[~.]?/[\w./-]*", value))}
+    text, shown, values = json.dumps(source, default=str), keep_env_references(source, tree), {}
+    for value, reference in zip(_leaves(tree), _leaves(shown)):
+        if value != reference:
+            values[value] = _ENV_REFERENCE.search(reference)[1]
+    values |= {environment[name]: name for name in _ENV_REFERENCE.findall(text) if name in environment}
+    return {value: name for value, name in values.items() if is_secret_name(name) or not _PLAIN_VALUE.search(value)}
+
+_PLAIN_VALUE = re.compile(r"://|^[A-Za-z]+\Z|^[~.]?/[\w./-]*\Z")  # a URL, a word or a path
 
 # %% ../nbs/02_redaction.ipynb #ef23c647
 def _leaves(tree) -> Iterator:
     "The plain values in nested dicts and lists"
     if isinstance(tree, Mapping | list):
-        for one in tree.values() if isinstance(tree, Mapping) else tree:
-            yield from _leaves(one)
+        for branch in tree.values() if isinstance(tree, Mapping) else tree:
+            yield from _leaves(branch)
     else:
         yield tree
 
@@ -117,28 +135,45 @@ def make_redactor(
     tree,   # the same, resolved
     environment: Mapping[str, str],
 ) -> "Redactor":
-    "The mask for all that is written down about a run"
+    "The redactor for all that is written down about a run"
     more, never = tuple(tree.get("mask") or ()), tree.get("unmask") or ()
-    found = find_env_secrets(source, tree, environment) | find_secrets(environment, also=more) | find_secrets(tree, also=more)
-    return Redactor({value: name for value, name in found.items() if name not in never})
+    secrets = find_env_secrets(source, tree, environment)
+    secrets |= find_secrets(environment, also=more) | find_secrets(tree, also=more)
+    return Redactor({value: name for value, name in secrets.items() if name not in never})
 
 # %% ../nbs/02_redaction.ipynb #8d759347
 def is_redactable(value: str) -> bool:
     "Is a value long and strange enough to be looked for?"
-    plain = re.fullmatch(r"[A-Za-z]{1,15}|[\d.,+-]{1,9}|\W+", value)
-    return len(value) >= 6 and not plain and not (len(value) < 4000 and value[0] in "/~." and os.path.exists(os.path.expanduser(value)))
+    if len(value) < 6 or re.fullmatch(r"[A-Za-z]{1,15}|[\d.,+-]{1,9}|\W+", value):
+        return False
+    may_be_path = len(value) < 4000 and value[0] in "/~."
+    return not (may_be_path and os.path.exists(os.path.expanduser(value)))
 
 # %% ../nbs/02_redaction.ipynb #6f132806
 def encodings(value: str) -> set[str]:
     "How a value may be written"
     data = value.encode("utf8", "surrogateescape")
-    quoted = {quote(value, safe="", errors="replace"), quote(value, errors="replace"), quote_plus(value, errors="replace")}
-    found = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1], ascii(value)[1:-1], html.escape(value), data.hex(), data.hex().upper()}
-    found |= quoted | {json.dumps(one)[1:-1] for one in found} | {re.sub("%..", lambda code: code[0].lower(), one) for one in quoted}
-    for skip in range(3):
-        first, last = (0, 2, 3)[skip], (skip + len(data)) * 8 // 6
-        found |= {encode(bytes(skip) + data).decode()[first:last] for encode in (b64encode, urlsafe_b64encode)}
-    return found | {line for line in value.splitlines() if len(line) >= 20}  # a private key, indented or as a list of lines
+    literals = {*_json_forms(value), repr(value)[1:-1], ascii(value)[1:-1]}
+    texts = {value, *literals, html.escape(value), data.hex(), data.hex().upper()}
+    lines = {line for line in value.splitlines() if len(line) >= 20}  # a private key, indented or as a list of lines
+    return texts | {json.dumps(text)[1:-1] for text in texts} | _url_forms(value) | _base64_forms(data) | lines
+
+def _json_forms(value: str) -> set[str]:
+    "A value inside of JSON"
+    return {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+
+def _url_forms(value: str) -> set[str]:
+    "A value inside of a URL"
+    forms = {quote(value, safe=safe, errors="replace") for safe in ("", "/")} | {quote_plus(value, errors="replace")}
+    return forms | {re.sub("%..", lambda code: code[0].lower(), form) for form in forms}
+
+def _base64_forms(data: bytes) -> set[str]:
+    "Bytes inside of base64 text, wherever they begin in a group of three"
+    forms = set()
+    for skip, first in enumerate((0, 2, 3)):
+        last = (skip + len(data)) * 8 // 6
+        forms |= {encode(bytes(skip) + data).decode()[first:last] for encode in (b64encode, urlsafe_b64encode)}
+    return forms
 
 # %% ../nbs/02_redaction.ipynb #f69a48b6
 @dataclass(frozen=True)
@@ -157,7 +192,8 @@ class Redactor:
     @cached_property
     def encodings(self) -> list[str]:
         "All that is replaced, the longest first"
-        return sorted({form for value in self.redactable for form in encodings(value)}, key=lambda form: (-len(form), form))
+        forms = {form for value in self.redactable for form in encodings(value)}
+        return sorted(forms, key=lambda form: (-len(form), form))
 
     @cached_property
     def byte_encodings(self) -> list[bytes]:
@@ -179,9 +215,9 @@ class Redactor:
     def redact_values(self, value):
         "Nested dicts and lists without secrets, by value"
         if isinstance(value, Mapping):
-            return {self.redact_values(key): self.redact_values(one) for key, one in value.items()}
+            return {self.redact_values(key): self.redact_values(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self.redact_values(one) for one in value]
+            return [self.redact_values(item) for item in value]
         return self.redact_text(value) if isinstance(value, str) else value
 
     def redact(self, value):
@@ -191,55 +227,78 @@ class Redactor:
 # %% ../nbs/02_redaction.ipynb #5aa092af
 def _join_lines(value):
     "Text that a notebook file may hold as a list of lines"
-    return "".join(value) if isinstance(value, list) and all(isinstance(one, str) for one in value) else value
+    is_lines = isinstance(value, list) and all(isinstance(line, str) for line in value)
+    return "".join(value) if is_lines else value
 
 # %% ../nbs/02_redaction.ipynb #90595bbf
-def _redact_outputs(mask: Redactor, outputs: list[dict]) -> list[dict]:
-    "The outputs of a cell without secrets"
-    shown, streams = [], []
-    for one in [*outputs, {}]:
-        whole = {**one, **({"text": _join_lines(one["text"])} if "text" in one else {}), **({"data": {kind: value if "json" in kind else _join_lines(value) for kind, value in one["data"].items()}} if "data" in one else {})}
-        if streams and (whole.get("output_type"), whole.get("name")) != ("stream", streams[0]["name"]):
-            parts, together = [mask.redact_text(part["text"]) for part in streams], mask.redact_text("".join(part["text"] for part in streams))
-            shown += [{**part, "text": text} for part, text in zip(streams, parts)] if together == "".join(parts) else [{**streams[0], "text": together}]
-            streams = []
-        if whole.get("output_type") == "stream":
-            streams.append(whole)
-        elif whole:
-            shown.append(mask.redact_values(whole))
+def _redact_outputs(redactor: Redactor, outputs: list[dict]) -> list[dict]:
+    "The outputs of a cell without secrets, also those that were cut between two pieces of a stream"
+    shown = []
+    for name, group in groupby(map(_with_joined_lines, outputs), key=_stream_name):
+        shown += map(redactor.redact_values, group) if name is None else _redact_streams(redactor, list(group))
     return shown
+
+def _stream_name(output: dict) -> str | None:
+    "stdout or stderr; None for an output that is no stream"
+    return output.get("name", "") if output.get("output_type") == "stream" else None
+
+def _with_joined_lines(output: dict) -> dict:
+    "An output whose texts are no lists of lines"
+    if "text" in output:
+        output = {**output, "text": _join_lines(output["text"])}
+    if "data" in output:
+        join = lambda kind, value: value if "json" in kind else _join_lines(value)
+        output = {**output, "data": {kind: join(kind, value) for kind, value in output["data"].items()}}
+    return output
+
+def _redact_streams(redactor: Redactor, streams: list[dict]) -> list[dict]:
+    "Neighbouring pieces of one stream without secrets; one piece if a secret was cut"
+    parts = [redactor.redact_text(stream["text"]) for stream in streams]
+    whole = redactor.redact_text("".join(stream["text"] for stream in streams))
+    if whole == "".join(parts):
+        return [{**stream, "text": text} for stream, text in zip(streams, parts)]
+    return [{**streams[0], "text": whole}]
 
 # %% ../nbs/02_redaction.ipynb #252ec30a
 def redact_notebook(
-    mask: Redactor,
-    book: dict, # a notebook as JSON values
+    redactor: Redactor,
+    notebook: dict, # as JSON values
 ) -> dict:
     "A notebook without secrets in its outputs, its metadata and its parameters"
-    given = book.get("metadata", {}).get("papermill", {}).get("parameters", {})
-    hidden = {name: mask.redact(value) for name, value in given.items() if redact_by_name({name: value}) != {name: value}} | {name: "***" for name in given if is_secret_name(name)}
-    cells = []
-    for cell in book.get("cells", []):
-        source = _join_lines(cell["source"])
-        if "injected-parameters" in cell["metadata"].get("tags", []):
-            source = re.sub(r"(?m)^(\w+) = .*$", lambda line: f"{line[1]} = {hidden[line[1]]!r}" if line[1] in hidden else line[0], source)
-        outputs = {"outputs": _redact_outputs(mask, cell["outputs"])} if cell.get("outputs") else {}
-        cells.append({**mask.redact_values({name: value for name, value in cell.items() if name not in ("outputs", "source")}), **({"outputs": []} if "outputs" in cell else {}), **outputs, "source": mask.redact_text(source)})
-    about = mask.redact_values(book.get("metadata", {}))
+    hidden = _hidden_parameters(redactor, notebook.get("metadata", {}).get("papermill", {}).get("parameters", {}))
+    metadata = redactor.redact_values(notebook.get("metadata", {}))
     if hidden:
-        about["papermill"]["parameters"] |= hidden
-    return {**book, "cells": cells, "metadata": about}
+        metadata["papermill"]["parameters"] |= hidden
+    cells = [_redact_cell(redactor, cell, hidden) for cell in notebook.get("cells", [])]
+    return {**notebook, "cells": cells, "metadata": metadata}
+
+def _hidden_parameters(redactor: Redactor, given: dict) -> dict:
+    "The parameters that are secret by name or by place, redacted"
+    hidden = {name: redactor.redact(value) for name, value in given.items() if redact_by_name(value) != value}
+    return hidden | {name: "***" for name in given if is_secret_name(name)}
+
+def _redact_cell(redactor: Redactor, cell: dict, hidden: dict) -> dict:
+    "A cell without secrets; `hidden`: parameters whose values are replaced where papermill injects them"
+    source = _join_lines(cell["source"])
+    if "injected-parameters" in cell["metadata"].get("tags", []):
+        assign = lambda line: f"{line[1]} = {hidden[line[1]]!r}" if line[1] in hidden else line[0]
+        source = re.sub(r"(?m)^(\w+) = .*$", assign, source)
+    rest = {name: value for name, value in cell.items() if name not in ("outputs", "source")}
+    shown = {**redactor.redact_values(rest), "source": redactor.redact_text(source)}
+    return {**shown, "outputs": _redact_outputs(redactor, cell["outputs"])} if "outputs" in cell else shown
 
 # %% ../nbs/02_redaction.ipynb #7fa0b2f0
 def redact_stream(
-    mask: Redactor,
+    redactor: Redactor,
     chunks: Iterable[bytes], # as they come
 ) -> Iterator[bytes]:
     "The same bytes without secrets, wherever they were cut"
-    begun = {form[:size] for form in mask.byte_encodings for size in range(1, min(len(form), 65))}
-    longest, rest = len(mask.byte_encodings[0]), b""
+    beginnings = {form[:size] for form in redactor.byte_encodings for size in range(1, min(len(form), 65))}
+    longest, rest = len(redactor.byte_encodings[0]), b""
     for chunk in chunks:
-        rest = mask.redact_bytes(rest + chunk)
-        cut = next((place for place in range(max(0, len(rest) - longest + 1), len(rest)) if rest[place:place + 64] in begun), len(rest))
+        rest = redactor.redact_bytes(rest + chunk)
+        places = range(max(0, len(rest) - longest + 1), len(rest))
+        cut = next((place for place in places if rest[place:place + 64] in beginnings), len(rest))
         yield rest[:cut]
         rest = rest[cut:]
     yield rest
@@ -249,17 +308,17 @@ def redact_stream(
 def redacted_log(
     log: Path,    # of a step; grows
     folder: Path, # where a pipe may lie
-    mask: Redactor,
+    redactor: Redactor,
 ) -> Iterator[Path]:
     "A path to write to: what is written there arrives in `log` without secrets"
-    if not mask:
+    if not redactor:
         yield log
         return
     pipe = folder / "log"
     os.mkfifo(pipe, 0o600)
     source, held = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), os.open(pipe, os.O_WRONLY)
     os.set_blocking(source, True)
-    writer = threading.Thread(target=_copy_redacted, args=(source, log, mask), daemon=True, name="log")
+    writer = threading.Thread(target=_copy_redacted, args=(source, log, redactor), daemon=True, name="log")
     writer.start()
     try:
         yield pipe
@@ -268,25 +327,34 @@ def redacted_log(
         writer.join(5)  # should a process that nobody knows still hold the pipe
 
 # %% ../nbs/02_redaction.ipynb #ee982f7e
-def _copy_redacted(source: int, log: Path, mask: Redactor) -> None:
+def _copy_redacted(source: int, log: Path, redactor: Redactor) -> None:
     "Copy a pipe into a log until nobody writes any more"
     with open(source, "rb", buffering=0) as pipe, open(log, "ab", buffering=0) as out:
-        for data in redact_stream(mask, iter(lambda: pipe.read(1 << 16), b"")):
+        for data in redact_stream(redactor, iter(lambda: pipe.read(1 << 16), b"")):
             out.write(data)
 
 # %% ../nbs/02_redaction.ipynb #bbe155c4
 def find_secret_in(
-    mask: Redactor,
+    redactor: Redactor,
     path: Path, # a file or a folder
 ) -> tuple[Path, str] | None: # the file, and the name of the secret
     "The first file in which the value of a secret stands, as it is or as JSON has it"
-    wanted = {form.encode("utf8", "surrogateescape"): name for value, name in mask.redactable.items() for form in (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])}
-    overlap = max(map(len, wanted), default=1) - 1
-    for file in (sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]) if wanted else ():
-        with open(file, "rb", buffering=0) as content:
-            data = b""
-            while more := content.read(1 << 20):
-                data = data[-overlap:] + more
-                if found := next((name for value, name in wanted.items() if value in data), None):
-                    return file, found
+    wanted = {}
+    for value, name in redactor.redactable.items():
+        wanted |= {form.encode("utf8", "surrogateescape"): name for form in (value, *_json_forms(value))}
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    for file in files if wanted else ():
+        if name := _first_in_file(file, wanted):
+            return file, name
+    return None
+
+def _first_in_file(file: Path, wanted: dict[bytes, str]) -> str | None:
+    "The name of the first secret whose bytes stand in a file"
+    overlap, data = max(map(len, wanted)) - 1, b""
+    with open(file, "rb", buffering=0) as content:
+        while more := content.read(1 << 20):
+            data = data[-overlap:] + more
+            for value, name in wanted.items():
+                if value in data:
+                    return name
     return None

@@ -13,10 +13,12 @@ __all__ = ['CHANGED_BY_STEP', 'UndeclaredInputs', 'collect_undeclared', 'current
 # %% ../../nbs/30_capture/90_capture.ipynb #e95c4973
 from .audit_hooks import start_auditing
 from mlops_kit.capture.environment import (
-    render_call_code, describe_environment, environment_key, read_git_state, describe_hardware, resolve_packages, render_seed_code, resolve_threads, make_env_variables,
+    describe_environment, describe_hardware, environment_key, make_env_variables, read_git_state, render_call_code,
+    render_seed_code, resolve_packages, resolve_threads,
 )
 from mlops_kit.capture.undeclared_inputs import (
-    CHANGED_BY_STEP, UndeclaredInputs, store_undeclared, stage_undeclared, collect_undeclared, save_undeclared_names, load_undeclared_names, current_digest,
+    CHANGED_BY_STEP, UndeclaredInputs, collect_undeclared, current_digest, load_undeclared_names, save_undeclared_names,
+    stage_undeclared, store_undeclared,
 )
 
 # %% ../../nbs/30_capture/90_capture.ipynb #1c7ca7c0

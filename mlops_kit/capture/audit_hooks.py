@@ -18,7 +18,10 @@ from functools import wraps
 from importlib.util import source_from_cache
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #5648e37b
-_SYSTEM_FOLDERS = ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib", "/lib64", "/bin", "/sbin", "/opt", "/run", "/var/lib", "/var/cache")
+_SYSTEM_FOLDERS = (
+    "/proc", "/sys", "/dev", "/etc", "/usr", "/lib", "/lib64", "/bin", "/sbin", "/opt", "/run", "/var/lib",
+    "/var/cache",
+)
 _TOOL_FOLDERS = {".git", ".venv", ".mlops", "__pycache__", ".ipynb_checkpoints", "node_modules", ".ipython", ".jupyter"}
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #d048574b
@@ -31,22 +34,26 @@ class Auditor:
     "Notes what the process looks at"
 
     def __init__(self, project: str, folder: str, store: str, known: list[str], variables: list[str], journal: str):
-        self.project, self.folder, self.store, self.code_files, self.watched_variables = project, folder, store, set(known), set(variables)
-        self.home, self.logged, self.written, self.original_stat = os.path.expanduser("~"), set(), set(), os.stat
+        self.project, self.folder, self.store, self.home = project, folder, store, os.path.expanduser("~")
+        self.code_files, self.watched_variables = set(known), set(variables)
+        self.logged, self.written, self.original_stat = set(), set(), os.stat
         self.stdlib_folder, self.kit_folder = os.path.dirname(os.__file__), os.path.dirname(os.path.dirname(__file__))
-        self.python_prefixes = {os.path.realpath(one) for one in (sys.prefix, sys.base_prefix)} | {sys.prefix, sys.base_prefix}
+        prefixes = {sys.prefix, sys.base_prefix}
+        self.python_prefixes = prefixes | set(map(os.path.realpath, prefixes))
         self.journal = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def log_access(self, kind: str, name: str, **more) -> None:
         "Write one thing down, once"
         if (kind, name) not in self.logged:
             self.logged.add((kind, name))
-            os.write(self.journal, (json.dumps({"kind": kind, "name": name, "cell": _current_cell(), **more}) + "\n").encode())
+            line = json.dumps({"kind": kind, "name": name, "cell": _current_cell(), **more}) + "\n"
+            os.write(self.journal, line.encode())
 
     def classify_path(self, path) -> tuple[str, str]:
         "A path from the root, and whose it is: project, outside, cache, or nobody's"
         path = os.path.abspath(os.fsdecode(path))
-        if "/site-packages/" in path or any(_is_below(path, one) for one in (self.folder, self.store, *self.python_prefixes, *_SYSTEM_FOLDERS)):
+        ignored = self.folder, self.store, *self.python_prefixes, *_SYSTEM_FOLDERS
+        if "/site-packages/" in path or any(_is_below(path, folder) for folder in ignored):
             return path, ""
         if _is_below(path, self.project):
             return path, "" if _TOOL_FOLDERS & set(path[len(self.project):].split("/")) else "project"
@@ -55,8 +62,8 @@ class Auditor:
 
     def called_by_project(self) -> bool:
         "Does the project or a cell ask, and not a package for its own purposes?"
-        frame = sys._getframe(1)
-        while frame and (name := frame.f_code.co_filename).startswith(("<frozen", self.stdlib_folder + "/", self.kit_folder + "/")):
+        frame, own = sys._getframe(1), ("<frozen", self.stdlib_folder + "/", self.kit_folder + "/")
+        while frame and (name := frame.f_code.co_filename).startswith(own):
             frame = frame.f_back
         if frame is None or "site-packages" in name:
             return False
@@ -81,10 +88,11 @@ class Auditor:
     def file_state(self, path: str) -> list[int] | None:
         "What tells whether a file was changed; None when there is none, [] for a folder"
         try:
-            found = self.original_stat(path)
+            about = self.original_stat(path)
         except OSError:
             return None
-        return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino] if found.st_mode & 0o170000 == 0o100000 else []
+        is_file = about.st_mode & 0o170000 == 0o100000
+        return [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino] if is_file else []
 
     def on_list_folder(self, path) -> None:
         "A folder is listed"
@@ -103,14 +111,15 @@ class Auditor:
             self.log_access("there", path)
 
     def on_connect(self, host, port) -> None:
-        "An address is looked up or connected to; what packages say to programs of their own on this machine doesn't count"
+        "An address is looked up or connected to; a package's own programs on this machine don't count"
         if host and (not str(host).startswith(("127.", "::1", "localhost")) or self.called_by_project()):
             self.log_access("network", f"{host}:{port}")
 
     def on_start_program(self, command) -> None:
         "A program is started"
         if self.called_by_project():
-            self.log_access("program", os.fsdecode(command[0] if isinstance(command, (list, tuple)) else command).split()[0])
+            program = command[0] if isinstance(command, (list, tuple)) else command
+            self.log_access("program", os.fsdecode(program).split()[0])
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #3f098dbb
 def _current_cell() -> int | None:
@@ -139,20 +148,20 @@ _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR
 
 def _make_hook(auditor: Auditor):
     "An audit hook that reports to the auditor"
-    heard = {
+    listeners = {
         "open": lambda path, mode, flags: auditor.on_open(path, bool(flags & _WRITE_FLAGS)),
         "sqlite3.connect": lambda name: auditor.on_open(os.fsdecode(name).removeprefix("file:").partition("?")[0]),
         "os.listdir": auditor.on_list_folder, "os.scandir": auditor.on_list_folder,
-        "socket.connect": lambda socket, address: auditor.on_connect(*address[:2]) if isinstance(address, tuple) else None,
+        "socket.connect": lambda socket, address: isinstance(address, tuple) and auditor.on_connect(*address[:2]),
         "socket.getaddrinfo": lambda host, port, *more: auditor.on_connect(host, port),
         "subprocess.Popen": lambda program, command, folder, environment: auditor.on_start_program(command),
         "os.system": auditor.on_start_program,
     }
 
-    def hook(event: str, told: tuple) -> None:
-        if event in heard:
+    def hook(event: str, args: tuple) -> None:
+        if event in listeners:
             try:
-                heard[event](*told)
+                listeners[event](*args)
             except Exception:
                 pass
 
@@ -160,34 +169,38 @@ def _make_hook(auditor: Auditor):
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #5d4ac400
 _READER_FUNCTIONS = {
-    "polars": ("read_", "scan_"), "pyarrow.parquet": ("read_", "ParquetFile"), "pyarrow.csv": ("read_", "open_"), "pyarrow.feather": ("read_",), "pyarrow.json": ("read_",),
-    "pyarrow.dataset": ("dataset",), "safetensors": ("safe_open",), "safetensors.torch": ("load_file",), "safetensors.numpy": ("load_file",), "h5py": ("File",), "cv2": ("imread",),
+    "polars": ("read_", "scan_"), "pyarrow.parquet": ("read_", "ParquetFile"), "pyarrow.csv": ("read_", "open_"),
+    "pyarrow.feather": ("read_",), "pyarrow.json": ("read_",), "pyarrow.dataset": ("dataset",),
+    "safetensors": ("safe_open",), "safetensors.torch": ("load_file",), "safetensors.numpy": ("load_file",),
+    "h5py": ("File",), "cv2": ("imread",),
 }
+_PATH_ARGUMENTS = "source", "path", "filename", "where"
 
-def _with_path_callback(function, tell, place: int = 0):
-    "The same function, which tells the path that it is given before"
+def _with_path_callback(function, callback, place: int = 0):
+    "The same function, which first hands the path that it is given to a callback"
     @wraps(function)
-    def told(*args, **kwargs):
-        for path in [*args[place:place + 1], *(kwargs[one] for one in ("source", "path", "filename", "where") if one in kwargs)]:
+    def wrapper(*args, **kwargs):
+        named = [kwargs[name] for name in _PATH_ARGUMENTS if name in kwargs]
+        for path in [*args[place:place + 1], *named]:
             try:
                 if isinstance(path, (str, bytes, os.PathLike)):
-                    tell(path)
+                    callback(path)
             except Exception:
                 pass
         return function(*args, **kwargs)
-    return told
+    return wrapper
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #00593ce1
 def _wrap_readers(module, auditor: Auditor) -> None:
     "Let a library tell which files it is asked to read"
     for name in dir(module):
-        one = getattr(module, name)
-        if not name.startswith(_READER_FUNCTIONS[module.__name__]) or not callable(one):
+        reader = getattr(module, name)
+        if not name.startswith(_READER_FUNCTIONS[module.__name__]) or not callable(reader):
             continue
-        if isinstance(one, type) and "__init__" in vars(one):
-            one.__init__ = _with_path_callback(one.__init__, auditor.on_open, 1)
+        if isinstance(reader, type) and "__init__" in vars(reader):
+            reader.__init__ = _with_path_callback(reader.__init__, auditor.on_open, 1)
         else:
-            setattr(module, name, _with_path_callback(one, auditor.on_open))
+            setattr(module, name, _with_path_callback(reader, auditor.on_open))
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #11f2369b
 class _ReaderImportFinder:
@@ -223,8 +236,8 @@ class _AuditedEnviron(os._Environ):
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #c65d4fd7
 def _read_by_stdlib() -> bool:
     "Does the standard library go through all variables for reasons of its own, as urllib does to find a proxy?"
-    frame = sys._getframe(2)
-    return frame.f_code.co_name == "__iter__" and frame.f_back.f_code.co_filename.startswith(os.path.dirname(os.__file__) + "/")
+    frame, stdlib = sys._getframe(2), os.path.dirname(os.__file__) + "/"
+    return frame.f_code.co_name == "__iter__" and frame.f_back.f_code.co_filename.startswith(stdlib)
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #7926ca2d
 def start_auditing(

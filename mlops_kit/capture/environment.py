@@ -19,7 +19,8 @@ from functools import lru_cache
 from pathlib import Path
 
 # %% ../../nbs/30_capture/00_environment.ipynb #9da19c71
-_DEVELOPMENT_EXTRA = re.compile(r"extra\s*==\s*['\"][\w.-]*(test|dev|doc|lint|typ|bench|build|check|cover|example|mypy|style|ci\b)")
+_DEVELOPMENT_EXTRA = re.compile(
+    r"extra\s*==\s*['\"][\w.-]*(test|dev|doc|lint|typ|bench|build|check|cover|example|mypy|style|ci\b)")
 
 # %% ../../nbs/30_capture/00_environment.ipynb #6544603b
 def _normalize_name(name: str) -> str:
@@ -32,42 +33,53 @@ class Distribution:
     "An installed package"
     name: str
     version: str
-    metadata_folder: Path          # its folder of metadata
-    requires: list[str]    # what it requires
-    optional: list[str]  # what it uses when it is there
+    metadata_folder: Path
+    requires: list[str]   # names of packages
+    optional: list[str]   # names of packages that it uses when they are installed
 
 # %% ../../nbs/30_capture/00_environment.ipynb #f0f7bb57
 @lru_cache(maxsize=1)
 def _installed_distributions() -> dict[str, "Distribution"]:
     "All installed distributions by name"
-    found = {}
+    distributions = {}
     for folder in map(Path, sys.path):
         for info in sorted(folder.glob("*.dist-info")) if folder.is_dir() else ():
-            head = (info / "METADATA").read_text("utf8", "replace").partition("\n\n")[0] if (info / "METADATA").exists() else ""
-            name, version = re.search(r"^Name: (.+)$", head, re.M), re.search(r"^Version: (.+)$", head, re.M)
-            if name and version:
-                wanted = re.findall(r"^Requires-Dist: ([\w.-]+)(.*)$", head, re.M)
-                needs = [_normalize_name(one) for one, marker in wanted if "extra" not in marker]
-                options = [_normalize_name(one) for one, marker in wanted if "extra" in marker and not _DEVELOPMENT_EXTRA.search(marker)]
-                found.setdefault(_normalize_name(name[1]), Distribution(name[1].strip(), version[1].strip(), info, needs, options))
-    return found
+            if distribution := _read_distribution(info):
+                distributions.setdefault(_normalize_name(distribution.name), distribution)
+    return distributions
+
+def _read_distribution(info: Path) -> Distribution | None:
+    "A distribution from its folder of metadata; None when it has no name"
+    if not (info / "METADATA").exists():
+        return None
+    head = (info / "METADATA").read_text("utf8", "replace").partition("\n\n")[0]
+    name, version = re.search(r"^Name: (.+)$", head, re.M), re.search(r"^Version: (.+)$", head, re.M)
+    if not name or not version:
+        return None
+    required = re.findall(r"^Requires-Dist: ([\w.-]+)(.*)$", head, re.M)
+    needs = [_normalize_name(package) for package, marker in required if "extra" not in marker]
+    extras = [(package, marker) for package, marker in required if "extra" in marker]
+    options = [_normalize_name(package) for package, marker in extras if not _DEVELOPMENT_EXTRA.search(marker)]
+    return Distribution(name[1].strip(), version[1].strip(), info, needs, options)
 
 # %% ../../nbs/30_capture/00_environment.ipynb #0131a90d
 @lru_cache(maxsize=None)
 def _top_level_modules(info: Path) -> set[str]:
     "The top-level names that a distribution installs"
     record = info / "RECORD"
-    return set(re.findall(r"^(\w+)(?:/(?:.*\n\1/)*|\.py,|\.[\w.-]*so,)", record.read_text("utf8", "replace"), re.M)) if record.exists() else set()
+    if not record.exists():
+        return set()
+    return set(re.findall(r"^(\w+)(?:/(?:.*\n\1/)*|\.py,|\.[\w.-]*so,)", record.read_text("utf8", "replace"), re.M))
 
 # %% ../../nbs/30_capture/00_environment.ipynb #6dd00b7d
 @lru_cache(maxsize=1)
 def _distributions_by_module() -> dict[str, list[str]]:
     "Which distributions install a top-level name"
-    found = {}
-    for name, one in _installed_distributions().items():
-        for top in _top_level_modules(one.metadata_folder):
-            found.setdefault(top, []).append(name)
-    return found
+    names = {}
+    for name, distribution in _installed_distributions().items():
+        for module in _top_level_modules(distribution.metadata_folder):
+            names.setdefault(module, []).append(name)
+    return names
 
 # %% ../../nbs/30_capture/00_environment.ipynb #44e89086
 def resolve_packages(
@@ -76,8 +88,7 @@ def resolve_packages(
     "Name and version of every distribution that these imports reach; None for what is not installed"
     installed, versions, open_names = _installed_distributions(), {}, []
     for module in sorted(modules - sys.stdlib_module_names):
-        same = _normalize_name(module)
-        providers = [same] if same in installed and module in _top_level_modules(installed[same].metadata_folder) else _distributions_by_module().get(module, [])
+        providers = _providers(module)
         open_names += [*providers, *(option for name in providers for option in installed[name].optional)]
         if not providers:
             versions[module] = None
@@ -89,9 +100,24 @@ def resolve_packages(
             open_names += installed[name].requires
     return dict(sorted(versions.items()))
 
+# %% ../../nbs/30_capture/00_environment.ipynb #252c0a0f
+def _providers(module: str) -> list[str]:
+    "The distributions that install a top-level module; the one of the same name, if it does"
+    same = _normalize_name(module)
+    distribution = _installed_distributions().get(same)
+    if distribution and module in _top_level_modules(distribution.metadata_folder):
+        return [same]
+    return _distributions_by_module().get(module, [])
+
 # %% ../../nbs/30_capture/00_environment.ipynb #ebab6ec3
-_INHERITED_VARIABLES = re.compile(r"PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|VIRTUAL_ENV|CONDA_PREFIX|LD_LIBRARY_PATH|XDG_\w+|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|\w+_proxy|\w+_PROXY|CUDA_VISIBLE_DEVICES|NVIDIA_\w+|OPENBLAS_\w+|JUPYTER_\w+|MLOPS_FAILPOINT")
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS")
+_INHERITED_VARIABLES = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|TMPDIR|VIRTUAL_ENV|CONDA_PREFIX|LD_LIBRARY_PATH|XDG_\w+"
+    r"|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|\w+_proxy|\w+_PROXY"
+    r"|CUDA_VISIBLE_DEVICES|NVIDIA_\w+|OPENBLAS_\w+|JUPYTER_\w+|MLOPS_FAILPOINT")
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+    "POLARS_MAX_THREADS", "RAYON_NUM_THREADS",
+)
 
 # %% ../../nbs/30_capture/00_environment.ipynb #ceb12620
 def resolve_threads(
@@ -107,9 +133,11 @@ def make_env_variables(
     pass_env: tuple[str, ...] = (),  # further variables of the user that the step may see
 ) -> dict[str, str]:
     "The environment variables of a step's process"
-    passed = {name: value for name, value in os.environ.items() if _INHERITED_VARIABLES.fullmatch(name) or name in pass_env}
+    is_passed = lambda name: _INHERITED_VARIABLES.fullmatch(name) or name in pass_env
+    passed = {name: value for name, value in os.environ.items() if is_passed(name)}
     fixed = {
-        "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "PYTHONPATH": str(project), "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "PYTHONPATH": str(project), "PYTHONNOUSERSITE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
         "TZ": "UTC", "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8",
         "SOURCE_DATE_EPOCH": "315532800",       # 1980-01-01, the first date that zip files know
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",   # what deterministic cuBLAS wants
@@ -134,10 +162,13 @@ def render_call_code(
 ) -> str:
     "Python code that calls a function of ours in a process that may not know the kit"
     module = sys.modules[function.__module__]
-    return _CALL_TEMPLATE.format(name=module.__name__.rpartition(".")[2], path=module.__file__, function=function.__name__, told=told)
+    name = module.__name__.rpartition(".")[2]
+    return _CALL_TEMPLATE.format(name=name, path=module.__file__, function=function.__name__, told=told)
 
 # %% ../../nbs/30_capture/00_environment.ipynb #d77e4ca7
-_SEED_CALLS = {"random": "random.seed({seed})", "numpy": "numpy.random.seed({seed} % 2**32)", "torch": "torch.manual_seed({seed})"}
+_SEED_CALLS = {
+    "random": "random.seed({seed})", "numpy": "numpy.random.seed({seed} % 2**32)", "torch": "torch.manual_seed({seed})",
+}
 _SEED_TEMPLATE = """def seed_all():
     import gc
     from importlib import import_module
@@ -169,7 +200,8 @@ def environment_key(
 ) -> dict:
     "What of the environment a result may depend on: the `env` part of a key"
     return {
-        "python": platform.python_version(), "implementation": platform.python_implementation(), "machine": platform.machine(), "system": platform.system(),
+        "python": platform.python_version(), "implementation": platform.python_implementation(),
+        "machine": platform.machine(), "system": platform.system(),
         "threads": threads, "packages": resolve_packages(modules),
     }
 
@@ -186,36 +218,49 @@ def _first_match(path: str, pattern: str) -> str | None:
 def describe_hardware() -> dict:
     "Processor, memory and devices of this machine"
     flags = (_first_match("/proc/cpuinfo", r"^flags\s*:(.*)$") or "").split()
+    gpu_files = Path("/proc/driver/nvidia/gpus").glob("*/information")
     return {
-        "machine": platform.machine(), "cpu": _first_match("/proc/cpuinfo", r"^model name\s*:(.*)$"), "cores": os.cpu_count(), "usable": len(os.sched_getaffinity(0)),
-        "features": sorted(one for one in flags if re.match(r"avx|fma|amx|sse4", one)),
+        "machine": platform.machine(), "cpu": _first_match("/proc/cpuinfo", r"^model name\s*:(.*)$"),
+        "cores": os.cpu_count(), "usable": len(os.sched_getaffinity(0)),
+        "features": sorted(flag for flag in flags if re.match(r"avx|fma|amx|sse4", flag)),
         "memory": int(_first_match("/proc/meminfo", r"^MemTotal:\s*(\d+)") or 0) * 1024,
-        "gpus": sorted(_first_match(str(one), r"^Model:\s*(.*)$") or "" for one in Path("/proc/driver/nvidia/gpus").glob("*/information")),
+        "gpus": sorted(_first_match(str(file), r"^Model:\s*(.*)$") or "" for file in gpu_files),
     }
 
 # %% ../../nbs/30_capture/00_environment.ipynb #2c10efd6
 def describe_environment() -> dict:
     "The whole environment, for the record"
+    folders = [folder for folder in map(Path, sys.path) if folder.is_dir()]
     return {
-        "python": sys.version, "executable": Path(sys.executable).name, "system": platform.platform(), "hardware": describe_hardware(),
-        "packages": {one.name: one.version for one in _installed_distributions().values()},
-        "startup_files": sorted(path.name for folder in map(Path, sys.path) if folder.is_dir() for path in folder.glob("*.pth")),
+        "python": sys.version, "executable": Path(sys.executable).name, "system": platform.platform(),
+        "hardware": describe_hardware(),
+        "packages": {package.name: package.version for package in _installed_distributions().values()},
+        "startup_files": sorted(path.name for folder in folders for path in folder.glob("*.pth")),
     }
 
 # %% ../../nbs/30_capture/00_environment.ipynb #81198ace
-_SECRET_FILES = re.compile(r"(?i)(?:^|/)(?:\.env[^/]*|\.netrc|id_[a-z0-9]+|[^/]*(?:secret|credential)[^/]*\.(?:ya?ml|json|toml|ini|txt)|[^/]*\.(?:pem|key|p12|pfx))$")  # files that only forgot to be ignored
+# files that somebody forgot to ignore
+_SECRET_FILES = re.compile(
+    r"(?i)(?:^|/)(?:\.env[^/]*|\.netrc|id_[a-z0-9]+|[^/]*\.(?:pem|key|p12|pfx)"
+    r"|[^/]*(?:secret|credential)[^/]*\.(?:ya?ml|json|toml|ini|txt))$")
+_MOST_NEW_FILES = 100
 
 def read_git_state(
     project: Path,
 ) -> dict:
     "Commit, branch and the text of uncommitted changes; empty outside a git repository"
     def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(project), *words], capture_output=True, text=True, errors="replace", timeout=30)
+        command = ["git", "-C", str(project), *words]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=30)
         return done.stdout if done.returncode <= 1 else ""
+
     try:
         if not (commit := git("rev-parse", "HEAD").strip()):
             return {}
-        new = [git("diff", "--no-index", "--", "/dev/null", name) for name in git("ls-files", "--others", "--exclude-standard").splitlines()[:100] if not _SECRET_FILES.search(name)]
+        names = git("ls-files", "--others", "--exclude-standard").splitlines()[:_MOST_NEW_FILES]
+        shown = [name for name in names if not _SECRET_FILES.search(name)]
+        new = [git("diff", "--no-index", "--", "/dev/null", name) for name in shown]
+        branch = git("rev-parse", "--abbrev-ref", "HEAD").strip()
+        return {"commit": commit, "branch": branch, "changes": git("diff", "HEAD") + "".join(new)}
     except (OSError, subprocess.TimeoutExpired):
         return {}
-    return {"commit": commit, "branch": git("rev-parse", "--abbrev-ref", "HEAD").strip(), "changes": git("diff", "HEAD") + "".join(new)}

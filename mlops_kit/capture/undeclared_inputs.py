@@ -20,7 +20,9 @@ from pathlib import Path
 
 from ..ledger import seal, unseal
 from ..redaction import is_secret_name
-from ..store import Store, digest, checkout, get_bytes, put_path, put_bytes, read_json_lines, canonical_json, write_file
+from mlops_kit.store import (
+    Store, canonical_json, checkout, digest, get_bytes, put_bytes, put_path, read_json_lines, write_file,
+)
 
 # %% ../../nbs/30_capture/20_undeclared_inputs.ipynb #da2ff7c6
 def current_digest(
@@ -43,16 +45,19 @@ def current_digest(
 # %% ../../nbs/30_capture/20_undeclared_inputs.ipynb #0c0420a6
 def folder_listing(path: Path) -> bytes:
     "The names in a folder, and which of them are folders"
-    return canonical_json(sorted([one.name, one.is_dir()] for one in os.scandir(path) if one.name not in ("__pycache__", ".git", ".mlops", ".ipynb_checkpoints")))
+    ignored = "__pycache__", ".git", ".mlops", ".ipynb_checkpoints"
+    entries = [entry for entry in os.scandir(path) if entry.name not in ignored]
+    return canonical_json(sorted([entry.name, entry.is_dir()] for entry in entries))
 
 # %% ../../nbs/30_capture/20_undeclared_inputs.ipynb #7e43b912
 @dataclass(frozen=True)
 class UndeclaredInputs:
     "What a step looked at without having declared it"
-    digests: dict[str, str | None]      # observations: name -> what it was worth to the step
-    first_access: dict[str, dict]           # name -> the cell (In [n]) that looked first, and the state of the file then
-    other_accesses: dict[str, dict[str, int | None]] # "network", "program", "write", "cache", "clock": name -> In [n]; they are no inputs, but may explain a difference
-    changed_files: list[str]                # files that somebody changed while the step read them
+    digests: dict[str, str | None] # observations: name -> the digest that the step saw
+    first_access: dict[str, dict]  # name -> the cell (In [n]) that read it first, and the state of the file then
+    # "network", "program", "write", "cache", "clock": name -> In [n]; no inputs, but they may explain a difference
+    other_accesses: dict[str, dict[str, int | None]]
+    changed_files: list[str]       # files that changed while the step read them
 
 # %% ../../nbs/30_capture/20_undeclared_inputs.ipynb #6586c8b8
 CHANGED_BY_STEP = "changed by the step itself"
@@ -73,7 +78,8 @@ def collect_undeclared(
             name = f"{kind} {_relative_to_project(project, path) if kind != 'variable' else path}"
             _add_access(found, note, name, project, path in written, begun)
         elif kind != "write" or (os.path.exists(path) and Path(path).is_relative_to(project)):
-            found.other_accesses.setdefault(kind, {})[_relative_to_project(project, path) if kind in ("write", "cache") else path] = note["cell"]
+            name = _relative_to_project(project, path) if kind in ("write", "cache") else path
+            found.other_accesses.setdefault(kind, {})[name] = note["cell"]
     return found
 
 # %% ../../nbs/30_capture/20_undeclared_inputs.ipynb #2dd853f0
@@ -110,7 +116,8 @@ def save_undeclared_names(
 ) -> None:
     "Remember what a step looked at"
     sets = [one for one in load_undeclared_names(store, key) if one != sorted(names)]
-    write_file(store.files, f"observed/{key}.json", canonical_json(seal({"sets": [sorted(names), *sets][:20]})), replace=True)
+    content = seal({"sets": [sorted(names), *sets][:20]})
+    write_file(store.files, f"observed/{key}.json", canonical_json(content), replace=True)
 
 # %% ../../nbs/30_capture/20_undeclared_inputs.ipynb #7ba6c7cc
 def load_undeclared_names(
@@ -147,7 +154,8 @@ def stage_undeclared(
     for name, value in sorted(observed.items(), key=lambda item: item[0].partition(" ")[0] != "file"):
         kind, _, what = name.partition(" ")
         target = project / what
-        if kind == "variable" or os.path.isabs(what) or value == CHANGED_BY_STEP or (kind == "file" and value and value not in store):
+        is_lost = kind == "file" and value and value not in store
+        if kind == "variable" or os.path.isabs(what) or value == CHANGED_BY_STEP or is_lost:
             lacking += [name] if current_digest(project, name) != value else []
         elif kind == "file" and value:
             checkout(store, value, target)

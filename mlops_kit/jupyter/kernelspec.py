@@ -32,8 +32,8 @@ from ..notebook import Notebook, collect_code, read_notebook
 
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #2ed61228
 def run_kernel(
-    work: dict, # `argv` of a kernel, and what `process.become` wants
-    *_,         # the server has nothing to say, and the parent tells it when the kernel ends
+    work: dict, # `argv` of a kernel, and what `process.setup_child` wants
+    *_,
 ) -> None:
     "Be an ipykernel until it is shut down"
     from ipykernel.kernelapp import IPKernelApp
@@ -52,7 +52,7 @@ def run_kernel(
 
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #1983c87f
 def clear_kernel_singletons() -> None:
-    "Leave the kernel object that the parent has made, with all that was told about it"
+    "Forget the kernel object that importing made in the fork server"
     from ipykernel.ipkernel import IPythonKernel
     from ipykernel.kernelapp import IPKernelApp
     from ipykernel.zmqshell import ZMQInteractiveShell
@@ -62,8 +62,8 @@ def clear_kernel_singletons() -> None:
     if inline := sys.modules.get("matplotlib_inline.backend_inline"):
         inline.configure_inline_support.current_backend = "unset"
         inline.InlineBackend.clear_instance()
-    for one in (IPKernelApp, IPythonKernel, ZMQInteractiveShell):
-        one.clear_instance()
+    for singleton in (IPKernelApp, IPythonKernel, ZMQInteractiveShell):
+        singleton.clear_instance()
 
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #5e172d42
 def attach_kernel() -> None:
@@ -77,16 +77,18 @@ def attach_kernel() -> None:
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #b30a8873
 def add_cwd_to_path() -> None:
     "Search modules in the working folder, but after the standard library, as `InteractiveShellApp.init_path` does"
-    sys.path[:] = [one for one in sys.path if one]
+    sys.path[:] = [folder for folder in sys.path if folder]
     if not os.environ.get("PYTHONSAFEPATH"):
-        place = next((place for place, one in enumerate(sys.path) if Path(one).name in ("site-packages", "dist-packages")), 0)
-        sys.path.insert(place, "")
+        names = [Path(folder).name for folder in sys.path]
+        places = [place for place, name in enumerate(names) if name in ("site-packages", "dist-packages")]
+        sys.path.insert(places[0] if places else 0, "")
 
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #d1acef5b
 def find_parent_handlers() -> list[logging.StreamHandler]:
-    "Log handlers that packages made when they were imported, and that write to the standard error of the parent"
+    "Log handlers that packages made when they were imported, and that write to the fork server's standard error"
     loggers = [logging.root, *logging.root.manager.loggerDict.values()]
-    return [one for logger in loggers for one in getattr(logger, "handlers", []) if getattr(one, "stream", None) is sys.__stderr__]
+    handlers = [handler for logger in loggers for handler in getattr(logger, "handlers", [])]
+    return [handler for handler in handlers if getattr(handler, "stream", None) is sys.__stderr__]
 
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #88ce6fb8
 class ForkedKernel:
@@ -125,16 +127,20 @@ class ForkedKernel:
             self.returncode = -signal.SIGKILL if self.child.exit_code is None else self.child.exit_code
 
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #7fb962af
-IMPORT_TIMEOUT = 20  # seconds for the parent to import what was not imported yet
-IPYKERNEL_MODULES = ["ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.completerlib", "IPython.core.debugger", "IPython.extensions.storemagic"]  # of a kernel, some imported late
+IMPORT_TIMEOUT = 20  # seconds for the fork server to import what was not imported yet
+# the modules of a kernel; some are imported late
+IPYKERNEL_MODULES = [
+    "ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.completerlib", "IPython.core.debugger",
+    "IPython.extensions.storemagic",
+]
 
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #90cae97f
 def fork_kernel(
     work: dict,             # what `run_kernel` gets
-    modules: list[str],     # that the parent shall have imported
+    modules: list[str],     # that the fork server imports before
 ) -> ForkedKernel:
     "A kernel from the fork server; OSError when there is none"
-    child = ChildProcess("mlops_kit.jupyter.kernelspec:run_kernel", work, [*IPYKERNEL_MODULES, *modules], connect_server(current_thread_count()))
+    child = _fork_process("run_kernel", work, modules)
     try:
         child.pid = (child.channel.read(IMPORT_TIMEOUT) or {}).get("pid")
         if child.pid is None:
@@ -144,13 +150,20 @@ def fork_kernel(
         raise
     return ForkedKernel(child)
 
+def _fork_process(function: str, work: dict, modules: list[str]) -> ChildProcess:
+    "A fork of the fork server that runs a function of this module"
+    server = connect_server(current_thread_count())
+    return ChildProcess(f"mlops_kit.jupyter.kernelspec:{function}", work, [*IPYKERNEL_MODULES, *modules], server)
+
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #8720fbd6
 def ipykernel_arguments(
     command: list[str], # that starts a kernel
 ) -> list[str] | None:
     "The arguments behind `python -m ipykernel_launcher`; None for every other kernel"
     python, _, rest = " ".join(command).partition(" -m ipykernel_launcher ")
-    return command[command.index("ipykernel_launcher") + 1:] if rest and python in (sys.executable, f"{sys.executable} -Xfrozen_modules=off") else None
+    if not rest or python not in (sys.executable, f"{sys.executable} -Xfrozen_modules=off"):
+        return None
+    return command[command.index("ipykernel_launcher") + 1:]
 
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #05a7f92c
 class ForkProvisioner(LocalProvisioner):
@@ -166,13 +179,15 @@ class ForkProvisioner(LocalProvisioner):
                 await asyncio.to_thread(self._fork, argv, wanted["env"], str(wanted.get("cwd") or os.getcwd()))
                 return self.connection_info
             except Exception as error:
-                self.log.warning("no fork server (%s: %s): the kernel starts in a fresh process", type(error).__name__, error)
+                text = "no fork server (%s: %s): the kernel starts in a fresh process"
+                self.log.warning(text, type(error).__name__, error)
         return await super().launch_kernel(cmd, **options)
 
     def _fork(self, argv: list[str], env: dict[str, str], cwd: str) -> None:
         "Start the kernel"
         self.log_file = Path(argv[argv.index("-f") + 1]).with_suffix(".log")
-        work = {"argv": argv, "folder": cwd, "log": str(self.log_file), "environment": env | {"JPY_PARENT_PID": str(os.getpid())}}
+        variables = env | {"JPY_PARENT_PID": str(os.getpid())}
+        work = {"argv": argv, "folder": cwd, "log": str(self.log_file), "environment": variables}
         self.process = fork_kernel(work, modules_to_preload(env, cwd))
         self.pid = self.pgid = self.process.pid
         self.cwd = cwd
@@ -193,13 +208,14 @@ def project_modules(project: Path) -> tuple[str, ...]:
         named = "auto"
     if named != "auto":
         return tuple(named)
-    return tuple(sorted({name for notebook in find_step_notebooks(project) for name in collect_code(notebook, project).external_modules}))
+    codes = [collect_code(notebook, project) for notebook in find_step_notebooks(project)]
+    return tuple(sorted({name for code in codes for name in code.external_modules}))
 
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #a5d1a709
 def find_step_notebooks(project: Path) -> Iterator[Notebook]:
     "The notebooks of a project that have parameters; of a very large one, those that are found soon"
     for folder, below, names in islice(os.walk(project), 2000):
-        below[:] = [one for one in below if one[0] not in "._" and not Path(folder, one, "pyvenv.cfg").exists()]
+        below[:] = [name for name in below if name[0] not in "._" and not Path(folder, name, "pyvenv.cfg").exists()]
         for name in names:
             with suppress(ConfigError):
                 if name.endswith(".ipynb"):
@@ -210,7 +226,7 @@ def modules_to_preload(
     env: dict[str, str],  # of a kernel
     cwd: str,             # its working folder
 ) -> list[str]:
-    "What the parent shall import before this kernel is forked"
+    "What the fork server should import before this kernel is forked"
     from nbformat import v4
 
     names = []
@@ -222,7 +238,9 @@ def modules_to_preload(
 
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #f5453e15
 JUPYTER_DATA_DIR = KIT_FOLDER / "share/jupyter"  # holds kernels/mlops/kernel.json
-SERVER_SETTINGS = {"ServerApp.ip": "127.0.0.1", "KernelProvisionerFactory.default_provisioner_name": "mlops-provisioner"}
+SERVER_SETTINGS = {
+    "ServerApp.ip": "127.0.0.1", "KernelProvisionerFactory.default_provisioner_name": "mlops-provisioner",
+}
 
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #5e7c8bf1
 def lab_command(
@@ -233,16 +251,18 @@ def lab_command(
     if find_spec("jupyterlab") is None:
         raise ConfigError("JupyterLab is not installed: pip install 'mlops_kit[lab]'")
     path = os.pathsep.join(filter(None, [str(JUPYTER_DATA_DIR), os.environ.get("JUPYTER_PATH")]))
-    said = {one.partition("=")[0].rpartition(".")[2].lstrip("-") for one in options}
-    fixed = [f"--{name}={value}" for name, value in {**SERVER_SETTINGS, "ServerApp.root_dir": project}.items() if name.rpartition(".")[2] not in said]
-    return [sys.executable, "-P", "-m", "jupyterlab", *fixed, *options], os.environ | {"JUPYTER_PATH": path, "MLOPS_PROJECT": str(project), "MLOPS_WARM": " ".join(project_modules(project))}
+    given = {option.partition("=")[0].rpartition(".")[2].lstrip("-") for option in options}
+    settings = {**SERVER_SETTINGS, "ServerApp.root_dir": project}
+    fixed = [f"--{name}={value}" for name, value in settings.items() if name.rpartition(".")[2] not in given]
+    variables = {"JUPYTER_PATH": path, "MLOPS_PROJECT": str(project), "MLOPS_WARM": " ".join(project_modules(project))}
+    return [sys.executable, "-P", "-m", "jupyterlab", *fixed, *options], os.environ | variables
 
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #50fd4306
 def preload_for_project(modules: list[str]) -> None:
     "Let the fork server import modules, without waiting for it"
     with suppress(OSError):
         work = {"folder": "/", "log": os.devnull, "environment": {}}
-        ChildProcess("mlops_kit.jupyter.kernelspec:do_nothing", work, [*IPYKERNEL_MODULES, *modules], connect_server(current_thread_count())).close()
+        _fork_process("do_nothing", work, modules).close()
 
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #f12d2e53
 def do_nothing(*_) -> None:

@@ -35,7 +35,7 @@ class LabProgress(Progress):
     def run_started(self, plan: Plan, run: Run) -> None:
         from IPython.display import HTML, display
 
-        self.rows = {name: (one.action, one.reason, "") for name, one in plan.decisions.items()}
+        self.rows = {name: (decision.action, decision.reason, "") for name, decision in plan.decisions.items()}
         self.handle = display(HTML(self.table_html()), display_id=True)
 
     def step_started(self, name: str, what: str, reason: str) -> None:
@@ -45,7 +45,8 @@ class LabProgress(Progress):
         self.update_row(name, "running", self.rows[name][1], f"cell {event['cell']}/{event['of']}")
 
     def step_ended(self, name: str, outcome: dict) -> None:
-        self.update_row(name, outcome["status"], outcome["error"] or outcome["reason"], format_seconds(outcome["seconds"]))
+        why = outcome["error"] or outcome["reason"]
+        self.update_row(name, outcome["status"], why, format_seconds(outcome["seconds"]))
 
     def notice(self, text: str) -> None:
         print(text)
@@ -118,7 +119,8 @@ class ParameterInjector:
 
     def __init__(self, shell, notebook, values: dict):
         self.shell, self.values = shell, values
-        self.parameters_digest = ast_digest(ast.parse(next(cell.source for cell in notebook.cells if cell.number == notebook.parameters_cell)).body)
+        source = next(cell.source for cell in notebook.cells if cell.number == notebook.parameters_cell)
+        self.parameters_digest = ast_digest(ast.parse(source).body)
         if before := getattr(shell, "mlops_injection", None):
             shell.events.unregister("post_run_cell", before.on_cell_run)
         shell.mlops_injection = self
@@ -134,9 +136,12 @@ class ParameterInjector:
         if again and result.success:
             self.shell.push(self.values)
             if self.values:
-                print("injected:", ", ".join(f"{name} = {value!r}" for name, value in redact_by_name(self.values).items()))
+                values = redact_by_name(self.values).items()
+                print("injected:", ", ".join(f"{name} = {value!r}" for name, value in values))
 
 # %% ../../nbs/80_jupyter/10_magics.ipynb #0a61415d
+_VERBS = ["step", "plan", "run", "lineage"]
+
 def mlops(line: str):
     "%mlops step NAME [overrides] | %mlops plan [overrides] | %mlops run [overrides] | %mlops lineage TARGET"
     from IPython import get_ipython
@@ -154,7 +159,8 @@ def mlops(line: str):
             if not os.environ.get("MLOPS_STEP"):
                 print(f"step {rest[0]}:", open_step(get_ipython(), rest[0], rest[1:]))
         else:
-            raise ConfigError(f"%mlops {line}: " + (unknown_name("command", verb, ["step", "plan", "run", "lineage"]) if verb not in ("step", "lineage") else "of what?"))
+            problem = "of what?" if verb in _VERBS else unknown_name("command", verb, _VERBS)
+            raise ConfigError(f"%mlops {line}: {problem}")
     except MlopsError as error:
         print(f"mlops: {error}", file=sys.stderr)
 
