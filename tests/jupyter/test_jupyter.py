@@ -172,7 +172,7 @@ def test_the_debugger_stops_at_a_breakpoint(start):
     assert kernel.client.get_shell_msg(timeout=60)["content"]["status"] == "ok"
 
 
-@pytest.mark.parametrize("name", ["stream_interleaving", "c_output", "logging", "matplotlib_inline", "traceback_of_module", "multiprocessing", "widgets"])
+@pytest.mark.parametrize("name", ["stream_interleaving", "matplotlib_inline", "widgets", *(pytest.param(name, marks=pytest.mark.long) for name in ("c_output", "logging", "traceback_of_module", "multiprocessing"))])
 def test_a_notebook_gives_the_same_outputs(name, tmp_path):
     if "matplotlib" in name:
         pytest.importorskip("matplotlib")

@@ -38,7 +38,7 @@ def error_outputs(notebook: Path) -> list[str]:
     return [output["evalue"] for cell in cells for output in cell.get("outputs", []) if output["output_type"] == "error"]
 
 
-@pytest.mark.parametrize("engine", ["mlops", "kernel"])
+@pytest.mark.parametrize("engine", ["mlops", pytest.param("kernel", marks=pytest.mark.long)])
 def test_every_end_is_told_truly(project, engine):
     project.pipeline(FAULTS)
     run = project.json("run", "pipeline=demo", f"engine={engine}", code=1)
@@ -137,7 +137,7 @@ def test_two_at_once_end_with_one_record_per_key(slow):
     assert slow.journal.read_text().count("START") == 3, "each key was computed once"
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)])
 def test_an_interrupted_run_says_so_and_continues(slow, number, code):
     process = slow.start("run", "pipeline=demo", "--json")
     started(slow)

@@ -149,6 +149,7 @@ def unmasked(tmp_path_factory) -> dict[str, list[str]]:
     return leaks({name: data for name, data in found.items() if "environ." not in name}) | {place: names for place, names in leaks(found).items() if place == "environ"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", PLACES)
 def test_the_canary_is_found_where_nothing_is_masked(unmasked: dict[str, list[str]], place: str):
     by_name = {"short", "override"}  # these are masked by their names alone

@@ -116,7 +116,7 @@ def test_a_sweep_one_by_one_is_repeatable_whatever_interrupts_it(near):
     assert [len(one["ran"]) for one in parts] == [2, 3]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_a_sweep_that_was_ended_goes_on(near, number):
     near.edit("conf/sweep/my_random.yaml", "step: 1", "step: 0.5")
     words = ["sweep", "pipeline=demo", "sweep=my_random", "pipeline.steps.rate.params.seconds=0.7"]

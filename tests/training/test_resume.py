@@ -220,7 +220,11 @@ def ends_well(kind: str, attempt, undisturbed) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind, seed", [pytest.param(kind, seed, marks=[pytest.mark.long] * (seed > 0)) for kind in KINDS for seed in range(8)])
+QUICK = {"plain", "workers", "accumulating", "manual", "stream-workers"}
+
+
+@pytest.mark.parametrize("kind, seed", [
+    pytest.param(kind, seed, marks=[pytest.mark.long] * (seed > 0 or kind not in QUICK)) for kind in KINDS for seed in range(8)])
 def test_a_killed_training_ends_with_the_same_bytes(attempt, undisturbed, kind, seed):
     done = [0, *sorted(random.Random(f"{kind} {seed}").sample(range(1, 17), 3))]  # batches before each kill; one more is lost
     for before, after in itertools.pairwise(done):
