@@ -3,8 +3,8 @@
 Modules:
 
 - `mlops_kit.capture.audit_hooks`: Sits in the process of a step and notes what the step looks at besides its inputs
-- `mlops_kit.capture.environment`: Everything besides code and data that may influence a result: how it is fixed, and how it is told
-- `mlops_kit.capture.undeclared_inputs`: What a step looked at without having declared it: noted, digested, and part of its key from then on
+- `mlops_kit.capture.environment`: What may influence a result besides code and data: how it is fixed, and recorded
+- `mlops_kit.capture.undeclared_inputs`: What a step read without declaring it: digested, and part of its key
 - `mlops_kit.cli.commands`: The commands of `mlops` and their options
 - `mlops_kit.cli.parser`: How commands are declared, parsed and run
 - `mlops_kit.cli.progress`: How a run is watched while it goes on, in a terminal and in a log file
@@ -16,37 +16,37 @@ Modules:
 - `mlops_kit.cluster.dask_cluster`: An executor that sends steps to workers of Dask
 - `mlops_kit.cluster.worker`: A step that runs on another machine
 - `mlops_kit.compare.arrays`: The tensor and the element in which two files of arrays differ
-- `mlops_kit.compare.difference`: One place where two results differ, and how bytes, text, pages and JSON are compared
+- `mlops_kit.compare.difference`: One place where two results differ; how bytes, text, pages and JSON are compared
 - `mlops_kit.compare.files`: Where two files, folders or stored results differ
 - `mlops_kit.compare.images`: The pixels in which two images differ
 - `mlops_kit.compare.notebooks`: The cell in which two executions of a notebook differ
 - `mlops_kit.compare.tables`: The column and row in which two tables differ
-- `mlops_kit.config`: Find the project and compose its configuration: the same for the command line, a notebook and the library
+- `mlops_kit.config`: Find the project and compose its configuration, the same way for command line, notebook and library
 - `mlops_kit.demo`: Small projects for lessons and tests: notebooks and a pipeline from a few strings
 - `mlops_kit.display`: Pictures and a page that need nothing but a browser, the same bytes every time
 - `mlops_kit.engine.execute`: Execute one notebook in a process of its own, follow it, and report how it ended
-- `mlops_kit.engine.forkserver`: A server process that has imported the heavy packages and forks a child for each notebook
-- `mlops_kit.engine.inprocess`: Execute the cells of one notebook in this process, with the outputs that a Jupyter kernel would give
-- `mlops_kit.engine.kernel`: Execute the cells of one notebook in a real Jupyter kernel, through papermill: the reference engine
-- `mlops_kit.engine.papermill_engine`: Run papermill in a child process: save the notebook less often, keep secrets out of it, and say how it ended
-- `mlops_kit.engine.process`: A child process that does what it is asked to, and can be killed together with everything it started
+- `mlops_kit.engine.forkserver`: A server process that has heavy packages imported and forks a child for each notebook
+- `mlops_kit.engine.inprocess`: Execute a notebook's cells in this process, with the outputs of a Jupyter kernel
+- `mlops_kit.engine.kernel`: Execute a notebook's cells in a real Jupyter kernel, through papermill: the reference engine
+- `mlops_kit.engine.papermill_engine`: Run papermill in a child process: save less often, keep secrets out, say how it ended
+- `mlops_kit.engine.process`: A child process that can be killed together with everything it started
 - `mlops_kit.errors`: The errors that the kit raises on purpose, each with what happened, where, and what to do
 - `mlops_kit.examples.digits`: The digits example: handwritten digits, and a small network that reads them
-- `mlops_kit.examples.federated`: Learning from rows that stay where they are: each client trains, only weights and counts travel
+- `mlops_kit.examples.federated`: Train on rows that stay where they are: only weights and counts travel
 - `mlops_kit.examples.flights.data`: The flights example: what is known about a flight before departure
-- `mlops_kit.examples.flights.network`: The flights example: a small network that rates flights by the chance that they are late
+- `mlops_kit.examples.flights.network`: The flights example: a small network that predicts the chance of a late flight
 - `mlops_kit.examples.flights.report`: The flights example: scores, pictures, and what a page says about them
 - `mlops_kit.explanation.bisect`: Execute mixtures of two runs, to find which of several changes made the difference
 - `mlops_kit.explanation.bisect_report`: The result of a bisection as lines, HTML and JSON
 - `mlops_kit.explanation.causes`: Which changes can have caused the differences between two results
 - `mlops_kit.explanation.changes`: What changed between two records of a step: values, data, environment
-- `mlops_kit.explanation.code_changes`: What changed in the code of a step: cells of its notebook, functions of the project
-- `mlops_kit.explanation.distance`: How near a piece of code is to an output, by the names that lead from one to the other
-- `mlops_kit.explanation.exchange`: A record with one changed part of another: a parameter, cells, a file, a source, the seed
+- `mlops_kit.explanation.code_changes`: What changed in the code of a step: cells, and functions of the project
+- `mlops_kit.explanation.distance`: How near a piece of code is to an output, by the names that connect them
+- `mlops_kit.explanation.exchange`: A record with one part exchanged: a parameter, cells, a file, a source, the seed
 - `mlops_kit.explanation.report`: The answer of `why`: a conclusion, and the same content as lines, HTML and JSON
 - `mlops_kit.explanation.step_changes`: What is known about a step in two runs, and everything that changed between them
 - `mlops_kit.explanation.why`: Why the results of two runs differ
-- `mlops_kit.jupyter.kernelspec`: JupyterLab with a kernel that starts at once, because torch and lightning are already there
+- `mlops_kit.jupyter.kernelspec`: JupyterLab with a kernel that starts at once, because heavy packages are imported already
 - `mlops_kit.jupyter.magics`: The same steps, plans and runs in JupyterLab
 - `mlops_kit.ledger.history`: The metric history of a training run, in the ledger
 - `mlops_kit.ledger.lineage`: Trace any file back to what made it, and forward to what used it
@@ -59,7 +59,7 @@ Modules:
 - `mlops_kit.notebook.nondeterminism`: Why a result comes out differently: the usual suspects in a piece of code
 - `mlops_kit.notebook.parameters`: A notebook as a step: its cells, and what it can be given
 - `mlops_kit.pipeline.api`: What users call: plan, run, resume, runs, show
-- `mlops_kit.pipeline.compose_cache`: Reuse a composed configuration, and the code of a notebook, while nothing behind them has changed
+- `mlops_kit.pipeline.compose_cache`: Reuse a composed configuration and a notebook's code while nothing has changed
 - `mlops_kit.pipeline.executors`: Where steps run: in this process' threads, or on a cluster
 - `mlops_kit.pipeline.graph`: Read a pipeline from the configuration: steps and what they need from each other
 - `mlops_kit.pipeline.interrupt`: Ctrl-C, SIGTERM and the end of the terminal, as requests to a run
@@ -83,7 +83,7 @@ Modules:
 - `mlops_kit.sweep.trials`: Run one pipeline many times and compute what the runs share once
 - `mlops_kit.tracking.mirror`: Describe what Weights & Biases shows of a run, from the ledger alone
 - `mlops_kit.tracking.sync`: Upload to Weights & Biases what it lacks, in a process that may be killed at any moment
-- `mlops_kit.tracking.wandb_client`: Keep Weights & Biases offline by default, inside the run's folder and out of the way of the step
+- `mlops_kit.tracking.wandb_client`: Keep Weights & Biases offline by default, and inside the run's folder
 - `mlops_kit.training.batches`: Rows that fit into memory, a whole batch at a time
 - `mlops_kit.training.build`: Objects from a Hydra config, made of allowed classes only
 - `mlops_kit.training.loader_state`: Resume a loader in the middle of an epoch
@@ -92,21 +92,22 @@ Modules:
 - `mlops_kit.training.resume`: Resume an interrupted training run exactly where it stopped
 - `mlops_kit.training.snapshots`: Save and load the latest states of a long computation
 - `mlops_kit.training.torchrun`: Start several processes with torchrun, watch them, and end them together
-- `mlops_kit.training.trainer`: Train a Lightning model from config: seeded, quiet, with the best weights and the metric history
+- `mlops_kit.training.trainer`: Train a Lightning model from config: seeded, quiet, with the best weights and the history
 - `mlops_kit.training.trainer_state`: Capture and restore everything a training run holds between two batches
 - `mlops_kit.training.watchdog`: Detect processes that do nothing, and show where they are stuck
 - `mlops_kit.training.weights`: Save and load the weights of a model as safetensors
-- `mlops_kit.verification.case`: A recorded step under test: execute it again, perturbed or not, and compare with the record
-- `mlops_kit.verification.diagnose`: Why a step does not repeat: the cell where two executions diverge, and the hazard behind it
+- `mlops_kit.verification.case`: A recorded step under test: execute it again and compare with the record
+- `mlops_kit.verification.diagnose`: Why a step does not repeat: the first diverging cell, and the hazard behind it
 - `mlops_kit.verification.fingerprint`: Digests of all variables of a notebook after each cell
-- `mlops_kit.verification.perturb`: Change what must not matter: time zone, home, user, folder order, number of processors, clock, memory
-- `mlops_kit.verification.verify`: Execute recorded steps again and compare every byte: a proof, or where they differ and why"""
+- `mlops_kit.verification.perturb`: Change what must not matter: time zone, home, user, folder order, clock, memory
+- `mlops_kit.verification.verify`: Execute recorded steps again and compare every byte"""
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "run": "pipeline", "plan": "pipeline", "runs": "pipeline", "show": "pipeline", "verify": "verification", "why": "explanation",
-    "Run": "ledger", "Plan": "pipeline", "Store": "store", "digest": "store", "compose": "config", "MlopsError": "errors",
+    "run": "pipeline", "plan": "pipeline", "runs": "pipeline", "show": "pipeline", "verify": "verification",
+    "why": "explanation", "Run": "ledger", "Plan": "pipeline", "Store": "store", "digest": "store", "compose": "config",
+    "MlopsError": "errors",
 }
 __all__ = list(_HOME)
 

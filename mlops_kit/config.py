@@ -1,4 +1,4 @@
-"""Find the project and compose its configuration: the same for the command line, a notebook and the library
+"""Find the project and compose its configuration, the same way for command line, notebook and library
 
 A project is a folder with `conf/`. Hydra composes the configuration from the project's `conf/` first and from the
 groups that come with the kit after it, so a project only writes what is its own. The command line, `%mlops` in a

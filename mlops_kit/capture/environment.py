@@ -1,4 +1,4 @@
-"""Everything besides code and data that may influence a result: how it is fixed, and how it is told
+"""What may influence a result besides code and data: how it is fixed, and recorded
 
 The same code on the same data may still give another result: another package version, another number of threads, an
 unseeded generator, the order of a set. What can be fixed is fixed before the first cell runs (`make_env_variables`,

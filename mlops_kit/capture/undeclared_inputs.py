@@ -1,4 +1,4 @@
-"""What a step looked at without having declared it: noted, digested, and part of its key from then on
+"""What a step read without declaring it: digested, and part of its key
 
 The auditor in a step's process (see `audit_hooks`) has written down what the step looked at. Here its notes become
 *observations*: a name like `file data/prices.csv`, and what it stands for now: a digest. A step that observed

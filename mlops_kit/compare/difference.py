@@ -1,4 +1,4 @@
-"""One place where two results differ, and how bytes, text, pages and JSON are compared
+"""One place where two results differ; how bytes, text, pages and JSON are compared
 
 Two digests only tell that something differs. A *diff* is one place, with the value before and the value now, in words
 for people. This module compares the simplest results: bytes, text, pages, JSON. Times, addresses and the like differ

@@ -1,4 +1,4 @@
-"""A server process that has imported the heavy packages and forks a child for each notebook
+"""A server process that has heavy packages imported and forks a child for each notebook
 
 Importing torch and lightning takes seconds, executing a step often less. So a *fork server* imports third-party
 packages once, and each notebook runs in a fresh fork of it: a process with its own session, folder and environment,

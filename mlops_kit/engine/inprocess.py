@@ -1,4 +1,4 @@
-"""Execute the cells of one notebook in this process, with the outputs that a Jupyter kernel would give
+"""Execute a notebook's cells in this process, with the outputs of a Jupyter kernel
 
 A kernel is a process behind sockets, and starting one takes longer than most steps. Here ipykernel's own kernel
 object executes the cells in the calling process, and nbclient and papermill put its messages into the notebook as

@@ -1,4 +1,4 @@
-"""Execute the cells of one notebook in a real Jupyter kernel, through papermill: the reference engine
+"""Execute a notebook's cells in a real Jupyter kernel, through papermill: the reference engine
 
 This module holds the papermill engine `kernel`, the reference, and what it shares with the faster one. papermill
 parametrises the notebook and writes the executed one; a real kernel runs the cells. What the kit adds is an honest

@@ -1,4 +1,4 @@
-"""Run papermill in a child process: save the notebook less often, keep secrets out of it, and say how it ended
+"""Run papermill in a child process: save less often, keep secrets out, say how it ended
 
 `execute_with_papermill` executes one notebook with papermill and turns every way in which that can end into one
 report. Around it are changes to papermill that all engines of the kit share: an execution manager that saves the

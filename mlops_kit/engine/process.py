@@ -1,4 +1,4 @@
-"""A child process that does what it is asked to, and can be killed together with everything it started
+"""A child process that can be killed together with everything it started
 
 A step must be a process that can be killed. This module holds what such processes have in common, whoever forks them:
 how caller and child talk, how a fork becomes like a fresh process, how it ends, and how nothing is left of it."""

@@ -1,4 +1,4 @@
-"""Learning from rows that stay where they are: each client trains, only weights and counts travel
+"""Train on rows that stay where they are: only weights and counts travel
 
 A hospital may not send its images anywhere, but it may say what it has learned from them. In *federated averaging*
 ([McMahan et al. 2017](https://arxiv.org/abs/1602.05629)) every client trains the common network on its own rows for a

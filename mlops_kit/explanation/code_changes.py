@@ -1,4 +1,4 @@
-"""What changed in the code of a step: cells of its notebook, functions of the project
+"""What changed in the code of a step: cells, and functions of the project
 
 A record names the cells of the notebook and the functions of the project that its result may depend on, and the store
 holds their text. Cells are matched by the digest of their syntax tree (see `dependencies`), so a moved cell or a new

@@ -1,4 +1,4 @@
-"""How near a piece of code is to an output, by the names that lead from one to the other
+"""How near a piece of code is to an output, by the names that connect them
 
 When several things changed in a step, the change nearest to the output that differs is the most likely cause. A
 statement is at distance 0 when it names the output, its file, or a variable that holds it; what that statement uses is

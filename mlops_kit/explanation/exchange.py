@@ -1,4 +1,4 @@
-"""A record with one changed part of another: a parameter, cells, a file, a source, the seed
+"""A record with one part exchanged: a parameter, cells, a file, a source, the seed
 
 When several things changed between two runs, the records can't say which of them moved the number; an experiment can.
 It needs mixtures: the record of the older run, with some parts as they are in the newer one. A *part* is the smallest

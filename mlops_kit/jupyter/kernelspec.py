@@ -1,4 +1,4 @@
-"""JupyterLab with a kernel that starts at once, because torch and lightning are already there
+"""JupyterLab with a kernel that starts at once, because heavy packages are imported already
 
 A kernel starts in a second, and then `import torch, lightning` takes five more, after each restart again. The kernel
 `mlops` is an ordinary ipykernel, but forked from the fork server, where these packages are already

@@ -1,4 +1,4 @@
-"""A notebook as a step: its parameters, the code it depends on, and what may make it nondeterministic
+"""A notebook as a step: its parameters, its code, and what may make it nondeterministic
 
 A notebook is read as data; nothing in it is executed here."""
 

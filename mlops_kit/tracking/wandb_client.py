@@ -1,4 +1,4 @@
-"""Keep Weights & Biases offline by default, inside the run's folder and out of the way of the step
+"""Keep Weights & Biases offline by default, and inside the run's folder
 
 Weights & Biases shows runs well, but it is no part of a result: training must give the same result with W&B, without
 it, and while its server is down. So the environment of a step says where W&B may write and what it may do, and even a

@@ -1,4 +1,4 @@
-"""Train a Lightning model from config: seeded, quiet, with the best weights and the metric history
+"""Train a Lightning model from config: seeded, quiet, with the best weights and the history
 
 A training run has a model, data and a Lightning `Trainer`, each an object or a Hydra config with a `_target_` (see
 `build`). `fit` puts them together so that the same seed, config and data give the same bytes: in weights, in

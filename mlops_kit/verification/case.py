@@ -1,4 +1,4 @@
-"""A recorded step under test: execute it again, perturbed or not, and compare with the record
+"""A recorded step under test: execute it again and compare with the record
 
 A *case* is one recorded step under test. It can be executed any number of times, each time in a folder of its own and
 with any set of perturbations, and every replay is compared with the record. What changed on this machine since the

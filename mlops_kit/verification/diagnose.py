@@ -1,4 +1,4 @@
-"""Why a step does not repeat: the cell where two executions diverge, and the hazard behind it
+"""Why a step does not repeat: the first diverging cell, and the hazard behind it
 
 A step that gives another result than recorded is executed several more times, with the fingerprints of all variables.
 If two executions under equal conditions differ, the step itself is nondeterministic, and the code of the cell where

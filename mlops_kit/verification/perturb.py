@@ -1,4 +1,4 @@
-"""Change what must not matter: time zone, home, user, folder order, number of processors, clock, memory
+"""Change what must not matter: time zone, home, user, folder order, clock, memory
 
 A result that comes out the same twice on one machine may still depend on an accident of that machine: the order in
 which the disk lists a folder, the zone of its clock, what happened to be in its memory. A proof has to change such

@@ -1,4 +1,4 @@
-"""Execute recorded steps again and compare every byte: a proof, or where they differ and why
+"""Execute recorded steps again and compare every byte
 
 A result that nobody can repeat is an anecdote. `verify` executes recorded steps once more, each from its record
 alone, in a fresh process, in another folder, and with everything changed on purpose that must not matter (see

@@ -1,4 +1,4 @@
-"""The flights example: a small network that rates flights by the chance that they are late
+"""The flights example: a small network that predicts the chance of a late flight
 
 What is known about a flight before departure (see `flights`) goes into a small network: an embedding for each word, a
 position between quantiles for each number. The same rows go into gradient-boosted trees, which say how much a network
