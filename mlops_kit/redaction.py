@@ -142,9 +142,11 @@ def make_redactor(
     return Redactor({value: name for value, name in secrets.items() if name not in never})
 
 # %% ../nbs/02_redaction.ipynb #8d759347
+_PLAIN_TEXT = re.compile(r"[A-Za-z]{1,15}|[\d.,+-]{1,9}|\W+")  # a word, a number, punctuation
+
 def is_redactable(value: str) -> bool:
     "Is a value long and strange enough to be looked for?"
-    if len(value) < 6 or re.fullmatch(r"[A-Za-z]{1,15}|[\d.,+-]{1,9}|\W+", value):
+    if len(value) < 6 or _PLAIN_TEXT.fullmatch(value):
         return False
     may_be_path = len(value) < 4000 and value[0] in "/~."
     return not (may_be_path and os.path.exists(os.path.expanduser(value)))
@@ -234,7 +236,7 @@ def _join_lines(value):
 def _redact_outputs(redactor: Redactor, outputs: list[dict]) -> list[dict]:
     "The outputs of a cell without secrets, also those that were cut between two pieces of a stream"
     shown = []
-    for name, group in groupby(map(_with_joined_lines, outputs), key=_stream_name):
+    for name, group in groupby(map(_with_joined_lines, outputs), _stream_name):
         shown += map(redactor.redact_values, group) if name is None else _redact_streams(redactor, list(group))
     return shown
 

@@ -16,7 +16,8 @@ def render(notebook: Path = root / "nbs/index.ipynb") -> str:
     for cell in nb.cells:
         cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M)
     text, _ = MarkdownExporter().from_notebook_node(nb)
-    text = re.sub(r"\]\((?!\w+:|#)", "](nbs/", text).replace("](nbs/../", "](")  # links from nbs/ become links from the root
+    # links from nbs/ become links from the root
+    text = re.sub(r"\]\((?!\w+:|#)", "](nbs/", text).replace("](nbs/../", "](")
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 

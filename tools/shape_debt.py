@@ -1,4 +1,4 @@
-"""Write tests/shape_debt.json: what each notebook has of long lines, runs of definitions and neighbouring prose cells. Only to lower it."""
+"""Write shape_debt.json: long lines, runs of definitions and neighbouring prose cells per notebook. May only fall."""
 import json
 import runpy
 import sys

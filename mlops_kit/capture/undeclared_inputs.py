@@ -43,10 +43,11 @@ def current_digest(
     return "folder" if path.is_dir() else f"{path.stat().st_size} bytes" if path.exists() else None
 
 # %% ../../nbs/30_capture/20_undeclared_inputs.ipynb #0c0420a6
+_UNLISTED = "__pycache__", ".git", ".mlops", ".ipynb_checkpoints"
+
 def folder_listing(path: Path) -> bytes:
     "The names in a folder, and which of them are folders"
-    ignored = "__pycache__", ".git", ".mlops", ".ipynb_checkpoints"
-    entries = [entry for entry in os.scandir(path) if entry.name not in ignored]
+    entries = [entry for entry in os.scandir(path) if entry.name not in _UNLISTED]
     return canonical_json(sorted([entry.name, entry.is_dir()] for entry in entries))
 
 # %% ../../nbs/30_capture/20_undeclared_inputs.ipynb #7e43b912
@@ -115,7 +116,7 @@ def save_undeclared_names(
     names: list[str],   # of the observations
 ) -> None:
     "Remember what a step looked at"
-    sets = [one for one in load_undeclared_names(store, key) if one != sorted(names)]
+    sets = [known for known in load_undeclared_names(store, key) if known != sorted(names)]
     content = seal({"sets": [sorted(names), *sets][:20]})
     write_file(store.files, f"observed/{key}.json", canonical_json(content), replace=True)
 

@@ -152,10 +152,9 @@ class Connection:
 
     def close(self) -> None:
         "Let go of the cluster, and end it when it is our own"
-        for part in (self.client, self.cluster):
+        for part in filter(None, (self.client, self.cluster)):
             with suppress(Exception):
-                if part:
-                    part.close(timeout=5)
+                part.close(timeout=5)
         with suppress(OSError):
             remove_path(self.files, self.temp_dir)
 

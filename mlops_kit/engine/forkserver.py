@@ -263,7 +263,7 @@ _CLOUD_PACKAGES = "boto3", "azure", "gcsfs", "github"
 
 def import_engine(name: str) -> ModuleType:
     "Import a module that executes notebooks, but not the cloud libraries that papermill imports if they are installed"
-    hidden = [package for package in _CLOUD_PACKAGES if package not in sys.modules]
+    hidden = set(_CLOUD_PACKAGES) - set(sys.modules)
     sys.modules.update(dict.fromkeys(hidden))  # importing such a name fails
     module = import_module(name)
     for package in hidden:

@@ -65,7 +65,7 @@ def _metric_differences(pair: StepPair) -> tuple[tuple[str, object, object], ...
 
 def _step_errors(pair: StepPair) -> tuple[str, ...]:
     "The first line of each error, when one of the steps did not succeed"
-    if pair.old.succeeded and pair.new.succeeded:
+    if all(view.succeeded for view in pair):
         return ()
     errors = [view.error for view in pair if view.error and view.status != "skipped"]
     return tuple(short_value(error.splitlines()[0]) for error in errors)

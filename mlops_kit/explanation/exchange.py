@@ -215,7 +215,7 @@ def _mixed_inject(record: dict, pair: tuple[dict, dict]) -> dict:
     "What is injected into a mixture: its parameters, and what is no declared parameter"
     declared = {name for original in pair for name in original["parts"]["params"]}
     others = {name: value for name, value in record["inject"].items() if name not in declared}
-    return {**others, **record["parts"]["params"]}
+    return others | record["parts"]["params"]
 
 def rekey(
     store: Store,

@@ -132,8 +132,9 @@ def _incomplete_note(name: str, view: StepView, run: Run) -> str | None:
 
 def _influence_notes(name: str, pair: StepPair) -> Iterator[str]:
     "What a step used that is not recorded, when its outs differ"
-    influences = unrecorded_influences(pair) if pair.old.outs != pair.new.outs else {}
-    for influence, details in influences.items():
+    if pair.old.outs == pair.new.outs:
+        return
+    for influence, details in unrecorded_influences(pair).items():
         yield f"{name} used {influence} ({details}); what it received is not recorded"
 
 # %% ../../nbs/60_explanation/60_why.ipynb #36fd9c26

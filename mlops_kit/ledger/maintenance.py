@@ -104,7 +104,7 @@ def find_digests(*texts: bytes | Path) -> set[str]:
     for text in texts:
         if isinstance(text, Path):
             text = text.read_bytes() if text.is_file() else b""
-        names.update(name.decode() for name in _DIGEST.findall(text))
+        names.update(map(bytes.decode, _DIGEST.findall(text)))
     return names
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #fb1ef481

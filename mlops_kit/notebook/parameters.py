@@ -12,11 +12,12 @@ __all__ = ['NO_DEFAULT', 'Cell', 'Parameter', 'Notebook', 'read_notebook', 'unqu
            'coerce_value', 'check_parameters']
 
 # %% ../../nbs/15_notebook/00_parameters.ipynb #98d8daf7
-import ast, io, json, math, re, threading, tokenize
+import ast, io, json, math, re, threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from tokenize import COMMENT, generate_tokens
 
 from ..errors import ConfigError, unknown_name
 
@@ -123,8 +124,8 @@ def _parse_parameters(source: str) -> Iterator[Parameter]:
 
 def _comments_by_line(source: str) -> dict[int, str]:
     "Line number -> the comment there"
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    comments = [token for token in tokens if token.type == tokenize.COMMENT]
+    tokens = generate_tokens(io.StringIO(source).readline)
+    comments = [token for token in tokens if token.type == COMMENT]
     return {token.start[0]: token.string.lstrip("# ").strip() for token in comments}
 
 def _assigned_name(node: ast.stmt) -> str | None:

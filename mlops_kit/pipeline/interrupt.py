@@ -55,10 +55,10 @@ class InterruptHandler:
 
 # %% ../../nbs/40_pipeline/40_interrupt.ipynb #07236ed1
 def _mute_terminal() -> None:
-    "Discard all further output to a terminal that is gone"
+    "Discard all further output to a terminal that is gone, of which isatty says that it is none"
     null = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):
-        if stat.S_ISCHR(os.fstat(descriptor).st_mode):  # isatty says no when the terminal is gone
+        if stat.S_ISCHR(os.fstat(descriptor).st_mode):
             os.dup2(null, descriptor)
     os.close(null)
 

@@ -147,7 +147,7 @@ def secrets_in_code(plan: Plan) -> list[str]:
 def _secret_message(where: str, name: str) -> str:
     "Tell the user that code holds the value of a secret"
     return (
-        f"{where}: the value of the secret {name} stands in the code, which is kept in the store. "
+        f"{where}: the value of the secret {name} stands in code that is kept in the store. "
         "Read it from the environment (pass_env), or name it in `unmask` if it is not a secret."
     )
 

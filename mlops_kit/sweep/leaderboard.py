@@ -11,6 +11,7 @@ __all__ = ['MAX_METRICS', 'TrialRow', 'dominates', 'rank_rows', 'Leaderboard', '
            'row_cells', 'leaderboard_html', 'status_summary']
 
 # %% ../../nbs/65_sweep/20_leaderboard.ipynb #b5149753
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
@@ -105,10 +106,10 @@ class Leaderboard:
 # %% ../../nbs/65_sweep/20_leaderboard.ipynb #96997c9c
 def list_sweeps(store: Store) -> dict[str, int]:
     "The sweeps in a store, newest first, and how many trials each has"
-    trials = {}
+    trials = defaultdict(set)
     for summary in runs(store):
         if mark := summary.get("sweep"):
-            trials.setdefault(mark["name"], set()).add(mark["trial"])
+            trials[mark["name"]].add(mark["trial"])
     return {name: len(numbers) for name, numbers in trials.items()}
 
 # %% ../../nbs/65_sweep/20_leaderboard.ipynb #d3426034

@@ -119,12 +119,15 @@ def _load_model(model: "LightningModule", state: dict) -> None:
         parameter.grad = None if gradient is None else gradient.to(parameter.device)
 
 # %% ../../nbs/70_training/15_trainer_state.ipynb #5105b7bd
+_DUMPED_ATTRIBUTES = {
+    "current_score", "_last_global_step_saved", "_last_checkpoint_saved", "_defer_save_until_validation",
+}
+
 @cache
 def _checkpoint_attributes() -> frozenset[str]:
     "The names of the attributes of a `ModelCheckpoint` that need not be dumped"
     from lightning.pytorch.callbacks import ModelCheckpoint
-    missing = {"current_score", "_last_global_step_saved", "_last_checkpoint_saved", "_defer_save_until_validation"}
-    return frozenset(vars(ModelCheckpoint())) - missing
+    return frozenset(vars(ModelCheckpoint())) - _DUMPED_ATTRIBUTES
 
 def _dump_callback(callback: "Callback", seen: set[int]) -> dict:
     "The attributes of a callback that its own `state_dict` leaves out"

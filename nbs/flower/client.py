@@ -8,10 +8,11 @@ from mlops_kit.training import fit
 class Client(flwr.client.NumPyClient):
     def fit(self, weights, config):
         "What the step `local` does"
-        net = DigitNet(lr=5e-3)  # a new one, because `fit` gives back a network that is done with training: its dropout is off
+        net = DigitNet(lr=5e-3)  # a new one, because the network that `fit` returns has its dropout off
         net.load_state_dict({name: torch.tensor(one) for name, one in zip(net.state_dict(), weights)})
         seed = config["round"]
-        fit(net, DigitData("train.safetensors", "valid.safetensors", seed=seed), {"max_epochs": 4, "accelerator": "cpu"}, seed=seed)
+        data = DigitData("train.safetensors", "valid.safetensors", seed=seed)
+        fit(net, data, {"max_epochs": 4, "accelerator": "cpu"}, seed=seed)
         return [one.numpy() for one in net.state_dict().values()], len(load_images("train.safetensors")[0]), {}
 
 

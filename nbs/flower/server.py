@@ -1,4 +1,4 @@
-"Who joins what the owners have learned: python server.py START CLIENTS ROUNDS; writes model.safetensors after each round"
+"Average what clients learned: python server.py START CLIENTS ROUNDS; writes model.safetensors after each round"
 import sys
 
 import flwr
@@ -16,13 +16,16 @@ class Kept(flwr.server.strategy.FedAvg):
         "What the step `join` does"
         mean, metrics = super().aggregate_fit(server_round, results, failures)
         if mean:
-            save_file({name: torch.tensor(one) for name, one in zip(names, flwr.common.parameters_to_ndarrays(mean))}, "model.safetensors")
+            arrays = flwr.common.parameters_to_ndarrays(mean)
+            save_file({name: torch.tensor(array) for name, array in zip(names, arrays)}, "model.safetensors")
         return mean, metrics
 
 
 weights = load_file(start)
 strategy = Kept(
-    min_fit_clients=clients, min_available_clients=clients, fraction_evaluate=0.0, on_fit_config_fn=lambda number: {"round": number},
+    min_fit_clients=clients, min_available_clients=clients, fraction_evaluate=0.0,
+    on_fit_config_fn=lambda number: {"round": number},
     initial_parameters=flwr.common.ndarrays_to_parameters([weights[name].numpy() for name in names]),
 )
-flwr.server.start_server(server_address="127.0.0.1:8080", config=flwr.server.ServerConfig(num_rounds=rounds), strategy=strategy)
+config = flwr.server.ServerConfig(num_rounds=rounds)
+flwr.server.start_server(server_address="127.0.0.1:8080", config=config, strategy=strategy)
