@@ -15,11 +15,17 @@ __all__ = ['STATUS_STYLES', 'STATUS_SIGNS', 'MAX_LINES', 'QUIET_STATUSES', 'stri
 # %% ../../nbs/85_cli/00_progress.ipynb #b0030fe3
 import sys, time
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from ..display import format_seconds
 from ..ledger import Run
 from ..pipeline import Plan, Progress
 from ..sweep import Sweep, SweepProgress, Trial
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
 
 # %% ../../nbs/85_cli/00_progress.ipynb #3423bbac
 STATUS_STYLES = {
@@ -40,7 +46,7 @@ def strip_control_characters(text: str) -> str:
 def safe_text(
     text: str,       # perhaps from a notebook or a configuration
     style: str = "", # of rich
-):
+) -> "Text":
     "A text for rich, without control characters except the line ends at its beginning, and without markup"
     from rich.text import Text
 
@@ -48,7 +54,7 @@ def safe_text(
     return Text("\n" * (len(text) - len(body)) + strip_control_characters(body), style)
 
 # %% ../../nbs/85_cli/00_progress.ipynb #4e62f5b9
-def make_table(*columns: str, title: str | None = None):
+def make_table(*columns: str, title: str | None = None) -> "Table":
     "A table of rich without lines"
     from rich.table import Table
 
@@ -167,7 +173,7 @@ class LiveProgress(Progress):
         rest = [name for names in others for name in names]
         return [*list(self.running)[:room // 2], *failed[:room // 3], *rest][:room]
 
-    def summary_line(self):
+    def summary_line(self) -> "Table":
         "How far the run is, in one line"
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -187,7 +193,7 @@ class LiveProgress(Progress):
         text = lambda status: f"{STATUS_SIGNS[status]} {counts[status]} {status}"
         return [(text(status), STATUS_STYLES[status]) for status in shown if counts[status]]
 
-    def render(self):
+    def render(self) -> "Group":
         "The run as it is now"
         from rich.console import Group
 

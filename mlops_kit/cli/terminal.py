@@ -14,6 +14,7 @@ __all__ = ['MAX_ROWS', 'relative_path', 'make_console', 'pairs_table', 'status_t
 import os, sys
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .progress import STATUS_SIGNS, STATUS_STYLES, make_table, safe_text
 from ..display import format_number, format_seconds
@@ -22,13 +23,18 @@ from ..pipeline import Plan
 from ..sweep import Leaderboard, column_titles, row_cells, status_summary
 from ..verification import read_proofs
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
 # %% ../../nbs/85_cli/10_terminal.ipynb #93733425
 def relative_path(path: Path) -> str:
     "A path relative to the working folder, when it lies below it"
     return os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else str(path)
 
 # %% ../../nbs/85_cli/10_terminal.ipynb #d42b04a7
-def make_console():
+def make_console() -> "Console":
     "Standard output, with colours where it is a terminal"
     from rich.console import Console
 
@@ -37,7 +43,7 @@ def make_console():
 # %% ../../nbs/85_cli/10_terminal.ipynb #c1a46053
 def pairs_table(
     rows: list[tuple], # of a name and a value: texts, or rich's
-):
+) -> "Table":
     "A table of names and values"
     table = make_table("", "")
     for row in rows:
@@ -45,14 +51,14 @@ def pairs_table(
     return table
 
 # %% ../../nbs/85_cli/10_terminal.ipynb #71cc6e18
-def status_text(status: str):
+def status_text(status: str) -> "Text":
     "A status in its colour"
     return safe_text(status, STATUS_STYLES.get(status, ""))
 
-def sign_text(status: str):
+def sign_text(status: str) -> "Text":
     "The sign of a status in its colour"
     return safe_text(STATUS_SIGNS.get(status, ""), STATUS_STYLES.get(status, ""))
-def run_title(run: Run, *more: str):
+def run_title(run: Run, *more: str) -> "Text":
     "The status, the pipeline and the id of a run"
     from rich.text import Text
 
@@ -67,7 +73,7 @@ def print_plan(plan: Plan) -> None:
     make_console().print(table)
 
 # %% ../../nbs/85_cli/10_terminal.ipynb #fb020274
-def steps_table(run: Run):
+def steps_table(run: Run) -> "Table":
     "A table of how each step of a run ended"
     table = make_table("", "step", "", "", "why")
     for name, step in run.steps.items():
@@ -136,7 +142,7 @@ def _step_errors(run: Run) -> dict[str, str]:
     "The errors of steps that did not just wait for a failed one"
     return {name: step["error"] for name, step in run.steps.items() if step["error"] and step["status"] != "skipped"}
 
-def _metrics_table(values: dict):
+def _metrics_table(values: dict) -> "Table":
     "A table of the metrics that are numbers or text"
     shown = {name: value for name, value in values.items() if isinstance(value, (int, float, str))}
     return pairs_table([(safe_text(f"  {name}"), format_number(value)) for name, value in shown.items()])
