@@ -19,8 +19,8 @@ from pathlib import Path
 from ..capture import save_undeclared_names
 from ..errors import ConfigError, MlopsError, StoreError
 from mlops_kit.ledger import (
-    STALL_TIMEOUT, Remote, fetch_objects, fetch_record, find_digests, publish_record, read_record, send_objects,
-    send_stream, transfer_all,
+    STALL_TIMEOUT, Record, Remote, StepOutcome, fetch_objects, fetch_record, find_digests, publish_record, read_record,
+    send_objects, send_stream, transfer_all,
 )
 from ..pipeline import StepRequest, stage_code, store_code, store_inputs, stored_notebook
 from ..store import Store, canonical_json, digest, get_bytes, put_bytes, put_path, set_ref, write_file
@@ -77,7 +77,7 @@ def send_result(
     store: Store, # of the worker
     run: str,     # its id
     step: str,
-    outcome: dict,
+    outcome: StepOutcome,
 ) -> dict:
     "Send what a step made, its record last; the outcome, with what there is to fetch"
     paths = {kind: store.root / f"runs/{run}/{step}.{kind}" for kind in ("ipynb", "log")}
@@ -89,7 +89,7 @@ def send_result(
         _send_record(remote, record)
     return {**outcome, "files": files, "objects": sorted(objects)}
 
-def _send_record(remote: Remote, record: dict) -> None:
+def _send_record(remote: Remote, record: Record) -> None:
     "Send a record, unless it is there"
     def send(name: str, beat: Callable[[], None]) -> None:
         if not remote.fs.exists(remote.path(name)):
@@ -101,7 +101,7 @@ def _send_record(remote: Remote, record: dict) -> None:
 def fetch_result(
     request: StepRequest,
     remote: Remote,
-    outcome: dict, # from `send_result`
+    outcome: StepOutcome, # from `send_result`
 ) -> dict:
     "Bring what a worker made into the store of the caller, as if it had been made here"
     store = request.plan.store

@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from ..config import parse_duration
 from ..errors import MlopsError, StepError
-from ..ledger import Remote, list_remote_files, open_remote
+from ..ledger import Remote, StepOutcome, list_remote_files, open_remote
 from ..pipeline import INTERRUPTED, Plan, StepRequest, failure_outcome
 from . import worker
 from .bundle import fetch_result, pack, retry
@@ -165,7 +165,7 @@ class DaskExecutor(Executor):
         except Exception as error:
             self.fail(step, error)
 
-    def _fetch_outcome(self, request: StepRequest, outcome: dict) -> dict:
+    def _fetch_outcome(self, request: StepRequest, outcome: StepOutcome) -> dict:
         "An outcome whose record is in our store, which may take a moment on a network file system"
         if self.remote and "objects" in outcome:
             return retry(self.remote, fetch_result, request, self.remote, outcome, stopped=self.closed.is_set)
@@ -179,7 +179,7 @@ class DaskExecutor(Executor):
             time.sleep(0.1)
         return outcome
 
-    def resolve(self, step: SubmittedStep, outcome: dict) -> None:
+    def resolve(self, step: SubmittedStep, outcome: StepOutcome) -> None:
         "Say how a step ended, once"
         self._finish(step, lambda: step.future.set_result(outcome))
 

@@ -24,7 +24,7 @@ from ..capture import describe_environment, describe_hardware
 from .bundle import retry, send_result, unpack, worker_store
 from ..config import Config, parse_duration
 from ..errors import MlopsError, StepError, StoreError, disk_error_text, raise_problems
-from ..ledger import Remote, Run, open_remote, read_record
+from ..ledger import Record, Remote, Run, open_remote, read_record
 from mlops_kit.pipeline import (
     INTERRUPTED, Decision, Pipeline, Plan, StepRequest, failure_outcome, key_changes, key_parts, open_store,
     prepare_steps, read_pipeline, run_step, step_key,
@@ -207,7 +207,7 @@ def _check_key(message: dict, plan: Plan) -> dict:
         raise StepError(f"this worker would make another result than the plan means: {reason}")
     return parts
 
-def _upstream_record(store: Store, step: str, record: dict | str) -> dict:
+def _upstream_record(store: Store, step: str, record: Record | str) -> dict:
     "The record of an earlier step: as it was sent, or by its key"
     if isinstance(record, dict):
         return record

@@ -23,7 +23,7 @@ from .causes import Effect, StepPairs
 from .changes import Change
 from .exchange import ChangedPart, changed_parts, exchange_part, rekey
 from .report import Explanation
-from ..ledger import shared_lock
+from ..ledger import Record, shared_lock
 from mlops_kit.pipeline import (
     InputRef, Pipeline, Replay, ReplayOptions, handle_interrupts, replay_step, resolve_input,
 )
@@ -58,7 +58,7 @@ def _metric_progress(start: Records, middle: Records, end: Records) -> list[floa
     names = [name for name, was in old.items() if name in here and _is_apart(was, new.get(name))]
     return [(here[name] - old[name]) / (new[name] - old[name]) for name in names]
 
-def _out_digests(record: dict) -> dict[str, str]:
+def _out_digests(record: Record) -> dict[str, str]:
     "The digest of each out"
     return {name: out["digest"] for name, out in record["outs"].items()}
 
@@ -103,7 +103,7 @@ def _store_out(store: Store, out: dict, folder: Path) -> dict:
     digest = put_path(store, folder / out["file"])
     return {**out, "digest": digest, "size": content_size(store, digest)}
 
-def _with_result(store: Store, record: dict, replay: Replay) -> dict:
+def _with_result(store: Store, record: Record, replay: Replay) -> dict:
     "A record with the outs of a replay, which are put into the store"
     folder = replay.folder / "out"
     outs = {name: _store_out(store, out, folder) for name, out in record["outs"].items()}
@@ -160,7 +160,7 @@ class Experiment:
         content = resolve_input(self.graph, name, InputRef.parse(ref), upstream)
         return content.store(self.store)
 
-    def execute_step(self, name: str, record: dict) -> dict | StepBroke:
+    def execute_step(self, name: str, record: Record) -> dict | StepBroke:
         "The record of a step with its result: that of one of the two runs when the key is the same"
         old, new = (view.record for view in self.step_pairs[name])
         known = {new["key"]: new, old["key"]: old}
@@ -171,7 +171,7 @@ class Experiment:
                 self.executed[key] = self.replay_step(name, record, Path(temp) / "replay")
         return known.get(key) or self.executed[key]
 
-    def replay_step(self, name: str, record: dict, folder: Path) -> dict | StepBroke:
+    def replay_step(self, name: str, record: Record, folder: Path) -> dict | StepBroke:
         "Execute a step; its record with the result"
         self.check_stopped()
         replay = replay_step(self.store, record, folder, _FORKED_REPLAY, on_start=self.on_start)

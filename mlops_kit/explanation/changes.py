@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ..compare import compare_stored, describe_file, format_diffs, short_value
+from ..ledger import Record
 from ..pipeline import changed_entries
 from ..store import Store, get_bytes, is_complete, tree_entries
 
@@ -248,13 +249,13 @@ def undeclared_changes(
 _MACHINE_FIELDS = ("machine", "system")        # of the environment in the key
 _HARDWARE_FIELDS = ("cpu", "features", "gpus") # of the recorded hardware: what may change a result
 
-def _machine(record: dict) -> dict:
+def _machine(record: Record) -> dict:
     "What may change a result about the machine, and the engine"
     env, hardware = record["parts"]["env"], record["hardware"]
     machine = {name: env[name] for name in _MACHINE_FIELDS}
     return machine | {name: hardware.get(name) for name in _HARDWARE_FIELDS} | {"engine": record["engine"]}
 
-def _interpreter(record: dict) -> dict:
+def _interpreter(record: Record) -> dict:
     "What is known about Python"
     others = {"packages", "threads", *_MACHINE_FIELDS}
     return {name: value for name, value in record["parts"]["env"].items() if name not in others}

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from ..compare import short_value
 from .changes import Change
+from ..ledger import Record
 from mlops_kit.notebook import (
     ON_IMPORT, WHOLE_MODULE, Notebook, ProjectModule, StepCode, collect_code, read_notebook,
 )
@@ -158,7 +159,7 @@ def _unit_source(store: Store, files: dict[str, str], unit: str) -> UnitSource:
 
 def unit_sources(
     store: Store,
-    record: dict,
+    record: Record,
     units: list[str],
 ) -> dict[str, UnitSource]:
     "Units of the project's code as they were when a record was made"

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from .changes import Change
 from .code_changes import relevant_cells, unit_short_name, unit_sources
+from ..ledger import Record
 from ..notebook import parse_cell
 from ..store import Store, get_bytes
 
@@ -79,13 +80,13 @@ def _statement_nodes(notebook: bytes) -> Iterator[_CodeNode]:
         for node in parse_cell(cell.source).body:
             yield _CodeNode(f"cell {cell.number}", used_names(node), changed_names(node), ast.unparse(node))
 
-def _unit_nodes(store: Store, record: dict) -> Iterator[_CodeNode]:
+def _unit_nodes(store: Store, record: Record) -> Iterator[_CodeNode]:
     "The units of the project's code"
     units = unit_sources(store, record, list(record["parts"]["code"]["units"]))
     for name, unit in units.items():
         yield _CodeNode(name, used_names(parse_cell(unit.text)), {unit_short_name(name)})
 
-def _parameter_nodes(record: dict) -> Iterator[_CodeNode]:
+def _parameter_nodes(record: Record) -> Iterator[_CodeNode]:
     "The parameters and sources"
     for name in [*record["parts"]["params"], *record["parts"]["sources"]]:
         yield _CodeNode(f"parameter {name}", set(), {name})
@@ -110,7 +111,7 @@ def _count_hops(nodes: list[_CodeNode], start: list[int], statements: int) -> di
 
 def distances_to_outs(
     store: Store,
-    record: dict,
+    record: Record,
     outs: set[str],
 ) -> dict[str, int]:
     "The distance of cells, units and parameters from the nearest of some outs"

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from .changes import Change
 from .report import Explanation
+from ..ledger import KeyParts, Record
 from ..notebook import StepCode, collect_code, find_targets, read_notebook
 from ..pipeline import stage_project, step_key
 from ..store import Store, encode_tree, put_bytes, tree_entries
@@ -105,18 +106,18 @@ def _replace_entry(mine: dict, theirs: dict, name: str) -> dict:
     others = {own: value for own, value in mine.items() if own != name}
     return {**others, name: theirs[name]} if name in theirs else others
 
-def _with_parts(record: dict, **parts) -> dict:
+def _with_parts(record: Record, **parts) -> dict:
     "A record with other parts of its key"
     return {**record, "parts": {**record["parts"], **parts}}
 
 def _exchange_entry(group: str) -> Exchange:
     "A function that exchanges one entry of a part of the key, by name"
-    def exchange(store: Store, record: dict, other: dict, name: str) -> dict:
+    def exchange(store: Store, record: Record, other: dict, name: str) -> dict:
         entries = _replace_entry(record["parts"][group], other["parts"][group], name)
         return _with_parts(record, **{group: entries})
     return exchange
 
-def _exchange_source(store: Store, record: dict, other: dict, name: str) -> dict:
+def _exchange_source(store: Store, record: Record, other: dict, name: str) -> dict:
     "Exchange the content of a source, and where it came from"
     sources = _replace_entry(record["sources"], other["sources"], name)
     return _exchange_entry("sources")(store, {**record, "sources": sources}, other, name)
@@ -126,7 +127,7 @@ def _carries_seed(name: str, value: object, other: object, seeds: tuple[int, int
     "Has a parameter the value of the seed, in both runs?"
     return "seed" in name and (value, other) == seeds
 
-def _exchange_seed(store: Store, record: dict, other: dict, name: str) -> dict:
+def _exchange_seed(store: Store, record: Record, other: dict, name: str) -> dict:
     "Exchange the seed, and the parameters that carry it"
     parts, theirs = record["parts"], other["parts"]
     seeds, params = (parts["seed"], theirs["seed"]), dict(parts["params"])
@@ -135,7 +136,7 @@ def _exchange_seed(store: Store, record: dict, other: dict, name: str) -> dict:
             params[param] = theirs["seed"]
     return _with_parts(record, seed=theirs["seed"], params=params)
 
-def _exchange_threads(store: Store, record: dict, other: dict, name: str) -> dict:
+def _exchange_threads(store: Store, record: Record, other: dict, name: str) -> dict:
     "Exchange the number of threads"
     env = record["parts"]["env"] | {"threads": other["parts"]["env"]["threads"]}
     return _with_parts(record, env=env)
@@ -146,7 +147,7 @@ def _replace_files(store: Store, mine: str, theirs: str, names: set[str]) -> str
     entries += [entry for entry in tree_entries(store, theirs) if entry[0] in names]
     return put_bytes(store, encode_tree(entries), ".tree")
 
-def _exchange_file(store: Store, record: dict, other: dict, name: str) -> dict:
+def _exchange_file(store: Store, record: Record, other: dict, name: str) -> dict:
     "Exchange a file of the project"
     return {**record, "code": _replace_files(store, record["code"], other["code"], {name})}
 
@@ -159,12 +160,12 @@ def _file_names(store: Store, tree: str) -> set[str]:
     "The names in a tree"
     return {file for file, *_ in tree_entries(store, tree)}
 
-def _add_files(store: Store, record: dict, other: dict) -> str:
+def _add_files(store: Store, record: Record, other: dict) -> str:
     "Our tree of the project with the files that only the other record has"
     ours, theirs = (_file_names(store, side["code"]) for side in (record, other))
     return _replace_files(store, record["code"], other["code"], theirs - ours)
 
-def _parts_for_cells(parts: dict, theirs: dict) -> dict:
+def _parts_for_cells(parts: KeyParts, theirs: dict) -> dict:
     "The parts of our key, for the other notebook"
     return {
         "ins": _with_paths(parts["ins"], theirs["ins"]), "sources": _with_paths(parts["sources"], theirs["sources"]),
@@ -172,7 +173,7 @@ def _parts_for_cells(parts: dict, theirs: dict) -> dict:
         "code": {**parts["code"], "outs": theirs["code"]["outs"]},
     }
 
-def _exchange_cells(store: Store, record: dict, other: dict, name: str) -> dict:
+def _exchange_cells(store: Store, record: Record, other: dict, name: str) -> dict:
     "Exchange the notebook"
     notebook = {field: other[field] for field in ("notebook", "outs", "metrics_out", "inject")}
     exchanged = {**record, "code": _add_files(store, record, other), **notebook}
@@ -186,7 +187,7 @@ _EXCHANGES = {
 
 def exchange_part(
     store: Store,
-    record: dict, # of a step
+    record: Record, # of a step
     other: dict,  # of the same step, in the other run
     part: ChangedPart,
 ) -> dict:
@@ -194,7 +195,7 @@ def exchange_part(
     return _EXCHANGES[part.kind](store, record, other, part.name)
 
 # %% ../../nbs/60_explanation/70_exchange.ipynb #13e96771
-def _mixed_code(store: Store, record: dict, folder: Path) -> StepCode:
+def _mixed_code(store: Store, record: Record, folder: Path) -> StepCode:
     "The code that a mixture depends on"
     stage_project(store, record, folder)
     notebook = read_notebook(folder / record["notebook"]["name"])
@@ -207,11 +208,11 @@ def _mixed_packages(old: dict, new: dict) -> dict:
     unchanged = all(new[name] == version for name, version in old.items() if name in new)
     return new if unchanged else old
 
-def _is_same_code(record: dict, other: dict) -> bool:
+def _is_same_code(record: Record, other: dict) -> bool:
     "Do two records have the same notebook and the same files of the project?"
     return (record["code"], record["notebook"]["digest"]) == (other["code"], other["notebook"]["digest"])
 
-def _mixed_inject(record: dict, pair: tuple[dict, dict]) -> dict:
+def _mixed_inject(record: Record, pair: tuple[dict, dict]) -> dict:
     "What is injected into a mixture: its parameters, and what is no declared parameter"
     declared = {name for original in pair for name in original["parts"]["params"]}
     others = {name: value for name, value in record["inject"].items() if name not in declared}
@@ -219,7 +220,7 @@ def _mixed_inject(record: dict, pair: tuple[dict, dict]) -> dict:
 
 def rekey(
     store: Store,
-    record: dict,            # with something exchanged
+    record: Record,            # with something exchanged
     pair: tuple[dict, dict], # the records of the two runs
     folder: Path,            # temporary; must not exist
 ) -> dict:

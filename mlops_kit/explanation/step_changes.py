@@ -21,7 +21,7 @@ from ..errors import MlopsError, StoreError
 from .changes import Change, data_changes, environment_changes, undeclared_changes, value_changes
 from .code_changes import cell_changes, fold_consequences, function_changes
 from .distance import change_distance, distances_to_outs
-from ..ledger import Run, record_from_json
+from ..ledger import Record, Run, record_from_json
 from ..pipeline import Pipeline, read_pipeline
 from ..store import Store, get_bytes
 
@@ -31,7 +31,7 @@ class StepView:
     "One step in one run, as far as it is known"
     status: str             # ran, hit, failed, skipped, ...
     key: str | None
-    record: dict            # of the step; a part of one when there is none
+    record: Record            # of the step; a part of one when there is none
     outs: dict[str, str]    # name -> digest
     metrics: dict
     error: str | None
@@ -104,7 +104,7 @@ def view_step(
     return StepView(outcome["status"], outcome["key"], record, outs, metrics, outcome["error"], inputs)
 
 # %% ../../nbs/60_explanation/30_step_changes.ipynb #e3fc3117
-def _notebook_bytes(store: Store, record: dict) -> bytes | None:
+def _notebook_bytes(store: Store, record: Record) -> bytes | None:
     "The notebook of a record, or that of a step without one"
     notebook = record.get("notebook")
     return get_bytes(store, notebook["digest"]) if isinstance(notebook, dict) else notebook

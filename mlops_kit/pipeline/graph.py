@@ -20,6 +20,7 @@ from typing import NoReturn
 
 from ..config import Config, parse_duration
 from ..errors import ConfigError, unknown_name
+from ..ledger import Record
 from ..store import Store, canonical_json, digest, encode_tree, put_bytes
 
 # %% ../../nbs/40_pipeline/00_graph.ipynb #4d1acaae
@@ -352,7 +353,7 @@ def _raise_no_pipeline(project: Path) -> NoReturn:
     raise ConfigError(f"no pipeline selected: pass pipeline=<name>; available: {available}")
 
 # %% ../../nbs/40_pipeline/00_graph.ipynb #2a7138bf
-def record_summary(record: dict) -> dict:
+def record_summary(record: Record) -> dict:
     "The lasting facts of a step's record: without times, hosts and runs"
     parts, sources = record["parts"], {}
     for name, (_, content) in parts["sources"].items():
@@ -381,7 +382,7 @@ def resolve_input(
     pipeline: Pipeline,
     step: str,                   # whose input it is
     ref: InputRef,
-    records: Mapping[str, dict], # good records of the steps upstream
+    records: Mapping[str, Record], # good records of the steps upstream
 ) -> InputContent:
     "The content that an input refers to"
     if ref.is_record:
@@ -394,7 +395,7 @@ def resolve_input(
     data = _group_tree(ref, members, records)
     return InputContent(digest(data) + ".tree", data)
 
-def _group_tree(ref: InputRef, members: list[str], records: Mapping[str, dict]) -> bytes:
+def _group_tree(ref: InputRef, members: list[str], records: Mapping[str, Record]) -> bytes:
     "The folder that holds one out of each step of a group"
     entries = []
     for name in members:

@@ -12,6 +12,7 @@ __all__ = ['key_parts', 'step_key', 'changed_entries', 'key_changes']
 # %% ../../nbs/40_pipeline/15_keys.ipynb #2794eb48
 from collections.abc import Iterator
 
+from ..ledger import KeyParts
 from .prepare import PreparedStep
 from ..store import canonical_json, digest
 
@@ -20,7 +21,7 @@ def key_parts(
     prepared: PreparedStep,
     ins: dict[str, str],     # name -> digest
     sources: dict[str, str], # name -> digest
-) -> dict:
+) -> KeyParts:
     "The parts of a step's key"
     code = {**prepared.code.key_part, "outs": prepared.step.outs}
     return {
@@ -39,7 +40,7 @@ _KEY_VERSION = 2
 _HASHED_PARTS = "code", "params", "ins", "sources", "env", "seed", "observed"
 
 # %% ../../nbs/40_pipeline/15_keys.ipynb #14d93fa9
-def step_key(parts: dict) -> str:
+def step_key(parts: KeyParts) -> str:
     "The key of a step"
     return digest(["step", _KEY_VERSION, *(parts[name] for name in _HASHED_PARTS)])
 
@@ -99,7 +100,7 @@ def _named_changes(prefix: str, old: dict, new: dict) -> list[str]:
     "Which entries changed"
     return [f"{prefix}{name} {verb}" for name, verb, _, _ in changed_entries(old, new)]
 
-def _other_parts(parts: dict) -> dict:
+def _other_parts(parts: KeyParts) -> dict:
     "The environment without packages, the seed and the outs"
     env = {name: value for name, value in parts["env"].items() if name != "packages"}
     return {**env, "seed": parts["seed"], "outs": parts["code"]["outs"]}

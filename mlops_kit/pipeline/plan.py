@@ -21,7 +21,7 @@ from ..capture import load_undeclared_names, current_digest
 from ..config import Config
 from ..display import html_table, status_badge
 from ..errors import raise_problems, unknown_name
-from ..ledger import read_record
+from ..ledger import KeyParts, Record, read_record
 from .graph import Pipeline, read_pipeline, resolve_input
 from .keys import key_changes, key_parts, step_key
 from .prepare import PreparedStep, find_sources, open_store, prepare_steps
@@ -35,8 +35,8 @@ class Decision:
     action: str                # "hit", "run", or "wait": decided when the steps upstream have run
     reason: str
     key: str | None = None     # None while an input is not known
-    parts: dict | None = None
-    record: dict | None = None # the good record of a hit
+    parts: KeyParts | None = None
+    record: Record | None = None # the good record of a hit
 
 # %% ../../nbs/40_pipeline/20_plan.ipynb #457a065f
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class Plan:
 def find_record(
     store: Store,
     project: Path,
-    parts: dict, # of a step's key, without undeclared inputs
-) -> dict | None:
+    parts: KeyParts, # of a step's key, without undeclared inputs
+) -> Record | None:
     "The good record for these parts and the current state of the step's undeclared inputs"
     key = step_key(parts)
     if record := read_record(store, key):
@@ -93,7 +93,7 @@ def find_record(
 _RESULT_LOST = "its outputs are missing or damaged in the store"
 
 # %% ../../nbs/40_pipeline/20_plan.ipynb #ab4242ed
-def _run_reason(plan: Plan, prepared: PreparedStep, parts: dict) -> str:
+def _run_reason(plan: Plan, prepared: PreparedStep, parts: KeyParts) -> str:
     "Why there is no hit"
     last_key = read_ref(plan.store, f"steps/{plan.pipeline.name}/{prepared.step.name}")
     if last_key is None:
@@ -111,7 +111,7 @@ def _run_reason(plan: Plan, prepared: PreparedStep, parts: dict) -> str:
 def decide_step(
     plan: Plan,
     name: str,                             # of the step
-    records: Mapping[str, dict | None],    # good records of the steps upstream; None while there is none
+    records: Mapping[str, Record | None],    # good records of the steps upstream; None while there is none
 ) -> Decision:
     "Decide whether a step's result exists, and if not, why it must run"
     prepared, pipeline = plan.prepared[name], plan.pipeline
@@ -125,7 +125,7 @@ def decide_step(
         return Decision("hit", f"unchanged since {since}", record["key"], record["parts"], record)
     return Decision("run", _run_reason(plan, prepared, parts), step_key(parts), parts)
 
-def _current_parts(plan: Plan, name: str, records: Mapping[str, dict]) -> dict:
+def _current_parts(plan: Plan, name: str, records: Mapping[str, Record]) -> KeyParts:
     "The parts of a step's key as they are now"
     prepared = plan.prepared[name]
     inputs = prepared.step.inputs.items()

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..capture import UndeclaredInputs, store_undeclared, collect_undeclared, save_undeclared_names
 from ..engine import ExecutionOutcome
 from ..errors import StepError
-from ..ledger import STEP_SCHEMA, utc_now, publish_record
+from ..ledger import STEP_SCHEMA, KeyParts, publish_record, utc_now
 from ..notebook import find_import_aliases, parse_cell, collect_code, find_hazards, find_targets
 from .keys import step_key
 from .staging import StepRequest, stored_notebook
@@ -130,7 +130,7 @@ def _undeclared_notice(step: str, names: list[str]) -> str:
     return f"{step} read undeclared inputs ({shown}); they are now part of its key"
 
 # %% ../../nbs/40_pipeline/28_publishing.ipynb #4cc5947f
-def _parameter_facts(request: StepRequest, parts: dict, redactor: Redactor) -> dict:
+def _parameter_facts(request: StepRequest, parts: KeyParts, redactor: Redactor) -> dict:
     "Parts and injected parameters with their secrets masked, and the names of the masked ones"
     injected = request.prepared.injected
     shown_params, shown_injected = redactor.redact(parts["params"]), redactor.redact(injected)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..capture import stage_undeclared, render_seed_code, make_env_variables
 from ..engine import ExecutionOutcome, RunningNotebook, Execution, execute_notebook
+from ..ledger import Record
 from ..notebook import collect_code, read_notebook, find_targets
 from .publishing import read_metrics
 from .staging import stage_code, stage_recorded_inputs, with_parameters_tag
@@ -25,7 +26,7 @@ from ..store import Store, digest_path
 # %% ../../nbs/40_pipeline/50_replay.ipynb #d9e7f701
 def stage_project(
     store: Store,
-    record: dict, # of a step
+    record: Record, # of a step
     folder: Path, # made; must not exist
 ) -> None:
     "Make the project as the recorded step saw it: its notebook, the modules that it reached, and its undeclared inputs"
@@ -58,7 +59,7 @@ _AS_RECORDED = ReplayOptions()
 # %% ../../nbs/40_pipeline/50_replay.ipynb #f3c6cbb7
 def replay_step(
     store: Store,
-    record: dict,               # of a step, perhaps with some parts exchanged
+    record: Record,               # of a step, perhaps with some parts exchanged
     folder: Path,               # made; must not exist
     conditions: ReplayOptions = _AS_RECORDED,
     on_event: Callable[[dict], None] = lambda event: None,      # called for each cell that starts or ends
@@ -71,12 +72,12 @@ def replay_step(
     execution = _build_replay(record, folder, conditions)
     return _collect_replay(record, execute_notebook(execution, on_event, on_start), folder / "step")
 
-def _run_config(store: Store, record: dict) -> bytes:
+def _run_config(store: Store, record: Record) -> bytes:
     "The configuration of the run that made a record, if it still exists"
     path = store.root / "runs" / record["run"] / "config.json"
     return path.read_bytes() if path.exists() else b"{}"
 
-def _build_replay(record: dict, folder: Path, options: ReplayOptions) -> Execution:
+def _build_replay(record: Record, folder: Path, options: ReplayOptions) -> Execution:
     "The request to the engine"
     kernel, parts = folder / "step/.kernel", record["parts"]
     kernel.mkdir()
@@ -92,14 +93,14 @@ def _build_replay(record: dict, folder: Path, options: ReplayOptions) -> Executi
         fresh_process=options.fresh_process,
     )
 
-def _replay_variables(record: dict, folder: Path) -> dict[str, str]:
+def _replay_variables(record: Record, folder: Path) -> dict[str, str]:
     "The environment variables of a replayed step: as in its run, but without W&B"
     threads, passed = record["parts"]["env"]["threads"], tuple(record.get("pass_env", ()))
     variables = make_env_variables(folder / "project", threads, passed)
     variables |= {"WANDB_MODE": "disabled", "MLOPS_CONFIG": str(folder / "config.json")}
     return variables | {"MLOPS_RUN": record["run"], "MLOPS_STEP": record["step"]}
 
-def _collect_replay(record: dict, outcome: ExecutionOutcome, step: Path) -> Replay:
+def _collect_replay(record: Record, outcome: ExecutionOutcome, step: Path) -> Replay:
     "The outs and metrics in the folder of a step that has ended"
     paths = {name: step / "out" / out["file"] for name, out in record["outs"].items()}
     outs = {name: digest_path(path) if path.exists() else None for name, path in paths.items()}

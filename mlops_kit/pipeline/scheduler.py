@@ -26,7 +26,9 @@ from itertools import count
 from .. import tracking
 from ..capture import describe_environment, read_git_state, describe_hardware
 from ..errors import ConfigError, MlopsError, disk_error_text
-from ..ledger import Run, end_run, append_event, start_run, read_record, shared_lock, utc_now
+from mlops_kit.ledger import (
+    Record, Run, StepOutcome, append_event, end_run, read_record, shared_lock, start_run, utc_now,
+)
 from .executors import InlineExecutor, available_gpus, make_executor, available_resources
 from .graph import Step
 from .interrupt import InterruptHandler, handle_interrupts
@@ -44,7 +46,7 @@ class Progress:
     def run_started(self, plan: Plan, run: Run) -> None: "The run has started"
     def step_started(self, name: str, what: str, reason: str) -> None: "A step has started"
     def cell_event(self, name: str, event: dict) -> None: "A cell of a step has started or ended"
-    def step_ended(self, name: str, outcome: dict) -> None: "A step has ended"
+    def step_ended(self, name: str, outcome: StepOutcome) -> None: "A step has ended"
     def notice(self, text: str) -> None: "There is something the user should know"
     def run_ended(self, run: Run) -> None: "The run has ended"
 
@@ -90,7 +92,7 @@ _VIEW_SUFFIXES = {".html", ".md", ".pdf", ".png", ".svg", ".jpg", ".gif", ".txt"
 # %% ../../nbs/40_pipeline/45_scheduler.ipynb #851dfa4a
 def export_views(
     store: Store,
-    records: Mapping[str, dict], # good records of the steps of a run
+    records: Mapping[str, Record], # good records of the steps of a run
 ) -> None:
     "Copy reports and pictures to `<run>/out/<step>/`, unless they are there already"
     for step, record in records.items():
@@ -215,7 +217,7 @@ class Scheduler:
         error = future.exception()
         self.report_outcome(queued, _error_outcome(queued.active_run.plan, error) if error else future.result())
 
-    def report_outcome(self, queued: QueuedStep, outcome: dict) -> None:
+    def report_outcome(self, queued: QueuedStep, outcome: StepOutcome) -> None:
         "Tell a run how its step ended, and the runs that waited for the same key"
         active_run, key, error = queued.active_run, queued.decision.key, outcome["error"]
         if outcome["status"] in ("ran", "hit", "failed"):
@@ -231,7 +233,7 @@ class Scheduler:
         if process := self.interrupt.processes.get((active_run.run.id, name)):
             process.stop(why, at_once=True)
 
-def _error_outcome(plan: Plan, error: BaseException) -> dict:
+def _error_outcome(plan: Plan, error: BaseException) -> StepOutcome:
     "The outcome of a step that could not be run"
     text = str(error) if isinstance(error, MlopsError) else f"{type(error).__name__}: {error}"
     return failure_outcome("failed", plan.redactor.redact_text(disk_error_text(error) or text))
@@ -363,7 +365,7 @@ class ActiveRun:
             notice=progress.notice, should_stop=lambda: interrupt.signal_number is not None, gpus=tuple(gpus),
         )
 
-    def finish_step(self, name: str, outcome: dict) -> None:
+    def finish_step(self, name: str, outcome: StepOutcome) -> None:
         "Note how a step ended"
         self.running_keys.pop(name, None)
         if outcome["status"] in ("ran", "hit") and name not in self.records:
@@ -418,7 +420,7 @@ def _run_read_only(plan: Plan, progress: Progress) -> Run:
     progress.run_ended(run)
     return run
 
-def _reused_outcomes(plan: Plan) -> dict[str, dict]:
+def _reused_outcomes(plan: Plan) -> dict[str, StepOutcome]:
     "The outcomes of a plan that runs nothing; ConfigError when a step would have to run"
     missing = [name for name, decision in plan.decisions.items() if decision.action != "hit"]
     if missing:

@@ -19,7 +19,7 @@ from pathlib import Path
 from ..config import Config
 from ..engine import RunningNotebook
 from ..errors import ConfigError
-from ..ledger import Run
+from ..ledger import Record, Run
 from .graph import resolve_input
 from .plan import Decision, Plan
 from .prepare import PreparedStep
@@ -82,7 +82,7 @@ def stage_objects(
 def store_inputs(
     plan: Plan,
     name: str,                 # of the step
-    records: dict[str, dict],  # good records of the steps upstream
+    records: dict[str, Record],  # good records of the steps upstream
 ) -> list[tuple[str, str]]:
     "Make sure that the store has what a step reads, except sources above the limit: path in its folder, digest"
     prepared, store = plan.prepared[name], plan.store
@@ -98,7 +98,7 @@ def store_inputs(
 def stage_inputs(
     plan: Plan,
     name: str,                 # of the step
-    records: dict[str, dict],  # good records of the steps upstream
+    records: dict[str, Record],  # good records of the steps upstream
     folder: Path,              # made, or empty
 ) -> None:
     "Make the folder of a step: inputs and sources in `in/`, and an empty `out/`"
@@ -131,7 +131,7 @@ def stored_notebook(request: StepRequest) -> bytes:
 # %% ../../nbs/40_pipeline/25_staging.ipynb #676c4520
 def stage_recorded_inputs(
     store: Store,
-    record: dict, # of a step
+    record: Record, # of a step
     folder: Path, # made
 ) -> None:
     "Make `in/` with what a recorded step read, and an empty `out/`; StoreError names a source above the limit"
@@ -152,7 +152,7 @@ def stage_code(
 
 def restore_recorded_step(
     store: Store,
-    record: dict, # of a step
+    record: Record, # of a step
     folder: Path, # made; must not exist
 ) -> None:
     "Restore a recorded step: notebook.ipynb, parameters.yaml, in/ and out/"

@@ -21,7 +21,7 @@ from .. import capture, tracking
 from ..capture import render_call_code, render_seed_code, make_env_variables
 from ..engine import ExecutionOutcome, Execution, execute_notebook, preload_modules
 from ..errors import StepError, StoreError, disk_error_text
-from ..ledger import utc_now, series_path
+from ..ledger import Record, StepOutcome, series_path, utc_now
 from .plan import Decision, Plan, find_record
 from .publishing import publish_result
 from .staging import StepRequest, stage_inputs, stored_notebook, with_parameters_tag
@@ -61,7 +61,7 @@ def _remove_empty_scratch_dir(request: StepRequest) -> None:
         remove_path(request.store.files, folder)
 
 # %% ../../nbs/40_pipeline/30_step.ipynb #c949f586
-def success_outcome(status: str, record: dict, reason: str) -> dict:
+def success_outcome(status: str, record: Record, reason: str) -> StepOutcome:
     "The outcome of a step that has a record"
     return {
         "status": status, "reason": reason, "error": None, "key": record["key"], "run": record["run"],
@@ -76,7 +76,7 @@ def failure_outcome(
     decision: Decision | None = None,
     seconds: float = 0.0,
     cells: tuple = (),
-) -> dict:
+) -> StepOutcome:
     "The outcome of a step that has no result"
     key, reason = (decision.key, decision.reason) if decision else (None, "")
     return {
@@ -223,7 +223,7 @@ def _complete_lines(path: Path) -> bytes:
     return b"".join(line for line in lines if line.endswith(b"\n"))
 
 # %% ../../nbs/40_pipeline/30_step.ipynb #5672bfa3
-def run_step(request: StepRequest) -> dict:
+def run_step(request: StepRequest) -> StepOutcome:
     "Run one step, or take the result of another run that just computed it; its outcome"
     find = lambda: find_record(request.store, request.project, request.decision.parts)
     is_settled = lambda: request.should_stop() or find() is not None
@@ -232,7 +232,7 @@ def run_step(request: StepRequest) -> dict:
             return success_outcome("hit", record, "computed by another run meanwhile")
         return _run_attempts(request)
 
-def _run_attempts(request: StepRequest) -> dict:
+def _run_attempts(request: StepRequest) -> StepOutcome:
     "Run a step until it has a result or no attempt is left; its outcome"
     for attempt in range(1, request.prepared.step.retries + 2):
         if request.should_stop():
@@ -243,7 +243,7 @@ def _run_attempts(request: StepRequest) -> dict:
     return outcome
 
 # %% ../../nbs/40_pipeline/30_step.ipynb #866e063b
-def _run_attempt(request: StepRequest, attempt: int) -> dict:
+def _run_attempt(request: StepRequest, attempt: int) -> StepOutcome:
     "Execute the notebook once and publish the result; its outcome"
     started, clock, history = utc_now(), time.monotonic(), {}
     with _step_folder(request) as folder:
@@ -264,7 +264,7 @@ def _run_attempt(request: StepRequest, attempt: int) -> dict:
             text = request.plan.redactor.redact_text(disk_error_text(error, folder) or str(error))
             return history | failure_outcome("failed", text, request.decision, time.monotonic() - clock)
 
-def _failed_execution(request: StepRequest, outcome: ExecutionOutcome) -> dict:
+def _failed_execution(request: StepRequest, outcome: ExecutionOutcome) -> StepOutcome:
     "The outcome of a step whose notebook did not end well"
     status = _failure_status(request, outcome)
     return failure_outcome(status, outcome.error, request.decision, outcome.seconds, outcome.cells)

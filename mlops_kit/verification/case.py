@@ -21,6 +21,7 @@ from mlops_kit.capture import (
     CHANGED_BY_STEP, current_digest, describe_environment, describe_hardware, render_call_code, resolve_packages,
 )
 from ..compare import Diff, compare_paths
+from ..ledger import Record
 from ..notebook import Cell
 from ..pipeline import InterruptHandler, Replay, ReplayOptions, replay_step
 from ..store import Store, checkout, get_bytes
@@ -36,7 +37,7 @@ class ChangeSinceRecording:
     text: str      # a sentence for people
 
 # %% ../../nbs/55_verification/20_case.ipynb #7030cd29
-def _package_changes(record: dict) -> list[ChangeSinceRecording]:
+def _package_changes(record: Record) -> list[ChangeSinceRecording]:
     "The packages of a record that have another version here"
     recorded = record["parts"]["env"]["packages"]
     here = describe_environment()["packages"]
@@ -49,7 +50,7 @@ def _package_changes(record: dict) -> list[ChangeSinceRecording]:
             changes.append(ChangeSinceRecording("R14", name, f"package {name}: {version} -> {here.get(name)}"))
     return changes
 
-def _machine_changes(record: dict) -> list[ChangeSinceRecording]:
+def _machine_changes(record: Record) -> list[ChangeSinceRecording]:
     "The Python version and the hardware, where they differ"
     changes, was = [], record["parts"]["env"]["python"]
     if was != platform.python_version():
@@ -62,7 +63,7 @@ def _machine_changes(record: dict) -> list[ChangeSinceRecording]:
     return changes
 
 # %% ../../nbs/55_verification/20_case.ipynb #6e7a4e0a
-def _hazard_of_input(record: dict, name: str) -> str:
+def _hazard_of_input(record: Record, name: str) -> str:
     "The hazard that a changed undeclared input is"
     kind, _, what = name.partition(" ")
     if kind in ("variable", "folder") or record["parts"]["observed"][name] == CHANGED_BY_STEP:
@@ -72,7 +73,7 @@ def _hazard_of_input(record: dict, name: str) -> str:
         return "R15"
     return "R13" if what.endswith(".py") else "R11"
 
-def _input_changes(record: dict) -> list[ChangeSinceRecording]:
+def _input_changes(record: Record) -> list[ChangeSinceRecording]:
     "The undeclared inputs outside the project that differ"
     changes = []
     for name, was in record["parts"]["observed"].items():
@@ -86,7 +87,7 @@ def _input_changes(record: dict) -> list[ChangeSinceRecording]:
     return changes
 
 def changes_since_recording(
-    record: dict, # of a step
+    record: Record, # of a step
 ) -> list[ChangeSinceRecording]:
     "What differs on this machine from the time when the step was recorded"
     return [*_package_changes(record), *_machine_changes(record), *_input_changes(record)]
@@ -119,7 +120,7 @@ def outcome_of(replay: Replay) -> tuple[str, dict]:
 class StepUnderTest:
     "One recorded step that is executed again"
     store: Store
-    record: dict
+    record: Record
     folder: Path               # temporary: each replay gets a folder in it
     engine: str | None = None  # as recorded when None
     tolerance: dict[str, dict] = field(default_factory=dict) # out, or <out>.<name> of a JSON out -> {"abs":, "rel":}

@@ -22,7 +22,7 @@ from ..capture import describe_hardware
 from ..compare import Diff
 from ..config import find_project
 from ..errors import ConfigError, StoreError, raise_problems, unknown_name
-from ..ledger import Run, read_record, seal, shared_lock, unseal, utc_now
+from ..ledger import Record, Run, read_record, seal, shared_lock, unseal, utc_now
 from ..notebook import Hazard
 from ..pipeline import InterruptHandler, Replay, handle_interrupts
 from ..store import Store, canonical_json, find_source, remove_path, store_source, write_file
@@ -88,7 +88,7 @@ def read_proofs(
 # %% ../../nbs/55_verification/40_verify.ipynb #1f39bffb
 def store_missing_sources(
     store: Store,
-    record: dict, # of a step
+    record: Record, # of a step
 ) -> None:
     "Store the sources of a step that are not in the store; StoreError when an original is gone or has changed"
     for name, (_, wanted) in record["parts"]["sources"].items():
@@ -143,7 +143,7 @@ def _verify_case(case: StepUnderTest, verdict: Verdict, notice: Callable[[str], 
 
 def verify_step(
     store: Store,
-    record: dict, # of the step
+    record: Record, # of the step
     options: VerifyOptions | None = None, # one round when None
 ) -> Verdict:
     "Execute one recorded step again and compare; a proof is kept when the result is the same"
