@@ -33,7 +33,7 @@ test: $(READY) ## every check of a change, the cheap ones first
 	@echo "== lessons: the notebooks themselves"
 	@nbdev-test --n-workers 2 --skip-folder-re '^([_.]|steps$$)'
 	@echo "== tests: processes, command line, wheel"
-	@pytest -q tests --ignore tests/test_shape.py -n 3 --dist loadfile
+	@pytest -q tests --ignore tests/test_shape.py -n 3 --dist loadfile --no-loadscope-reorder
 
 test-long: $(READY) ## the tests that take minutes
 	@pytest -q tests -m long

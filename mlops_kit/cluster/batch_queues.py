@@ -13,9 +13,13 @@ __all__ = ['BATCH_CLUSTERS', 'batch_options', 'make_batch_cluster', 'write_job_s
 import logging, signal, sys, threading
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from ..config import parse_duration
 from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from dask_jobqueue import JobQueueCluster
 
 # %% ../../nbs/45_cluster/20_batch_queues.ipynb #11d96fb5
 # kind of executor -> class of dask-jobqueue
@@ -81,7 +85,7 @@ def _import_jobqueue():
 def make_batch_cluster(
     config: dict,  # the `executor` group
     folder: Path,  # for the logs of the workers
-):
+) -> "JobQueueCluster":
     "Make a cluster whose workers a batch system starts; it has none yet"
     dask_jobqueue = _import_jobqueue()
     import dask

@@ -119,7 +119,7 @@ def fetch_result(
 # %% ../../nbs/45_cluster/00_bundle.ipynb #e05e809e
 def retry(
     remote: Remote,
-    work: Callable,  # may be begun again
+    work: Callable,  # may be called again
     *args,
     stopped: Callable[[], bool] = lambda: False, # does nobody want it any more?
 ):

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from time import monotonic, sleep
+from typing import TYPE_CHECKING
 
 from ..capture import resolve_threads
 from ..config import Config, parse_duration
@@ -25,11 +26,15 @@ from ..store import Files, remove_path
 from . import worker
 from .batch_queues import BATCH_CLUSTERS, make_batch_cluster, submit_worker_jobs, write_job_script
 
+if TYPE_CHECKING:
+    from distributed import Client, LocalCluster
+    from distributed.deploy import Cluster
+
 # %% ../../nbs/45_cluster/25_connection.ipynb #07360ab0
 def start_local_cluster(
     config: dict,  # the `executor` group
     folder: Path,  # for the workers
-):
+) -> "LocalCluster":
     "Start workers on this machine, which end with this process"
     import dask.config
     from distributed import LocalCluster
@@ -118,7 +123,7 @@ class Connection:
         self.client = self._open_client({"address": address} if address else {"scheduler_file": file})
         self.addresses = [self.client.scheduler.address, self.client.scheduler_info()["address"]]
 
-    def _start_cluster(self):
+    def _start_cluster(self) -> "Cluster":
         import dask.config
 
         # for a worker that is silent although its connection stands
@@ -126,7 +131,7 @@ class Connection:
         start = make_batch_cluster if self.is_batch else start_local_cluster
         return start(self.config, self.folder)
 
-    def _open_client(self, target: dict):
+    def _open_client(self, target: dict) -> "Client":
         from distributed import Client
 
         try:

@@ -281,10 +281,10 @@ class Monitor:
 
     def poll(self) -> str | None:
         "Ask the scheduler, and see to the steps if it answers; why nothing can run any more"
-        begun, running = time.monotonic(), 0
+        polled, running = time.monotonic(), 0
         with suppress(Exception):
             running, self.answered = self.workers.poll(), time.monotonic()
-        now, is_answered = time.monotonic(), self.answered >= begun
+        now, is_answered = time.monotonic(), self.answered >= polled
         if running or not self.executor.steps or not is_answered:
             self.manned = now
         silence = now - self.answered

@@ -59,7 +59,7 @@ def _safe_expression(redactor: Redactor, source) -> str | None:
         return source
     return None
 
-def _item_of(source, key):
+def _item_of(source, key) -> object:
     "What the source says about an item of a tree; the whole expression where it is one"
     if isinstance(source, dict):
         return source.get(key)
@@ -94,7 +94,7 @@ def config_with_secrets(
             reduce(getitem, folder, tree)[last] = _resolve_secret(whole, [*folder, last])
     return json.dumps([tree, source])
 
-def _resolve_secret(config, path: list):
+def _resolve_secret(config, path: list) -> object:
     "The value of an interpolation on this machine. StepError when its variable is missing"
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -211,9 +211,12 @@ def _upstream_record(store: Store, step: str, record: Record | str) -> dict:
     "The record of an earlier step: as it was sent, or by its key"
     if isinstance(record, dict):
         return record
-    if found := read_record(store, record):
-        return found
-    raise StoreError(f"the outputs of {step}, which this step needs, are missing or damaged in the store {store.root}")
+    if known := read_record(store, record):
+        return known
+    raise StoreError(
+        f"the outputs of {step}, which this step needs, are missing or damaged in the store {store.root} as this "
+        "worker sees it"
+    )
 
 # %% ../../nbs/45_cluster/10_worker.ipynb #a2e9540a
 def relocate(
@@ -279,7 +282,7 @@ def run_message(
     "Run the step of a message in a worker of Dask; its outcome as JSON"
     from distributed import get_worker
 
-    message, worker, begun = json.loads(text), get_worker(), time.monotonic()
+    message, worker, started = json.loads(text), get_worker(), time.monotonic()
     step = RemoteStep(message["topic"], partial(_is_wanted, worker, worker.get_current_task()))
     _remote_steps.add(step)
 
@@ -291,7 +294,7 @@ def run_message(
         return json.dumps(_run_message(message, step, report))
     except Exception as error:
         text = f"{_error_text(error)} (worker {worker.address})"
-        outcome = failure_outcome("failed", text, None, time.monotonic() - begun)
+        outcome = failure_outcome("failed", text, None, time.monotonic() - started)
         return json.dumps({**outcome, "key": message["key"]})
     finally:
         step.finished.set()

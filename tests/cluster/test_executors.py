@@ -167,7 +167,7 @@ def test_nothing_answers(project, tmp_path):
 def test_the_extra_is_named(project):
     project.pipeline("good: {notebook: notebooks/good.ipynb, outs: {result: result.json}}")
     code = "import sys; sys.modules['distributed'] = None; from mlops_kit.cli import main; sys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", code, "run", "pipeline=demo", "executor=dask"], cwd=project.root, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, "run", "pipeline=demo", "executor=dask"], cwd=project.root, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and "pip install 'mlops_kit[dist]'" in done.stderr
 
 
@@ -197,7 +197,7 @@ def test_cancel_really_stops(slow, shared, whole_group):
     answer = json.loads(process.communicate(timeout=120)[0])
     assert process.returncode == 130 and answer["status"] == "interrupted"
     assert {step["status"] for step in answer["steps"].values()} <= {"interrupted", "skipped"} and marks(slow) == ["one", "two"]
-    end = time.monotonic() + 3
+    end = time.monotonic() + 60
     while left_over(slow) and time.monotonic() < end:
         time.sleep(0.1)
     assert not left_over(slow)
@@ -209,7 +209,7 @@ def test_a_killed_caller_leaves_nothing_running(slow):
     started(slow, 2)
     process.kill()
     process.communicate()
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while left_over(slow) and time.monotonic() < end:
         time.sleep(0.1)
     assert not left_over(slow)
@@ -221,7 +221,7 @@ def test_a_lost_worker(slow, own):
     process = slow.start("run", "pipeline=demo", *on(own), "--json")
     started(slow, 2)
     own.workers[0].kill()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert {step["status"] for step in json.loads(out)["steps"].values()} == {"ran"}
     assert len(slow.records()) == 3 and len(marks(slow)) == 4 and sorted(set(marks(slow, "END"))) == ["one", "three", "two"]
@@ -246,7 +246,7 @@ def test_a_lost_scheduler(slow, own):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "did not answer for" in json.loads(out)["steps"]["one"]["error"]
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while left_over(slow) and time.monotonic() < end:
         time.sleep(0.1)
     assert not left_over(slow), "the workers stop what nobody waits for"
@@ -370,7 +370,7 @@ def test_a_real_slurm(slow, node):
     process = slow.start("run", "pipeline=demo", *ON_SLURM, "--json")
     started(slow, 2)
     process.send_signal(signal.SIGINT)
-    assert json.loads(process.communicate(timeout=60)[0])["status"] == "interrupted"
+    assert json.loads(process.communicate(timeout=120)[0])["status"] == "interrupted"
     assert becomes(lambda: no_jobs() and not left_over(slow)), "the jobs and what ran in them are gone"
 
 
@@ -461,7 +461,7 @@ def test_the_network_to_the_scheduler(slow, tmp_path, between, fault):
         else:
             proxy.mode = "silent"
             threading.Timer(3 if "3 s" in fault else 60, lambda: setattr(proxy, "mode", "pass")).start()
-        out, err = process.communicate(timeout=70)
+        out, err = process.communicate(timeout=120)
         answer = json.loads(out)
         if fault == "down for ever" and between == "caller":
             assert process.returncode == 1 and "did not answer for" in answer["steps"]["one"]["error"], (out, err)
@@ -549,7 +549,7 @@ def test_the_network_to_the_bucket(slow, bucket, s3, tmp_path, fault):  # noqa: 
                 proxy.reset()
             if long == "for 4 s":
                 threading.Timer(6, setattr, (proxy, "mode", "pass")).start()  # the first two steps end after two of them
-        out, err = process.communicate(timeout=100)
+        out, err = process.communicate(timeout=120)
         steps = json.loads(out)["steps"]
         if long == "for ever":
             assert process.returncode == 1, (out, err)
