@@ -187,7 +187,7 @@ def marks(project, what: str = "START") -> list[str]:
     return sorted(line.split()[1] for line in project.journal.read_text().splitlines() if line.startswith(what))
 
 
-@pytest.mark.parametrize("whole_group", [False, True])
+@pytest.mark.parametrize("whole_group", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_cancel_really_stops(slow, shared, whole_group):
     slow.slow(60)
     words = ["executor=dask", "executor.workers=2"] if whole_group else on(shared)

@@ -12,7 +12,7 @@ from helpers.fidelity import CORPUS, NAMES, compare, normal
 
 from mlops_kit.engine.execute import Execution, execute_notebook
 
-EVERY = 6  # of so many notebooks one is executed in each test run, the others in the long one
+EVERY = 12  # of so many notebooks one is executed in each test run, the others in the long one
 COLD = ("stream_interleaving", "pandas_table", "matplotlib_inline", "traceback_kinds", "subprocess_output", "display_update")
 
 
@@ -56,7 +56,7 @@ def test_a_step_and_papermill_give_the_same(name, tmp_path, monkeypatch):
         pytest.fail("\n\n".join(faults), pytrace=False)
 
 
-@pytest.mark.parametrize("name", COLD)
+@pytest.mark.parametrize("name", [name if place % 2 else pytest.param(name, marks=pytest.mark.long) for place, name in enumerate(COLD)])
 def test_warm_and_fresh_give_the_same(name, tmp_path, monkeypatch):
     monkeypatch.delenv("PYTEST_CURRENT_TEST", raising=False)
     warm = as_step(name, tmp_path / "a")

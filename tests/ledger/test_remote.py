@@ -215,7 +215,7 @@ remote.send_stream(remote.open_remote(sys.argv[1]), "objects/ab/cd", Source(), N
     assert list((tmp_path / "remote/tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize("verb", ["push", "pull"])
+@pytest.mark.parametrize("verb", [pytest.param("push", marks=pytest.mark.long), "pull"])
 def test_a_server_that_stumbles_is_asked_again(tmp_path: Path, bucket: Bucket, s3: str, verb: str):
     store, other = filled(tmp_path / "here", 4), Store(tmp_path / "there")
     if verb == "pull":

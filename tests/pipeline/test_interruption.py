@@ -53,7 +53,7 @@ def begun(project) -> None:
 
 
 @pytest.mark.parametrize("number, engine", [
-    (signal.SIGINT, "mlops"), (signal.SIGTERM, "mlops"), (signal.SIGHUP, "mlops"), (signal.SIGINT, "kernel"),
+    (signal.SIGINT, "mlops"), (signal.SIGTERM, "mlops"), (signal.SIGHUP, "mlops"), pytest.param(signal.SIGINT, "kernel", marks=pytest.mark.long),
     pytest.param(signal.SIGTERM, "kernel", marks=pytest.mark.long), pytest.param(signal.SIGHUP, "kernel", marks=pytest.mark.long)])
 def test_asked_once_notebooks_may_clean_up(waiting, number, engine):
     process = waiting.start("run", "pipeline=demo", f"engine={engine}")

@@ -78,7 +78,7 @@ def test_files_left_open_are_written_to_their_end(project):
     assert warm == kernel
 
 
-@pytest.mark.parametrize("engine, reason", [("mlops", "was killed, and the step with it"), ("kernel", "its process was killed by SIGKILL")])
+@pytest.mark.parametrize("engine, reason", [("mlops", "was killed, and the step with it"), pytest.param("kernel", "its process was killed by SIGKILL", marks=pytest.mark.long)])
 def test_what_executes_the_notebook_is_killed(project, engine, reason):
     project.pipeline("killed: {notebook: notebooks/kills_runner_child.ipynb, outs: {result: result.json}}")
     run = project.json("run", "pipeline=demo", f"engine={engine}", code=1)

@@ -235,7 +235,7 @@ def test_errors_of_the_command_line_tell_no_secrets(project: Project):
             assert process.returncode == 2 and "canary-k7Q9" not in said and "sh0rt" not in said
 
 
-@pytest.mark.parametrize("engine", ["mlops", "kernel"])
+@pytest.mark.parametrize("engine", ["mlops", pytest.param("kernel", marks=pytest.mark.long)])
 def test_nothing_is_left_when_the_runner_is_killed(project: Project, engine: str):
     project.notebook("says", "import os, sys, time\nprint(os.environ['MY_TOKEN'], flush=True)\nos.write(2, os.environ['MY_TOKEN'].encode() + b'\\n')\nprint(os.environ)", "open(str(here), 'w').close()\ntime.sleep(60)",
                      parameters=PARAMETERS + "\nhere: str = ''\nword: str = ''")

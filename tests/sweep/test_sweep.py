@@ -63,6 +63,7 @@ def test_what_trials_share_runs_once(near):
     assert len(near.rated()) == 8 + 1, "once in its run, once to verify it"
 
 
+@pytest.mark.long
 def test_trials_fill_the_workers_of_a_cluster(near):
     meet = "while not (Path(f'{journal}.{x:g}').touch() or Path(f'{journal}.{3 - x:g}').exists()): time.sleep(0.1)"
     near.notebook("rate", meet, 'result.write_text(json.dumps({"loss": x}))', parameters=HEAD + 'journal: str = ""\nx: float = 0.0\nclean: Path = Path("in/clean.json")\nresult: Path = Path("out/result.json")')

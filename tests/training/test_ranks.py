@@ -218,6 +218,7 @@ def test_a_stopped_rank_ends_the_step(project):
     assert family(project) == []
 
 
+@pytest.mark.long
 def test_an_idle_rank_ends_the_step_but_one_that_works_alone_does_not(project):
     waiting(project, "spin", idle=4)
     done = project.json("run", "pipeline=demo", code=1)
