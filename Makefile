@@ -24,6 +24,7 @@ check: $(READY) ## a quick check while you work: shape, ruff, types, and the pac
 	@python tools/check.py $(base)
 
 test: $(READY) ## every check of a change, the cheap ones first
+	@python -m compileall -q mlops_kit tests  # once, instead of at each of a thousand starts where Python may write no byte code
 	@echo "== shape: generated modules, clean notebooks, README, imports between packages"
 	@pytest -q tests/test_shape.py
 	@echo "== ruff"
