@@ -14,7 +14,7 @@ pytest_plugins = ["helpers.s3"]
 
 # the files that take longest, so that none of them is what all others wait for at the end (pytest --durations)
 SLOWEST = (
-    "test_resume", "test_truth", "test_fidelity", "test_runner", "test_sweep", "test_secrets", "test_executors", "test_identity",
+    "test_resume", "test_fidelity", "test_runner", "test_sweep", "test_secrets", "test_executors", "test_identity",
     "test_training", "test_store", "test_keys", "test_remote", "test_why", "test_ranks", "test_proof", "test_sync", "test_tracking",
     "test_damage", "test_jupyter", "test_flights", "test_faces", "test_wheel", "test_together", "test_digits",
 )
