@@ -25,7 +25,7 @@ from mlops_kit.store.files import (
 )
 
 # %% ../../nbs/10_store/20_objects.ipynb #be32754d
-_SMALL_SIZE = 1 << 20  # bytes: below, neither threads nor a copy inside the kernel are worth their while
+_SMALL_SIZE = 1 << 20  # bytes: below, threads and in-kernel copies cost more than they save
 _IMPORT_PID = os.getpid()
 
 # %% ../../nbs/10_store/20_objects.ipynb #ee27ee1c
@@ -86,7 +86,7 @@ def encode_tree(
         return canonical_json(["tree", 1, sorted(map(list, entries))])
     except UnicodeEncodeError:
         name = next(name for name, _, _ in entries if name != name.encode(errors="replace").decode())
-        raise StoreError(f"the name of the file {printable(name)} is no text in UTF-8: rename it") from None
+        raise StoreError(f"the name of the file {printable(name)} is not valid UTF-8: rename it") from None
 
 # %% ../../nbs/10_store/20_objects.ipynb #6e929457
 def is_folder(path: Path) -> bool:
@@ -125,10 +125,10 @@ class Store:
         return self.root / _object_name(digest)
 
     def __contains__(self, digest: str) -> bool:
-        return self.path(digest).is_file() or _restored_from_trash(self, digest)
+        return self.path(digest).is_file() or _restore_from_trash(self, digest)
 
 # %% ../../nbs/10_store/20_objects.ipynb #9324ed73
-def _restored_from_trash(store: Store, name: str) -> bool:
+def _restore_from_trash(store: Store, name: str) -> bool:
     "Move content back from the trash; whether it was there, undamaged"
     aside = store.root / "trash" / name
     with suppress(OSError):

@@ -221,7 +221,7 @@ def test_a_secret_in_the_code_is_refused(project: Project):
     (project.root / "helper.py").write_text("KEY = 'canary-k7Q9'\n")
     project.pipeline("says: {notebook: notebooks/says.ipynb, outs: {result: result.json}}")
     said = project.mlops("run", "pipeline=demo", code=2, MY_TOKEN="canary-k7Q9")
-    assert "says.ipynb, cell 2: the value of the secret MY_TOKEN stands in code" in said and "helper.py: the value" in said
+    assert "says.ipynb, cell 2: the value of the secret MY_TOKEN appears in code" in said and "helper.py: the value" in said
     assert not (project.root / ".mlops/runs").exists()
 
 

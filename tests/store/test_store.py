@@ -331,7 +331,7 @@ def test_odd_names_and_odd_files(tmp_path):
                 put_path(store, path)
         (data / "odd").unlink()
     (data / os.fsdecode(b"caf\xe9")).touch()
-    with pytest.raises(StoreError, match=r"caf\\xe9 is no text in UTF-8"):
+    with pytest.raises(StoreError, match=r"caf\\xe9 is not valid UTF-8"):
         put_path(store, data)
 
 
