@@ -44,7 +44,7 @@ def project(tmp_path):
 @pytest.fixture(scope="session")
 def subjects(tmp_path_factory):
     "Two pipelines of six steps, for two cores, and what an undisturbed run tells"
-    from helpers.prepared import Subject, outs
+    from helpers.subject import Subject, outs
 
     made = [Subject(tmp_path_factory.mktemp("six")) for _ in range(2)]
     whole = made[0].run()

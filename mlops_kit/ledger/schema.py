@@ -270,7 +270,7 @@ def _field_problems(value: dict, kind: Any, field: str) -> Iterator[str]:
         if name in value:
             yield find_problem(value[name], hint, label)
         elif name in kind.__required_keys__:
-            yield f"{label} is missing"
+            yield f"{ascii(label)[1:-1]} is missing"
 
 # %% ../../nbs/25_ledger/05_schema.ipynb #1c7fbfa7
 @cache

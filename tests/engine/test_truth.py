@@ -1,4 +1,4 @@
-"""However a notebook ends, what is said about it is true, what it had shown is kept, and no process of it is left.
+"""However a notebook ends, what is said about it is true, and what it had shown is kept.
 
 Everything here is seen from outside: the command line, its exit code and JSON, executed notebooks, logs, and the table of processes. Each promise is tested for both faces of the engine,
 a step of `mlops run` and plain `papermill --engine mlops`, and for a step also with the reference engine `kernel`.
@@ -7,8 +7,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,16 +17,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from helpers.project import Project, notebook
+from helpers.papermill import JOURNAL, SECONDS, Papermill, wait_for
+from helpers.project import Project
 
 from mlops_kit.engine.kernel import OUTPUT_LIMIT
 
 MB = 1 << 20
-SECONDS = 60   # from what happened to the news about it, on a loaded machine; a hang lasts for ever
 PATIENCE = 60  # from the end of a time limit to the end of whatever heeds no signal
 LIMIT = 4      # seconds that an endless step may run
 CELL_LIMIT = 1 # seconds that an endless cell may run
-JOURNAL = "import os, time\nwith open({journal!r}, 'w') as journal:\n    journal.write(str(time.time()))\n"
 SHOWN = "print('dying words', flush=True)\ntime.sleep(0.5)\n"
 
 LESS_MEMORY = """
@@ -97,40 +94,11 @@ def check_book(book: dict, reason: str) -> None:
     assert "dying words" in text, "what the dying cell had shown is kept"
 
 
-def wait_for(journals: list[Path], process: subprocess.Popen | None = None, seconds: float = 30) -> None:
-    "Wait until all dying cells have come to their end"
-    deadline = time.monotonic() + seconds
-    while not all(one.exists() for one in journals):
-        assert not process or process.poll() is None, f"ended before: {process.communicate()}"
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.05)
-
-
 def ended_at(folder: Path) -> dict[str, float]:
     "When the run learned how each step ended"
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     return {event["step"]: datetime.fromisoformat(event["time"]).timestamp() for event in events if event["event"] == "ended"}
 
-
-class Papermill:
-    "Plain papermill in a folder of its own"
-
-    def __init__(self, folder: Path, engine: str, *sources: str, options: tuple[str, ...] = (), before: tuple[str, ...] = ()):
-        self.folder, self.output = folder, folder / "executed.ipynb"
-        (folder / "out").mkdir(parents=True)
-        (folder / "notebook.ipynb").write_text(notebook("from pathlib import Path\nresult = Path('out/result.json')", *sources))
-        outer = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"} | {"IPYTHONDIR": str(folder / ".ipython")}
-        command = [*before, Path(sys.executable).with_name("papermill"), "--engine", engine, "notebook.ipynb", "executed.ipynb", "--no-progress-bar", *options]
-        self.process = subprocess.Popen(command, cwd=folder, env=outer, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-    def wait(self) -> tuple[int, str]:
-        "Exit code and what was said on standard error"
-        try:
-            error = self.process.communicate(timeout=40)[1]
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            error = "killed by the test: it took 40 s\n" + self.process.communicate()[1]
-        return self.process.returncode, error
 
 def last_line(text: str) -> str:
     "The last line of what was said"
@@ -379,149 +347,3 @@ def test_papermill_survives_a_killed_warm_parent(project, tmp_path):
     again = Papermill(tmp_path / "again", "mlops", "print('works')")
     assert again.wait()[0] == 0 and "works" in printed(book_of(again.output)), "a new parent is started"
     check_book(book_of(plain.output), LOST)
-
-
-# -- nothing is left ---------------------------------------------------------------------------------------------------------
-
-INIT = "import signal, sys\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nprint('ready', flush=True)\nsys.stdin.read()"  # reaps whoever it inherits, ends with the test
-STRAYS = """
-import os, subprocess, sys, time
-subprocess.Popen(["sleep", "1001"])
-subprocess.Popen(["sleep", "1002"], start_new_session=True)
-subprocess.Popen("nohup sleep 1003 >/dev/null 2>&1 &", shell=True)
-import multiprocessing
-multiprocessing.get_context("spawn").Process(target=time.sleep, args=(1004,), daemon=True).start()
-multiprocessing.get_context("fork").Process(target=time.sleep, args=(1005,)).start()
-import threading
-threading.Thread(target=time.sleep, args=(1000,)).start()
-if (pid := os.fork()) == 0:  # a daemon as in the textbooks
-    os.setsid()
-    if os.fork() == 0:
-        os.execvp("sleep", ["sleep", "1006"])
-    os._exit(0)
-os.waitpid(pid, 0)
-if os.fork() == 0:           # the same, and never another program
-    os.setsid()
-    if os.fork() == 0:
-        time.sleep(1007)
-    os._exit(0)
-"""
-ENDS = {"well": "multiprocessing.active_children()[0].terminate()\n[one.kill() for one in multiprocessing.active_children()]\nresult.write_text('{}')", "raised": "raise ValueError", "died": "os._exit(0)", "timeout": "time.sleep(1000)"}
-UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
-
-
-class Namespace:
-    "Processes that see only each other"
-
-    def __init__(self):
-        self.unshare = subprocess.Popen([*UNSHARE, sys.executable, "-c", INIT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self.unshare.stdout.readline() == "ready\n"
-        self.init = psutil.Process(self.unshare.pid).children()[0].pid
-        self.name = os.readlink(f"/proc/{self.init}/ns/pid")
-
-    def inside(self, folder: Path) -> tuple[str, ...]:
-        "The words before a command that is to run inside, in a folder"
-        return ("nsenter", "--target", str(self.init), "--pid", "--mount", f"--wd={folder}")
-
-    def processes(self) -> dict[int, str]:
-        "The command lines of all processes inside but the first; zombies are called so"
-        found = {}
-        for one in psutil.process_iter():
-            with suppress(OSError, psutil.Error):
-                if one.pid != self.init and os.readlink(f"/proc/{one.pid}/ns/pid") == self.name:
-                    found[one.pid] = " ".join(one.cmdline()) if one.status() != psutil.STATUS_ZOMBIE else f"zombie of {one.ppid()}: {one.name()}"
-        return found
-
-    def pids(self, inner: list[int]) -> set[int]:
-        "The process ids here of those that have these inside"
-        return {pid for pid in self.processes() if int(re.search(r"NSpid:.*\t(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) in inner}
-
-    def pid_of(self, words: str) -> int:
-        "The process with these words in its command line"
-        return next(pid for pid, line in self.processes().items() if words in line and not line.startswith("nsenter"))
-
-    def close(self) -> None:
-        self.unshare.communicate()
-
-
-@pytest.fixture(scope="module")
-def shared_namespace(tmp_path_factory):
-    "A private namespace of processes, with fork servers of its own"
-    tried = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True)
-    if tried.returncode:
-        pytest.skip(f"this user may not make a namespace of processes: {tried.stderr.strip()}")
-    one, before = Namespace(), os.environ["MLOPS_RUNTIME_DIR"]
-    os.environ["MLOPS_RUNTIME_DIR"] = str(tmp_path_factory.mktemp("runtime"))
-    yield one
-    os.environ["MLOPS_RUNTIME_DIR"] = before
-    one.close()
-
-
-@pytest.fixture
-def namespace(shared_namespace):
-    "The namespace, rid of what a failed test left"
-    yield shared_namespace
-    if len(left := shared_namespace.processes()) > 1:
-        for pid in left:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-
-def nobody_is_left(namespace: Namespace, project) -> None:
-    "But for the fork servers, within seconds after the end"
-    parents = namespace.pids([one["pid"] for one in json.loads(project.start("engine", "status", "--json", before=namespace.inside(project.root)).communicate(timeout=60)[0])])
-    deadline = time.monotonic() + SECONDS
-    while (left := {pid: words for pid, words in namespace.processes().items() if pid not in parents}) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not left
-
-
-def strays(project, end: str) -> Path:
-    "A step that starts processes and ends; the file that appears when they are there"
-    journal = project.root / f"{end}.journal"
-    project.notebook(end, STRAYS.replace("100", f"10{list(ENDS).index(end)}"), JOURNAL.format(journal=str(journal)) + "time.sleep(1)\n" + ENDS[end])
-    return journal
-
-
-def pipeline_of_strays(project, limit: str, ends: tuple[str, ...] = tuple(ENDS)) -> list[Path]:
-    "A pipeline of such steps, of which one has a time limit"
-    project.pipeline("\n".join(f"{end}: {{notebook: notebooks/{end}.ipynb, outs: {{result: result.json}}{f', timeout: {limit}' * (end == 'timeout')}}}" for end in ends))
-    return [strays(project, end) for end in ends]
-
-
-@pytest.mark.parametrize("engine", ["mlops", pytest.param("kernel", marks=pytest.mark.long)])
-def test_no_process_is_left_by_a_step(project, namespace, engine):
-    journals = pipeline_of_strays(project, "15s")  # in which a loaded machine has started them
-    process = project.start("run", "pipeline=demo", f"engine={engine}", "executor.workers=4", "--json", before=namespace.inside(project.root))
-    wait_for(journals, process)
-    assert "sleep 1036" in namespace.processes().values(), "the test sees what it is about"
-    steps = json.loads(process.communicate(timeout=60)[0])["steps"]
-    assert {name: step["status"] for name, step in steps.items()} == {"well": "ran", "raised": "failed", "died": "failed", "timeout": "failed"}, steps
-    nobody_is_left(namespace, project)
-
-
-@pytest.mark.parametrize("what", ["SIGINT", "SIGTERM", "SIGKILL", "engine stop"])
-def test_no_process_is_left_by_a_run_that_is_cut_short(project, namespace, what):
-    journal, = pipeline_of_strays(project, "100s", ("timeout",))
-    process = project.start("run", "pipeline=demo", before=namespace.inside(project.root))
-    wait_for([journal], process)
-    if what == "engine stop":
-        assert project.start("engine", "stop", before=namespace.inside(project.root)).wait(timeout=60) == 0
-    else:
-        os.kill(namespace.pid_of("mlops run"), signal.Signals[what])
-    process.communicate(timeout=60)
-    nobody_is_left(namespace, project)
-    assert what != "engine stop" or not namespace.processes(), "the parent itself is gone, too"
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("end", ["well", "died", "SIGKILL"])
-def test_no_process_is_left_by_papermill(project, namespace, tmp_path, end):
-    journal = tmp_path / "journal"
-    cells = STRAYS, JOURNAL.format(journal=str(journal)) + "time.sleep(1)\n" + ENDS.get(end, "time.sleep(1000)")
-    plain = Papermill(tmp_path / "strays", "mlops", *cells, before=namespace.inside(tmp_path / "strays"))
-    wait_for([journal], plain.process)
-    if end == "SIGKILL":
-        os.kill(namespace.pid_of("papermill"), signal.SIGKILL)
-    plain.wait()
-    nobody_is_left(namespace, project)

@@ -1,15 +1,27 @@
 """A small project for a test, the command line as a user calls it, and other environments."""
 import json
-import os
 import shutil
 import subprocess
 import sys
+import threading
 import venv
+from functools import cache
 from pathlib import Path
+
+from helpers.prepared import Prepared, outer_environment
 
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
 NOTEBOOKS = TESTS / "notebooks"
+
+
+ONE_CALL = threading.Lock()  # a prepared process answers in order
+
+
+@cache
+def prepared() -> Prepared:
+    "The process in whose forks the tests of this process call `mlops`"
+    return Prepared(ROOT)
 
 
 PARAMETERS = 'from pathlib import Path\nresult: Path = Path("out/result.json")'
@@ -54,22 +66,29 @@ class Project:
     def start(self, *words: str, before: tuple[str, ...] = (), **environment: str) -> subprocess.Popen:
         "Start `mlops`, or what the words before it start, in a session of its own"
         command = [*before, Path(sys.executable).with_name("mlops"), *words]
-        outer = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}  # where it is set, ipykernel leaves descriptors alone
-        return subprocess.Popen(command, cwd=self.root, env=outer | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        return subprocess.Popen(command, cwd=self.root, env=outer_environment() | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
     def mlops(self, *words: str, code: int = 0, **environment: str) -> str:
         "Call `mlops`; what it prints on standard output (and error, when it fails)"
-        process = self.start(*words, **environment)
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == code, f"mlops {' '.join(words)} ended with {process.returncode}:\n{out}\n{err}"
+        out, err = self._call(*words, code=code, **environment)
         return out if code == 0 else out + err
 
     def json(self, *words: str, code: int = 0, **environment: str):
         "Call `mlops ... --json`; the document that it prints"
-        process = self.start(*words, "--json", **environment)
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == code, f"mlops {' '.join(words)} ended with {process.returncode}:\n{out}\n{err}"
-        return json.loads(out)
+        return json.loads(self._call(*words, "--json", code=code, **environment)[0])
+
+    def _call(self, *words: str, code: int, **environment: str) -> tuple[str, str]:
+        "What a command that ends with this code prints"
+        if any(name.startswith("PYTHON") for name in environment):  # read only when Python starts
+            process = self.start(*words, **environment)
+            output, error = process.communicate(timeout=300)
+            ended = process.returncode
+        else:
+            with ONE_CALL:
+                answer = prepared()(*words, root=self.root, **environment)
+            ended, output, error = answer["code"], answer["output"], answer["error"]
+        assert ended == code, f"mlops {' '.join(words)} ended with {ended}:\n{output}\n{error}"
+        return output, error
 
     def statuses(self, *words: str, code: int = 0) -> dict[str, str]:
         "Call `mlops run`; how each step ended"

@@ -12,7 +12,7 @@ from mlops_kit.errors import StoreError
 from mlops_kit.ledger.maintenance import fsck
 from mlops_kit.ledger.records import read_run, run_ids, runs, read_record
 from mlops_kit.store.objects import Store, get_bytes
-from helpers.prepared import outs
+from helpers.subject import outs
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.prepared import outs, sweep
+from helpers.subject import outs, sweep
 
 def healthy(subject) -> None:
     "The store is whole, and nothing is left in it"

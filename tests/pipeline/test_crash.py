@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from helpers.prepared import BEFORE, WORKERS, Subject, outs, sweep
+from helpers.subject import BEFORE, WORKERS, Subject, outs, sweep
 
 
 def check_continuation(subject: Subject, what: str) -> None:

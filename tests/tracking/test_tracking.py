@@ -74,7 +74,7 @@ def finish(run: Path, process: subprocess.Popen, tell: str = "") -> tuple[str, s
     return out, err
 
 
-@pytest.mark.parametrize("code", [PLAIN, LOGGER])
+@pytest.mark.parametrize("code", [pytest.param(PLAIN, marks=pytest.mark.long), LOGGER])
 def test_offline_stays_inside_the_run_and_is_sent_later(run: Path, server: Backend, monkeypatch, code: str):
     finish(run, step(run, "offline", code))
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
@@ -91,7 +91,7 @@ def test_offline_stays_inside_the_run_and_is_sent_later(run: Path, server: Backe
     assert list((run.parent / "home").iterdir()) == []
 
 
-@pytest.mark.parametrize("code", [PLAIN, LOGGER])
+@pytest.mark.parametrize("code", [pytest.param(PLAIN, marks=pytest.mark.long), LOGGER])
 def test_online_tells_the_server_and_nothing_secret(run: Path, server: Backend, monkeypatch, code: str):
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     monkeypatch.setenv("WANDB_API_KEY", KEY)
@@ -123,6 +123,7 @@ def test_a_server_that_never_answers_costs_five_seconds_at_most(run: Path, monke
         assert len(wandb_client.find_unsynced(run)) == 1
 
 
+@pytest.mark.long
 def test_a_server_that_goes_away_in_between_costs_five_seconds_at_most(run: Path, server: Backend, monkeypatch):
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     monkeypatch.setenv("WANDB_API_KEY", KEY)

@@ -89,7 +89,7 @@ def fit(project: Path, folder: Path, asked: dict | None = None, **env: str) -> d
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.long), 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.long)])
 def test_the_same_training_gives_the_same_bytes(project: Path, workers: int):
     asked = {"data": {"workers": workers}}
     first = fit(project, project / "a", asked, PYTHONHASHSEED="1")
