@@ -51,7 +51,7 @@ def executions(request, tmp_path_factory):
             one.kill()
 
 
-@pytest.mark.parametrize("name", [name if place % 2 == 0 else pytest.param(name, marks=pytest.mark.long) for place, name in enumerate(NAMES)])
+@pytest.mark.parametrize("name", [name if place % 3 == 0 else pytest.param(name, marks=pytest.mark.long) for place, name in enumerate(NAMES)])
 def test_both_engines_give_the_same(name, executions):
     needed = [word for word in OPTIONAL if re.search(rf"(import|from) {word}\b", (CORPUS / f"{name}.ipynb").read_text())]
     if absent := [word for word in needed if not find_spec(word)]:

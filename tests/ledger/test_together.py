@@ -90,7 +90,7 @@ def waiting(subject, pid: int) -> None:
 
 
 @pytest.mark.parametrize("at", [2, *(pytest.param(at, marks=pytest.mark.long) for at in (1, 5, 9))])
-@pytest.mark.parametrize("end", [signal.SIGCONT, signal.SIGKILL])
+@pytest.mark.parametrize("end", [pytest.param(signal.SIGCONT, marks=pytest.mark.long), signal.SIGKILL])
 def test_gc_stands_still_between_looking_and_moving_while_a_run_starts(subject, at, end):
     assert subject.run()["code"] == 0
     forget(subject)  # the run will make and need what gc has found to be loose

@@ -162,6 +162,7 @@ def test_a_sweep_that_has_changed_needs_another_name(near):
     assert len(near.json(*words, "sweep.name=other")["ran"]) == 2
 
 
+@pytest.mark.long
 def test_two_wishes_give_a_front(near):
     near.edit("conf/sweep/my_grid.yaml", "{rate.loss: minimize}", "{rate.loss: minimize, rate.size: maximize}")
     board = near.json("sweep", "pipeline=demo", "sweep=my_grid", "--html", "board.html")

@@ -168,6 +168,7 @@ def test_two_processes_give_the_same_bytes_each_time_and_one_record(project):
     assert project.json("verify")["steps"]["train"]["status"] == "identical"
 
 
+@pytest.mark.long
 def test_an_error_in_a_rank_fails_the_cell_with_its_name_and_trace(project):
     waiting(project, "raise")
     done = project.json("run", "pipeline=demo", code=1)
@@ -199,7 +200,8 @@ def python(project, code: str, **environment: str) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", code], cwd=project.root, env=os.environ | told | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-@pytest.mark.parametrize("how", ["", pytest.param("stop", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["", "stop"])
 def test_nothing_is_left_when_the_notebook_is_killed(project, how: str):
     waiting(project, how)
     notebook = python(project, f"from mlops_kit.training import launch; launch('work', {{'how': {how!r}, 'marks': '.'}}, 2)")

@@ -220,7 +220,7 @@ def ends_well(kind: str, attempt, undisturbed) -> Path:
     return folder
 
 
-QUICK = {"plain", "workers", "accumulating", "manual", "stream-workers"}
+QUICK = {"plain", "workers", "accumulating", "manual"}
 
 
 @pytest.mark.parametrize("kind, seed", [
@@ -234,7 +234,7 @@ def test_a_killed_training_ends_with_the_same_bytes(attempt, undisturbed, kind, 
 
 
 @pytest.mark.parametrize("number, error", [(signal.SIGTERM, "Preempted"), (signal.SIGINT, "KeyboardInterrupt")])
-@pytest.mark.parametrize("validating", [False, True])
+@pytest.mark.parametrize("validating", [pytest.param(False, marks=pytest.mark.long), True])
 def test_training_that_is_asked_to_stop_saves_its_state(attempt, undisturbed, monkeypatch, number, error, validating):
     monkeypatch.setenv("MLOPS_SNAPSHOTS", "1000")
     kind = "asked in validation" if validating else "often"

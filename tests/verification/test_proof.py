@@ -216,6 +216,7 @@ def test_rounds_another_engine_and_a_source_that_was_not_kept(project):
     assert "no step" in project.mlops("verify", "last", "cuonts", code=2)
 
 
+@pytest.mark.long
 def test_a_step_that_dies_in_other_surroundings(project):
     project.notebook("dies", HEAD, "if 'somebody' in os.environ.get('USER', ''):\n    os.kill(os.getpid(), 9)", WRITE.format("1"))
     project.pipeline("dies: {notebook: notebooks/dies.ipynb, outs: {result: result.json}}")
