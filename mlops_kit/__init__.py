@@ -2,6 +2,7 @@
 
 Modules:
 
+- `mlops_kit.capture.access_log`: Logs what native readers and other programs ask the file system for, where Python's own hooks hear nothing
 - `mlops_kit.capture.audit_hooks`: Sits in the process of a step and notes what the step looks at besides its inputs
 - `mlops_kit.capture.environment`: What may influence a result besides code and data: how it is fixed, and recorded
 - `mlops_kit.capture.undeclared_inputs`: What a step read without declaring it: digested, and part of its key
