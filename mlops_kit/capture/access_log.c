@@ -1,12 +1,13 @@
 /* Log what a process, and every program that it starts, asks the file system for. Loaded by LD_PRELOAD (Linux).
  *
  * The functions of the C library that take a path are defined here again: each calls the real one and appends a record
- * to the log. No result is changed, nor errno. A record is NUL, kind, number, name, NUL, in one write. The number says
- * whether the thing was there (0 or 1); for programs it is the process.
+ * to the log. No result is changed, nor errno. A record is NUL, kind, number, colon, name, NUL, in one write. The number
+ * says whether the thing was there (0 or 1); for programs it is the process.
  *
  *   r opened to read    w made (0); changed, moved or removed (1)    s stat, access    k lstat, readlink, realpath
  *   l listed            m library loaded                             v variable        u can't be followed
  *   x about to be executed by this process    f it could not be    y started as this process    p begins, observed
+ *   t symbolic link made: the number is the length of its path, which where it leads to follows
  *
  * Between fork and exec nothing here allocates or takes a lock. Not seen: what the C library does on its own account
  * (the dynamic loader, locales, the resolver), system calls that a program makes itself, statically linked programs,
@@ -79,20 +80,21 @@ static int fits(size_t length) { /* beyond the limit, a write would kill the pro
     return !getrlimit(RLIMIT_FSIZE, &limit) && log_state.st_size + length <= limit.rlim_cur;
 }
 
-static int append(char kind, unsigned number, const char *folder, const char *joint, const char *name) {
+static int append(char kind, unsigned number, const char *folder, const char *joint, const char *name, const char *more) {
     char head[16] = {0, kind}, digits[12];
     size_t used = 2, count = 0;
     do digits[count++] = '0' + number % 10; while (number /= 10);
     while (count) head[used++] = digits[--count];
-    struct iovec parts[4] = {{head, used}};
-    const char *texts[] = {folder, joint, name};
+    head[used++] = ':';
+    struct iovec parts[5] = {{head, used}};
+    const char *texts[] = {folder, joint, name, more};
     size_t total = used + 1;
-    for (int at = 0; at < 3; at++) {
+    for (int at = 0; at < 4; at++) {
         parts[at + 1] = (struct iovec){(char *)texts[at], strlen(texts[at])};
         total += parts[at + 1].iov_len;
     }
-    parts[3].iov_len++; /* with its NUL */
-    return log_is_open() && fits(total) && syscall(SYS_writev, log_fd, parts, 4) == (ssize_t)total;
+    parts[4].iov_len++; /* with its NUL */
+    return log_is_open() && fits(total) && syscall(SYS_writev, log_fd, parts, 5) == (ssize_t)total;
 }
 
 static uint64_t hashed(uint64_t hash, const char *text) {
@@ -133,27 +135,33 @@ static int record(char kind, unsigned number, const char *folder, const char *jo
     uint64_t hash = hashed(hashed(kind * 2 + (number & 1) + 1, folder), name), *slot = &seen[hash % SLOTS];
     if (!process && __atomic_load_n(slot, __ATOMIC_RELAXED) == hash) return 1;
     if (!process && *joint && is_skipped(folder, name)) return 0;
-    if (lost && append('u', 0, "", "", "records were lost")) lost = 0;
-    if (!append(kind, number, folder, joint, name)) lost = 1;
+    if (lost && append('u', 0, "", "", "records were lost", "")) lost = 0;
+    if (!append(kind, number, folder, joint, name, "")) lost = 1;
     else __atomic_store_n(slot, hash, __ATOMIC_RELAXED);
     return 1;
 }
 
-/* Read a link of /proc that says where a descriptor, the working folder or the program is. */
-static int read_link(const char *link, char text[PATH_MAX]) {
-#ifdef SYS_readlink
-    ssize_t length = syscall(SYS_readlink, link, text, PATH_MAX - 1);
+static int read_link(int folder, const char *link, char text[PATH_MAX]) {
+#ifdef SYS_readlink /* sandboxes allow the older one */
+    ssize_t length = folder == HERE ? syscall(SYS_readlink, link, text, PATH_MAX - 1) :
+        syscall(SYS_readlinkat, folder, link, text, PATH_MAX - 1);
 #else
-    ssize_t length = syscall(SYS_readlinkat, HERE, link, text, PATH_MAX - 1);
+    ssize_t length = syscall(SYS_readlinkat, folder, link, text, PATH_MAX - 1);
 #endif
     text[length < 0 ? 0 : length] = 0;
     return length >= 0;
 }
 
+/* The link of /proc that says where a descriptor or the working folder is. */
+static const char *place_of(int folder, char link[32]) {
+    if (folder == HERE) return "/proc/self/cwd";
+    snprintf(link, 32, "/proc/self/fd/%d", folder);
+    return link;
+}
+
 __attribute__((noinline)) static int note_relative(char kind, unsigned number, int folder, const char *path) {
-    char text[PATH_MAX], link[32] = "/proc/self/cwd";
-    if (folder != HERE) snprintf(link, sizeof link, "/proc/self/fd/%d", folder);
-    if (!read_link(link, text)) return record('u', 0, "", "", *path ? path : link);
+    char text[PATH_MAX], link[32];
+    if (!read_link(HERE, place_of(folder, link), text)) return record('u', 0, "", "", *path ? path : link);
     if (text[0] != '/') return 1; /* a pipe, a socket */
     return *path ? record(kind, number, text + (text[1] == 0), "/", path) : record(kind, number, "", "/", text + 1);
 }
@@ -189,7 +197,7 @@ int mlops_access_log(const char *path, const char *skipped, uintptr_t from, uint
     snprintf(skip, 4 * PATH_MAX, "%s", strlen(skipped) < 4 * PATH_MAX ? skipped : "");
     left_out_from = from, left_out_to = to, log_fd = -1, activated = begun = 1;
     memset(seen, 0, sizeof seen);
-    moved = !read_link("/proc/self/cwd", working_folder) || working_folder[0] != '/';
+    moved = !read_link(HERE, "/proc/self/cwd", working_folder) || working_folder[0] != '/';
     if (!moved && !working_folder[1]) working_folder[0] = 0;
     return open_log();
 }
@@ -236,7 +244,7 @@ __attribute__((constructor)) static void start(void) {
     for (struct hook *hook = __start_mlops_hooks; hook < __stop_mlops_hooks; hook++) next(hook);
     dlerror(); /* of what this C library doesn't have */
     if (!counts(NULL)) return;
-    if (read_link("/proc/self/exe", program)) note('p', getpid(), HERE, program);
+    if (read_link(HERE, "/proc/self/exe", program)) note('p', getpid(), HERE, program);
     dl_iterate_phdr(note_object, NULL);
 }
 
@@ -397,7 +405,7 @@ static void note_open(int fd, int flags, int before, int folder, const char *pat
         note('s', 1, folder, path);
     } else {
         if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) note('s', 0, folder, path);
-        else if (reads) note_opened('r', before, fd, folder, path);
+        else if (reads || !before) note_opened('r', before, fd, folder, path);
         if (changes) note_opened('w', before && !empties, fd, folder, path);
     }
 }
@@ -466,8 +474,26 @@ CHANGE(note_changed, remove, HERE, path, (path), const char *path)
 CHANGE(note_changed, truncate, HERE, path, (path, length), const char *path, off_t length)
 ALIAS(truncate64, truncate)
 
+/* Through a link, other paths are looked at than those that are named: where it leads is always noted. */
+__attribute__((noinline)) static void note_link(const char *target, int folder, const char *path) {
+    int error = errno;
+    char text[PATH_MAX] = "", link[32];
+    if (*path != '/' && !read_link(HERE, place_of(folder, link), text)) lost = 1;
+    if (!text[1]) text[0] = 0;
+    size_t length = strlen(text) + (*path != '/') + strlen(path);
+    if (!append('t', length, text, *path == '/' ? "" : "/", path, target)) lost = 1;
+    errno = error;
+}
+static int is_folder(int folder, const char *path) {
+    int error = errno, fd = syscall(SYS_openat, folder, path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0) syscall(SYS_close, fd);
+    errno = error;
+    return fd >= 0;
+}
+
 /* What is moved or linked was read, and is found under another name. */
 static void note_moved(int done, int stays, int flags, int folder, const char *path, int to, const char *target) {
+    char text[PATH_MAX];
     if (!done) {
         if (!VALID(0)) return;
         note('s', is_there(folder, path, F_OK), folder, path);
@@ -475,11 +501,13 @@ static void note_moved(int done, int stays, int flags, int folder, const char *p
         note_parent(to, target);
         return;
     }
-    note('r', 1, folder, path);
-    if (flags & RENAME_EXCHANGE) note('r', 1, to, target);
+    if (is_folder(to, target)) note('l', 0, to, target); /* was not in the way */
+    note(read_link(to, target, text) ? 'k' : 'r', 1, folder, path);
+    if (flags & RENAME_EXCHANGE) note('k', 1, to, target), note('r', 1, to, target);
     if (flags & RENAME_NOREPLACE) note('s', 0, to, target);
     if (!stays) note('w', !(flags & RENAME_EXCHANGE), folder, path);
     note('w', 0, to, target);
+    if (read_link(to, target, text)) note_link(text, to, target);
 }
 #define MOVES(name, stays, how, folder, to, args, ...) HOOK(int, name, __VA_ARGS__) { \
     int result = NEXT(name) args; \
@@ -495,18 +523,13 @@ MOVES(link, 1, RENAME_NOREPLACE, HERE, HERE, (path, target), const char *path, c
 MOVES(linkat, 1, RENAME_NOREPLACE, folder, to, (folder, path, to, target, flags),
     int folder, const char *path, int to, const char *target, int flags)
 
-/* What a symbolic link leads to may be read through it. */
-static void note_symlink(int done, int folder, const char *path) {
-    int error = errno, fd = done ? syscall(SYS_openat, folder, path, O_PATH | O_CLOEXEC) : -1;
-    if (fd >= 0) {
-        note('r', 1, fd, "");
-        syscall(SYS_close, fd);
-    }
-    errno = error;
-    note_made(done, folder, path);
-}
-CHANGE(note_symlink, symlink, HERE, path, (target, path), const char *target, const char *path)
-CHANGE(note_symlink, symlinkat, folder, path, (target, folder, path), const char *target, int folder, const char *path)
+#define LINK(name, folder, args, ...) HOOK(int, name, __VA_ARGS__) { \
+    int result = NEXT(name) args; \
+    if (COUNTS) note_made(!result, folder, path); \
+    if (!result && counts(NULL)) note_link(target, folder, path); \
+    return result; }
+LINK(symlink, HERE, (target, path), const char *target, const char *path)
+LINK(symlinkat, folder, (target, folder, path), const char *target, int folder, const char *path)
 
 #define TEMPORARY(type, ok, name, args, ...) HOOK(type, name, __VA_ARGS__) { \
     type result = NEXT(name) args; \

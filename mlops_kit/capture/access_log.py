@@ -105,53 +105,89 @@ KINDS = {
     "p": "program",
 }
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #98dc4eb5
-def _split_records(content: bytes) -> Iterator[str]:
-    "The records of a log: kind, number and name in one text; a damaged one as unseen"
+# %% ../../nbs/30_capture/12_access_log.ipynb #52cdcc66
+@dataclass(frozen=True)
+class _Record:
+    kind: str
+    number: int # 0 or 1: was it there? A process, or a length
+    name: bytes
+
+def _split_records(content: bytes) -> Iterator[_Record]:
+    "The records of a log; a damaged one as unseen"
     pieces = content.split(b"\0")
     for piece, after in zip(pieces, [*pieces[1:], b"torn"]):
-        if piece:
-            yield "u0damaged record" if after else os.fsdecode(piece)
+        match = None if after else re.fullmatch(rb"([a-z])(\d+):(.*)", piece, re.S)
+        if match:
+            yield _Record(match[1].decode(), int(match[2]), match[3])
+        elif piece:
+            yield _Record("u", 0, b"damaged record")
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #ed88b14a
-def _normal_path(path: str) -> str:
-    "The same file's path without `.` and `..`; behind a link, `..` is not where it seems to be"
+# %% ../../nbs/30_capture/12_access_log.ipynb #4cfcc84e
+def _normal_path(name: bytes) -> str:
+    "A path without `.` and `..`: behind a link, `..` is not where it seems to be"
+    path = os.fsdecode(name)
     parts = path.split("/")
     if path.startswith("/") and ".." in parts:
         last = len(parts) - parts[::-1].index("..")
-        parts = [os.path.realpath("/".join(parts[:last])), *parts[last:]]
-    text = "/".join(parts)
-    return "/" + os.path.normpath(text).lstrip("/") if text.startswith("/") else text
+        path = "/".join([os.path.realpath("/".join(parts[:last])), *parts[last:]])
+    return "/" + os.path.normpath(path).lstrip("/") if path.startswith("/") else path
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #52f44f77
-def _program_accesses(records: list[str]) -> Iterator[Access]:
+# %% ../../nbs/30_capture/12_access_log.ipynb #6f44b4c6
+def _through_links(
+    path: str,
+    links: dict[str, str], # links that the processes made -> where they lead
+) -> str:
+    "The path behind links"
+    for _ in range(40): # as many as the kernel follows
+        link = next((link for link in links if f"{path}/".startswith(f"{link}/")), None)
+        if link is None:
+            break
+        path = links[link] + path[len(link):]
+    return path
+
+# %% ../../nbs/30_capture/12_access_log.ipynb #be34b94e
+def _file_accesses(records: Iterable[_Record]) -> Iterator[Access]:
+    "What was asked for, under its name, and under the one that it has behind links that the processes made"
+    links = {}
+    for record in records:
+        if record.kind == "t":
+            link, target = record.name[:record.number], record.name[record.number:]
+            links[_normal_path(link)] = _normal_path(os.path.join(os.path.dirname(link), target))
+        elif record.kind not in "xfyp":
+            access = Access(KINDS[record.kind], record.number == 1, _normal_path(record.name))
+            yield access
+            folder, name = os.path.split(access.path)
+            follows = record.kind not in "kw" and name
+            behind = _through_links(access.path, links) if follows else os.path.join(_through_links(folder, links), name)
+            yield Access(access.kind, access.found, behind)
+
+# %% ../../nbs/30_capture/12_access_log.ipynb #080b1a5e
+def _program_accesses(records: list[_Record]) -> Iterator[Access]:
     "Which programs were started, and which of them were observed"
-    matches = [re.match(r"([xfyp])(\d+)(.*)", record, re.S) for record in records]
-    begun = {match[2] for match in matches if match and match[1] == "p"}
+    begun = {record.number for record in records if record.kind == "p"}
     expected = {} # process -> what it is about to become
-    for match in filter(None, matches):
-        kind, process, path = match.groups()
-        if kind == "p":
+    for record in records:
+        process, path = record.number, _normal_path(record.name)
+        if record.kind == "y":
+            yield Access("program", process in begun, path)
+        elif record.kind == "p":
             yield Access("program", True, expected.pop(process, path))
             yield Access("program", True, path)
-        elif kind == "y":
-            yield Access("program", process in begun, path)
-        else:
-            if process in expected and kind == "x":
-                yield Access("program", False, expected[process])
+        elif record.kind == "f":
             expected.pop(process, None)
-            expected |= {process: path} if kind == "x" else {}
+        elif process in expected: # the same number, long after
+            yield Access("program", False, expected[process])
+        expected |= {process: path} if record.kind == "x" else {}
     yield from (Access("program", False, path) for path in expected.values())
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #85c3afa6
+# %% ../../nbs/30_capture/12_access_log.ipynb #79a7b598
 def read_access_log(path: Path) -> list[Access]:
     "What was logged by all processes, in order, each once; programs last"
     records = list(_split_records(path.read_bytes()))
-    files = [Access(KINDS[text[0]], text[1] == "1", _normal_path(text[2:])) for text in records if text[0] not in "xfyp"]
-    programs = [Access(access.kind, access.found, _normal_path(access.path)) for access in _program_accesses(records)]
-    return list(dict.fromkeys(files + programs))
+    programs = [record for record in records if record.kind in "xfyp"]
+    return list(dict.fromkeys([*_file_accesses(records), *_program_accesses(programs)]))
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #e4872090
+# %% ../../nbs/30_capture/12_access_log.ipynb #a2958774
 def exclude_own_files(accesses: Iterable[Access]) -> list[Access]:
     "The accesses without those to files that the processes had made themselves; writes stay"
     made, others = set(), []
