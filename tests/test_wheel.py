@@ -14,6 +14,9 @@ ROOT = Path(__file__).parent.parent
 HEAVY = "torch lightning wandb hydra omegaconf papermill nbformat nbclient IPython polars numpy matplotlib sklearn".split()
 
 
+LIBRARY = "mlops_kit/capture/_access_log.abi3.so"  # of access_log.c
+
+
 def command(*words: object, cwd: Path) -> str:
     """Run a command, give its output; fail with everything that it said."""
     env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
@@ -45,7 +48,7 @@ def empty(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shipped() -> dict[str, Path]:
     """What the wheel should hold besides its metadata: name in the wheel -> file of the repository."""
     homes = {
-        "mlops_kit": (ROOT / "mlops_kit", ("**/*.py", "py.typed", "conf/**/*.yaml", "share/**/*.json")),
+        "mlops_kit": (ROOT / "mlops_kit", ("**/*.py", "**/*.c", "py.typed", "conf/**/*.yaml", "share/**/*.json")),
         "mlops_kit/examples/steps": (ROOT / "nbs/steps", ("__init__.py", "**/*.ipynb")),
         "mlops_kit/examples/conf": (ROOT / "conf", ("__init__.py", "**/*.yaml")),
     }
@@ -61,8 +64,28 @@ def test_the_wheel_holds_the_files_of_the_repository_and_nothing_else(wheel: Pat
     assert {"mlops_kit/py.typed", "mlops_kit/examples/steps/flights/train.ipynb", "mlops_kit/examples/conf/pipeline/digits.yaml"} <= set(wanted)
     with ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
-        assert held == set(wanted)
-        assert [name for name in sorted(held) if archive.read(name) != wanted[name].read_bytes()] == []
+        assert held - {LIBRARY} == set(wanted)
+        assert [name for name in sorted(held - {LIBRARY}) if archive.read(name) != wanted[name].read_bytes()] == []
+
+
+def build_wheel(source: Path, folder: Path, compiler: str) -> Path:
+    """A wheel of a copy of what a build reads, made with some compiler."""
+    shutil.copytree(ROOT / "mlops_kit", source / "mlops_kit", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    for name in ("setup.py", "settings.ini", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in ("nbs/steps", "conf"):
+        shutil.copytree(ROOT / name, source / name)
+    code = f"import os, sys, setuptools.build_meta as b; os.environ['CC'] = {compiler!r}; b.build_wheel({str(folder)!r})"
+    command(sys.executable, "-c", code, cwd=source)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("gcc"), reason="no compiler")
+@pytest.mark.parametrize("compiler, built", [("gcc", True), ("no-such-compiler", False)])
+def test_the_library_is_built_where_there_is_a_compiler(compiler: str, built: bool, tmp_path: Path):
+    wheel = build_wheel(tmp_path / "source", tmp_path, compiler)
+    assert (LIBRARY in ZipFile(wheel).namelist()) == built
+    assert "-cp311-abi3-linux_" in wheel.name  # of one system, for every Python
 
 
 @pytest.mark.parametrize("place", ["here", "empty"])

@@ -10,19 +10,21 @@ appends a record to a log. It is an optional extension: for Linux only, and abse
 # %% auto #0
 __all__ = ['KINDS', 'access_library', 'preload_variables', 'start_access_log', 'Access', 'read_access_log', 'exclude_own_files']
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #584e8feb
+# %% ../../nbs/30_capture/12_access_log.ipynb #7a0e4adb
 import ctypes, os, re, sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #fdd3f020
+import mlops_kit
+
+# %% ../../nbs/30_capture/12_access_log.ipynb #c7bb1d96
 def access_library() -> Path | None:
     "Where the library is; None where it could not be built"
-    path = Path(__file__).with_name("_access_log.abi3.so")
+    path = Path(mlops_kit.__file__).parent / "capture/_access_log.abi3.so"
     return path if path.exists() else None
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #f4b379bf
+# %% ../../nbs/30_capture/12_access_log.ipynb #3c6b8a8e
 def _loadable_path(
     library: Path,
     links: Path | None, # folder for a link
@@ -37,13 +39,13 @@ def _loadable_path(
     link.symlink_to(library)
     return link
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #e3380941
+# %% ../../nbs/30_capture/12_access_log.ipynb #ddcf3531
 def _skip_text(folders: Iterable[str]) -> str:
     "Folders as the library reads them, as they are named and as they really are"
     paths = dict.fromkeys(path for folder in folders for path in (os.path.abspath(folder), os.path.realpath(folder)))
     return ":".join(path for path in paths if ":" not in path and path != "/")
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #7a7bce94
+# %% ../../nbs/30_capture/12_access_log.ipynb #a936806c
 def preload_variables(
     log: Path | None = None,  # an empty file is made; None: dormant until `start_access_log`
     skip: Iterable[str] = (), # folders that don't count
@@ -61,7 +63,7 @@ def preload_variables(
         variables |= {"MLOPS_ACCESS_LOG": str(log.absolute()), "MLOPS_ACCESS_SKIP": _skip_text(skip)}
     return variables
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #8e26c843
+# %% ../../nbs/30_capture/12_access_log.ipynb #3a733fe3
 def _python_addresses() -> tuple[int, int]:
     "Where the code of Python itself begins and ends in memory; nowhere if it holds more than Python"
     if "_sqlite3" in sys.builtin_module_names:
@@ -74,7 +76,7 @@ def _python_addresses() -> tuple[int, int]:
     addresses = [address for start, end, path in spans if path == python for address in (start, end)]
     return min(addresses), max(addresses)
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #2e75d5ae
+# %% ../../nbs/30_capture/12_access_log.ipynb #802599bb
 def start_access_log(
     log: Path,                # an empty file is made
     skip: Iterable[str] = (), # folders that don't count
@@ -87,7 +89,7 @@ def start_access_log(
     log.touch(0o600)
     return bool(begin(os.fsencode(log.absolute()), os.fsencode(_skip_text(skip)), *_python_addresses()))
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #f79a7841
+# %% ../../nbs/30_capture/12_access_log.ipynb #0415dc68
 @dataclass(frozen=True)
 class Access:
     "Something that a process asked the system for"
@@ -105,7 +107,7 @@ KINDS = {
     "p": "program",
 }
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #52cdcc66
+# %% ../../nbs/30_capture/12_access_log.ipynb #da6c0866
 @dataclass(frozen=True)
 class _Record:
     kind: str
@@ -122,7 +124,7 @@ def _split_records(content: bytes) -> Iterator[_Record]:
         elif piece:
             yield _Record("u", 0, b"damaged record")
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #4cfcc84e
+# %% ../../nbs/30_capture/12_access_log.ipynb #c5547d69
 def _normal_path(name: bytes) -> str:
     "A path without `.` and `..`: behind a link, `..` is not where it seems to be"
     path = os.fsdecode(name)
@@ -132,7 +134,7 @@ def _normal_path(name: bytes) -> str:
         path = "/".join([os.path.realpath("/".join(parts[:last])), *parts[last:]])
     return "/" + os.path.normpath(path).lstrip("/") if path.startswith("/") else path
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #6f44b4c6
+# %% ../../nbs/30_capture/12_access_log.ipynb #624f6a8e
 def _through_links(
     path: str,
     links: dict[str, str], # links that the processes made -> where they lead
@@ -145,7 +147,7 @@ def _through_links(
         path = links[link] + path[len(link):]
     return path
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #be34b94e
+# %% ../../nbs/30_capture/12_access_log.ipynb #31f61def
 def _file_accesses(records: Iterable[_Record]) -> Iterator[Access]:
     "What was asked for, under its name, and under the one that it has behind links that the processes made"
     links = {}
@@ -156,12 +158,13 @@ def _file_accesses(records: Iterable[_Record]) -> Iterator[Access]:
         elif record.kind not in "xfyp":
             access = Access(KINDS[record.kind], record.number == 1, _normal_path(record.name))
             yield access
-            folder, name = os.path.split(access.path)
-            follows = record.kind not in "kw" and name
-            behind = _through_links(access.path, links) if follows else os.path.join(_through_links(folder, links), name)
-            yield Access(access.kind, access.found, behind)
+            if links and record.kind in "kw":
+                folder, name = os.path.split(access.path)
+                yield Access(access.kind, access.found, os.path.join(_through_links(folder, links), name))
+            elif links:
+                yield Access(access.kind, access.found, _through_links(access.path, links))
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #080b1a5e
+# %% ../../nbs/30_capture/12_access_log.ipynb #af728e2d
 def _program_accesses(records: list[_Record]) -> Iterator[Access]:
     "Which programs were started, and which of them were observed"
     begun = {record.number for record in records if record.kind == "p"}
@@ -180,14 +183,14 @@ def _program_accesses(records: list[_Record]) -> Iterator[Access]:
         expected |= {process: path} if record.kind == "x" else {}
     yield from (Access("program", False, path) for path in expected.values())
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #79a7b598
+# %% ../../nbs/30_capture/12_access_log.ipynb #aab5d6b4
 def read_access_log(path: Path) -> list[Access]:
     "What was logged by all processes, in order, each once; programs last"
     records = list(_split_records(path.read_bytes()))
     programs = [record for record in records if record.kind in "xfyp"]
     return list(dict.fromkeys([*_file_accesses(records), *_program_accesses(programs)]))
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #a2958774
+# %% ../../nbs/30_capture/12_access_log.ipynb #2167959f
 def exclude_own_files(accesses: Iterable[Access]) -> list[Access]:
     "The accesses without those to files that the processes had made themselves; writes stay"
     made, others = set(), []

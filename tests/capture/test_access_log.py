@@ -1,5 +1,4 @@
 """The access log names what native readers and programs ask for, each file as found or absent, and disturbs nothing."""
-import ctypes
 import errno
 import json
 import os
@@ -8,7 +7,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -122,7 +120,7 @@ CALLS = {
     "posix_spawn": ("c.posix_spawn(b(i), b'/bin/cat', None, None, w, (p * 1)(None)), os.waitpid(i.value, 0)", "P/bin/cat r1a.txt"),
     "posix_spawnp": ("c.posix_spawnp(None, b'cat', None, None, w, (p * 1)(None)), os.wait()", "r1a.txt"),
     "posix_spawn_file_actions_addopen": (
-        f"c.posix_spawn_file_actions_init(y), c.posix_spawn_file_actions_addopen(y, 0, b'a.txt', 0, 0), c.posix_spawn_file_actions_addopen(y, 1, b'n', 0x241, 0o600)", "r1a.txt w0n"),
+        "c.posix_spawn_file_actions_init(y), c.posix_spawn_file_actions_addopen(y, 0, b'a.txt', 0, 0), c.posix_spawn_file_actions_addopen(y, 1, b'n', 0x241, 0o600)", "r1a.txt w0n"),
     "setrlimit": ("c.setrlimit(1, (ctypes.c_ulong * 2)(1 << 30, 1 << 30))", "u0a process with a limited file size"),
     "setrlimit64": ("c.setrlimit64(1, (ctypes.c_ulong * 2)(1 << 30, 1 << 30))", "u0a process with a limited file size"),
     "system": ("os.environ.clear(), c.system(b'cat a.txt')", "r1a.txt"), "popen": ("os.environ.clear(), c.pclose(f(c.popen(b'cat a.txt', b'r')))", "r1a.txt"),
@@ -189,7 +187,7 @@ READERS = {
     "readlink": (["readlink", "l"], {"link": {"l"}}), "stat": (["stat", "a.txt"], {"link": {"a.txt"}}), "test": (["/usr/bin/test", "-r", "a.txt"], {"stat": {"a.txt"}}),
     "dd": (["dd", "if=a.txt", "of=n"], {"read": {"a.txt"}, "made": {"n"}}), "cp": (["cp", "-r", "d", "n"], {"read": {"d/c.txt", "d/e/f.txt"}, "list": {"d", "d/e"}, "absent read": {"n"}}),
     "mv": (["mv", "a.txt", "n"], {"read": {"a.txt"}, "write": {"a.txt"}, "made": {"n"}}), "rm": (["rm", "-r", "d"], {"list": {"d", "d/e"}, "write": {"d", "d/e", "d/c.txt", "d/e/f.txt"}}),
-    "sort": (["sort", "-o", "n", "a.txt", "b.txt"], {"read": {"a.txt", "b.txt"}}), "diff": (["sh", "-c", "diff a.txt l/c.txt; true"], {"read": {"a.txt", "l/c.txt"}}),
+    "sort": (["sort", "-o", "n", "a.txt", "b.txt"], {"read": {"a.txt", "b.txt"}, "absent read": {"n"}}), "diff": (["sh", "-c", "diff a.txt l/c.txt; true"], {"read": {"a.txt", "l/c.txt"}}),
     "awk": (["awk", "BEGIN {while ((\"cat a.txt\" | getline x) > 0); system(\"cat b.txt\"); getline < \"d/c.txt\"}"], {"read": {"a.txt", "b.txt", "d/c.txt"}}),
     "perl": (["perl", "-e", "print `cat a.txt`; system('cat', 'b.txt'); open(F, 'd/c.txt'); print glob('d/e/*')"], {"read": {"a.txt", "b.txt", "d/c.txt"}, "list": {"d/e"}}),
     "node": (["node", "-e", "const f = require('fs'); f.readFileSync('a.txt'); f.readdirSync('d'); require('child_process').execSync('cat b.txt', {env: {}})"],
@@ -293,10 +291,9 @@ def test_an_own_preload_stays_and_the_library_comes_once(tmp_path: Path, monkeyp
 
 
 def test_a_folder_with_a_space_is_no_obstacle(root: Path, monkeypatch: pytest.MonkeyPatch):
-    kit = root / "my kit"
-    kit.mkdir()
-    shutil.copy(access_library(), kit)
-    monkeypatch.setattr("mlops_kit.capture.access_log.__file__", str(kit / "access_log.py"))
+    (root / "my kit").mkdir()
+    copy = shutil.copy(access_library(), root / "my kit")
+    monkeypatch.setattr("mlops_kit.capture.access_log.access_library", lambda: Path(copy))
     assert preload_variables() == {}
     log = root / "my log: 1"
     subprocess.run(["cat", "a.txt"], cwd=root, env=os.environ | preload_variables(log, [], root), check=True, capture_output=True)
