@@ -4,7 +4,7 @@
  * to the log. No result is changed, nor errno. A record is NUL, kind, number, colon, name, NUL, in one write. The number
  * says whether the thing was there (0 or 1); for programs it is the process.
  *
- *   r opened to read    w made (0); changed, moved or removed (1)    s stat, access    k lstat, readlink, realpath
+ *   r opened to read    w made (0); opened to write, moved or removed (1)    s stat, access    k lstat, readlink, realpath
  *   l listed            m library loaded                             v variable        u can't be followed
  *   x about to be executed by this process    f it could not be    y started as this process    p begins, observed
  *   t symbolic link made: the number is the length of its path, which where it leads to follows

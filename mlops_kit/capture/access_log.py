@@ -89,12 +89,12 @@ def start_access_log(
     log.touch(0o600)
     return bool(begin(os.fsencode(log.absolute()), os.fsencode(_skip_text(skip)), *_python_addresses()))
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #0415dc68
+# %% ../../nbs/30_capture/12_access_log.ipynb #f0bb77f5
 @dataclass(frozen=True)
 class Access:
     "Something that a process asked the system for"
     kind: str   # one of the values of KINDS
-    found: bool # write: a file that was there was changed, moved or removed; program: it was observed
+    found: bool # write: a file that was there was opened for writing, moved or removed; program: it was observed
     path: str   # absolute; the name of a variable or library
 
 KINDS = {
