@@ -1,10 +1,10 @@
 /* Log what a process, and every program that it starts, asks the file system for. Loaded by LD_PRELOAD (Linux).
  *
  * The functions of the C library that take a path are defined here again: each calls the real one and appends a record
- * to the log. No result is changed, nor errno. A record is NUL, kind, number, colon, name, NUL, in one write. The number
+ * to the log. No result is changed, nor errno. A record is NUL, kind, number, colon, name, NUL, in one write. Its number
  * says whether the thing was there (0 or 1); for programs it is the process.
  *
- *   r opened to read    w made (0); opened to write, moved or removed (1)    s stat, access    k lstat, readlink, realpath
+ *   r opened to read    w made (0); opened to write, moved, removed (1)    s stat, access    k lstat, readlink, realpath
  *   l listed            m library loaded                             v variable        u can't be followed
  *   x about to be executed by this process    f it could not be    y started as this process    p begins, observed
  *   t symbolic link made: the number is the length of its path, which where it leads to follows
@@ -80,7 +80,8 @@ static int fits(size_t length) { /* beyond the limit, a write would kill the pro
     return !getrlimit(RLIMIT_FSIZE, &limit) && log_state.st_size + length <= limit.rlim_cur;
 }
 
-static int append(char kind, unsigned number, const char *folder, const char *joint, const char *name, const char *more) {
+static int append(char kind, unsigned number,
+    const char *folder, const char *joint, const char *name, const char *more) {
     char head[16] = {0, kind}, digits[12];
     size_t used = 2, count = 0;
     do digits[count++] = '0' + number % 10; while (number /= 10);

@@ -107,7 +107,7 @@ KINDS = {
     "p": "program",
 }
 
-# %% ../../nbs/30_capture/12_access_log.ipynb #da6c0866
+# %% ../../nbs/30_capture/12_access_log.ipynb #837ea210
 @dataclass(frozen=True)
 class _Record:
     kind: str
@@ -118,7 +118,7 @@ def _split_records(content: bytes) -> Iterator[_Record]:
     "The records of a log; a damaged one as unseen"
     pieces = content.split(b"\0")
     for piece, after in zip(pieces, [*pieces[1:], b"torn"]):
-        match = None if after else re.fullmatch(rb"([a-z])(\d+):(.*)", piece, re.S)
+        match = None if after else re.fullmatch(rb"([rwlskmvutxfyp])(\d+):(.*)", piece, re.S)
         if match:
             yield _Record(match[1].decode(), int(match[2]), match[3])
         elif piece:
