@@ -2,9 +2,11 @@
 
 Modules:
 
-- `mlops_kit.capture.audit_hooks`: Sits in the process of a step and notes what the step looks at besides its inputs
+- `mlops_kit.capture.distributions`: Which installed distribution a file belongs to, and in what state that distribution is
 - `mlops_kit.capture.environment`: What may influence a result besides code and data: how it is fixed, and recorded
-- `mlops_kit.capture.undeclared_inputs`: What a step read without declaring it: digested, and part of its key
+- `mlops_kit.capture.import_search`: Where a name would be imported from, found without importing anything
+- `mlops_kit.capture.mentions`: Which names a piece of code uses, and whether it could find names that it does not use
+- `mlops_kit.capture.source_units`: A module as a step sees it: what ran of it, and everything else but the bodies of functions that didn't run
 - `mlops_kit.cli.commands`: The commands of `mlops` and their options
 - `mlops_kit.cli.parser`: How commands are declared, parsed and run
 - `mlops_kit.cli.progress`: How a run is watched while it goes on, in a terminal and in a log file
@@ -55,7 +57,6 @@ Modules:
 - `mlops_kit.ledger.remote`: Share records, runs and all that they name: push and pull
 - `mlops_kit.ledger.schema`: The JSON files of the ledger: what they contain, and the one reader that checks them
 - `mlops_kit.ledger.transport`: Move files between a store and a remote, verified on the way
-- `mlops_kit.notebook.dependencies`: All the code that the result of a step may depend on
 - `mlops_kit.notebook.nondeterminism`: Why a result comes out differently: the usual suspects in a piece of code
 - `mlops_kit.notebook.parameters`: A notebook as a step: its cells, and what it can be given
 - `mlops_kit.pipeline.api`: What users call: plan, run, resume, runs, show

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ..capture import save_undeclared_names
+from ..capture import save_questions
 from ..errors import ConfigError, MlopsError, StoreError
 from mlops_kit.ledger import (
     STALL_TIMEOUT, Record, Remote, StepOutcome, fetch_objects, fetch_record, find_digests, publish_record, read_record,
@@ -111,8 +111,7 @@ def fetch_result(
         write_file(store.files, path, get_bytes(store, content), replace=True)
     if outcome["status"] in ("ran", "hit"):
         record = publish_record(store, fetch_record(remote, outcome["key"]))
-        if undeclared := record["parts"]["observed"]:
-            save_undeclared_names(store, request.decision.key, list(undeclared))
+        save_questions(store, request.decision.key, record["questions"])
         set_ref(store, f"steps/{request.plan.pipeline.name}/{request.name}", record["key"])
     return {name: value for name, value in outcome.items() if name not in ("files", "objects")}
 

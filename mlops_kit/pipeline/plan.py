@@ -19,13 +19,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from pathlib import Path
 
-from ..capture import load_undeclared_names, current_digest
+from ..capture import CurrentState, load_questions, read_questions
 from ..config import Config
 from ..display import html_table, status_badge
-from ..errors import raise_problems, unknown_name
+from ..errors import ConfigError, raise_problems, unknown_name
 from ..ledger import KeyParts, Record, read_record
+from ..notebook import MentionedModules, Notebook, find_modules
 from .graph import Pipeline, read_pipeline, resolve_input
 from .keys import key_changes, key_parts, step_key
 from .prepare import PreparedStep, find_sources, open_store, prepare_steps
@@ -51,6 +51,12 @@ class Plan:
     prepared: dict[str, PreparedStep]   # the wanted steps, each after its producers
     sources: dict[str, dict[str, Source]]
     decisions: dict[str, Decision]      # filled by `make_plan`, in the order of `prepared`
+    state: CurrentState                 # answers what steps were seen to use
+
+    def modules(self, name: str) -> MentionedModules:
+        "The modules that a step mentions. ConfigError when one has a syntax error"
+        prepared = self.prepared[name]
+        return find_modules(prepared.notebook, self.pipeline.project, prepared.params)
 
     def counts(self) -> dict[str, int]:
         "How many steps are hits, run, wait"
@@ -80,15 +86,14 @@ class Plan:
 # %% ../../nbs/40_pipeline/20_plan.ipynb #9bada921
 def find_record(
     store: Store,
-    project: Path,
-    parts: KeyParts, # of a step's key, without undeclared inputs
+    state: CurrentState,
+    parts: KeyParts,   # of a step's key, without observations
+    notebook: Notebook,
 ) -> Record | None:
-    "The good record for these parts and the current state of the step's undeclared inputs"
-    key = step_key(parts)
-    if record := read_record(store, key):
-        return record
-    for names in load_undeclared_names(store, key):
-        observed = {name: current_digest(project, name) for name in names}
+    "The good record for these parts, if the answers to what its step was seen to use are the same now"
+    sources = tuple(cell.source for cell in notebook.cells)
+    for questions in load_questions(store, step_key(parts)):
+        observed = state.answer_all(questions, sources)
         if record := read_record(store, step_key({**parts, "observed": observed})):
             return record
     return None
@@ -105,9 +110,11 @@ def _run_reason(plan: Plan, prepared: PreparedStep, parts: KeyParts) -> str:
     record = read_record(plan.store, last_key)
     if record is None:
         return _RESULT_LOST
-    observed = {name: current_digest(plan.pipeline.project, name) for name in record["parts"]["observed"]}
+    sources = tuple(cell.source for cell in prepared.notebook.cells)
+    questions = read_questions(plan.store, record["questions"]) or {}
+    observed = plan.state.answer_all(questions, sources)
     parts = {**parts, "observed": observed, "params": plan.redactor.redact(parts["params"])}
-    changes = key_changes(record["parts"], parts, prepared.code.cell_numbers)[:4]
+    changes = key_changes(record["parts"], parts, tuple(prepared.cells))[:4]
     return "; ".join(changes) or _hidden_reason(record["masked"])
 
 def _hidden_reason(masked: list[str]) -> str:
@@ -131,7 +138,7 @@ def decide_step(
         more = " ..." if len(waiting) > 3 else ""
         return Decision("wait", f"after {', '.join(waiting[:3])}{more}")
     parts = _current_parts(plan, name, records)
-    if record := find_record(plan.store, pipeline.project, parts):
+    if record := find_record(plan.store, plan.state, parts, prepared.notebook):
         since = record["ended"][:16].replace("T", " ")
         return Decision("hit", f"unchanged since {since}", record["key"], record["parts"], record)
     return Decision("run", _run_reason(plan, prepared, parts), step_key(parts), parts)
@@ -165,7 +172,7 @@ def _secret_message(where: str, name: str) -> str:
 def _code_texts(plan: Plan) -> Iterator[tuple[str, str]]:
     "Location and text of all code of a plan: modules, then cells"
     steps = plan.prepared.values()
-    files = {path: content for step in steps for path, content in step.code.source_files.items()}
+    files = {path: content for name in plan.prepared for path, content in plan.modules(name).project_files.items()}
     for path, content in files.items():
         yield path.relative_to(plan.pipeline.project).as_posix(), content.decode("utf8", "replace")
     for notebook in {step.notebook.name: step.notebook for step in steps}.values():
@@ -181,13 +188,26 @@ def make_plan(
     pipeline = read_pipeline(config, problems)
     names = _steps_to_plan(pipeline, until, problems)
     prepared = prepare_steps(pipeline, names, problems)
-    plan = Plan(pipeline, open_store(config), prepared, find_sources(pipeline, names, problems), {})
+    store, state = open_store(config), CurrentState(pipeline.project)
+    plan = Plan(pipeline, store, prepared, find_sources(pipeline, names, problems), {}, state)
     raise_problems([plan.redactor.redact_text(problem) for problem in [*problems, *secrets_in_code(plan)]])
     records = {}
     for name in names:
         plan.decisions[name] = decide_step(plan, name, records)
         records[name] = plan.decisions[name].record
+    raise_problems(_syntax_errors(plan))
     return plan
+
+def _syntax_errors(plan: Plan) -> list[str]:
+    "What is wrong with the modules of steps that would run"
+    problems = {}
+    for name, decision in plan.decisions.items():
+        if decision.action != "hit":
+            try:
+                plan.modules(name)
+            except ConfigError as error:
+                problems |= dict.fromkeys(error.problems)
+    return list(problems)
 
 def _steps_to_plan(pipeline: Pipeline, until: list[str], problems: list[str]) -> list[str]:
     "The steps that were asked for, and those that they need"

@@ -18,7 +18,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from mlops_kit.capture import (
-    CHANGED_BY_STEP, current_digest, describe_environment, describe_hardware, render_call_code, resolve_packages,
+    CHANGED_BY_STEP, CurrentState, describe_hardware, describe_observation, read_questions, render_call_code,
 )
 from ..compare import Diff, compare_paths
 from ..ledger import Record
@@ -37,19 +37,6 @@ class ChangeSinceRecording:
     text: str      # a sentence for people
 
 # %% ../../nbs/55_verification/20_case.ipynb #7030cd29
-def _package_changes(record: Record) -> list[ChangeSinceRecording]:
-    "The packages of a record that have another version here"
-    recorded = record["parts"]["env"]["packages"]
-    here = describe_environment()["packages"]
-    for name, version in recorded.items():  # None: installed as editable
-        if version is None and resolve_packages(frozenset({name})) == {name: None}:
-            here = here | {name: None}
-    changes = []
-    for name, version in recorded.items():
-        if here.get(name) != version:
-            changes.append(ChangeSinceRecording("R14", name, f"package {name}: {version} -> {here.get(name)}"))
-    return changes
-
 def _machine_changes(record: Record) -> list[ChangeSinceRecording]:
     "The Python version and the hardware, where they differ"
     changes, was = [], record["parts"]["env"]["python"]
@@ -63,34 +50,48 @@ def _machine_changes(record: Record) -> list[ChangeSinceRecording]:
     return changes
 
 # %% ../../nbs/55_verification/20_case.ipynb #6e7a4e0a
+_HAZARDS = {
+    "variable": "R12", "folder": "R4", "glob": "R4", "rglob": "R4", "pathglob": "R4", "package": "R14",
+    "distribution": "R14", "entry": "R14", "module": "R13", "code": "R13", "import": "R13",
+}
+
 def _hazard_of_input(record: Record, name: str) -> str:
     "The hazard that a changed undeclared input is"
     kind, _, what = name.partition(" ")
-    if kind in ("variable", "folder") or record["parts"]["observed"][name] == CHANGED_BY_STEP:
-        return {"variable": "R12", "folder": "R4"}.get(kind, "R10")
-    state, path = record["looked"][name]["state"], Path(what)
+    if kind in _HAZARDS or record["parts"]["observed"][name] == CHANGED_BY_STEP:
+        return _HAZARDS.get(kind, "R10")
+    state, path = record["looked"].get(name, {}).get("state"), Path(what)
     if state and path.exists() and [path.stat().st_size, path.stat().st_mtime_ns] == state[:2]:
         return "R15"
     return "R13" if what.endswith(".py") else "R11"
 
-def _input_changes(record: Record) -> list[ChangeSinceRecording]:
-    "The undeclared inputs outside the project that differ"
-    changes = []
+def _is_outside(name: str) -> bool:
+    "Is a question about something that doesn't come with the record?"
+    kind, _, what = name.partition(" ")
+    return kind in ("variable", "package", "distribution", "entry", "startup") or what.startswith(("/", "<env>/", "~/"))
+
+def _input_changes(store: Store, record: Record) -> list[ChangeSinceRecording]:
+    "What the step used from outside of the project and that differs"
+    questions = read_questions(store, record["questions"]) or {}
+    outside = {name: detail for name, detail in questions.items() if _is_outside(name)}
+    now, changes = CurrentState(_NO_PROJECT).answer_all(outside), []
     for name, was in record["parts"]["observed"].items():
-        kind, _, what = name.partition(" ")
-        is_outside = kind == "variable" or os.path.isabs(what)
         if was == CHANGED_BY_STEP:
             text = f"{name} is changed by the step itself"
             changes.append(ChangeSinceRecording(_hazard_of_input(record, name), name, text))
-        elif is_outside and current_digest(Path("/"), name) != was:
-            changes.append(ChangeSinceRecording(_hazard_of_input(record, name), name, f"{name} has changed"))
+        elif name in now and now[name] != was:
+            text = describe_observation(name, was, now[name])
+            changes.append(ChangeSinceRecording(_hazard_of_input(record, name), name.partition(" ")[2], text))
     return changes
 
+_NO_PROJECT = Path("/nowhere")
+
 def changes_since_recording(
+    store: Store,
     record: Record, # of a step
 ) -> list[ChangeSinceRecording]:
     "What differs on this machine from the time when the step was recorded"
-    return [*_package_changes(record), *_machine_changes(record), *_input_changes(record)]
+    return [*_machine_changes(record), *_input_changes(store, record)]
 
 # %% ../../nbs/55_verification/20_case.ipynb #5d858284
 def out_tolerance(

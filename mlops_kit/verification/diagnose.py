@@ -294,7 +294,7 @@ def diagnose_step(
     number: int = 0, # of the round that differed
 ) -> Diagnosis:
     "Where and why a step does not repeat"
-    changes = changes_since_recording(case.record)
+    changes = changes_since_recording(case.store, case.record)
     first, second = _replay_twice(case)
     if any(change.hazard_id == "R10" for change in changes):
         return _diagnose_environment(case, first, changes)
