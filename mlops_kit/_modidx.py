@@ -1258,6 +1258,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                   'mlops_kit/engine/import_graph.py'),
                                                'mlops_kit.engine.import_graph.is_external': ( '20_engine/import_graph.html#is_external',
                                                                                               'mlops_kit/engine/import_graph.py'),
+                                               'mlops_kit.engine.import_graph.start_graph': ( '20_engine/import_graph.html#start_graph',
+                                                                                              'mlops_kit/engine/import_graph.py'),
                                                'mlops_kit.engine.import_graph.with_parents': ( '20_engine/import_graph.html#with_parents',
                                                                                                'mlops_kit/engine/import_graph.py')},
             'mlops_kit.engine.inprocess': { 'mlops_kit.engine.inprocess.FdStream': ( '20_engine/inprocess.html#fdstream',

@@ -6,8 +6,8 @@
 __all__ = ['current', 'nested_code', 'CallTracker', 'file_state', 'CodeObserver', 'begin_imports', 'start_observing',
            'finish_observing']
 
-# %% ../../nbs/30_capture/08_code_observer.ipynb #a0c22e5f
-import ctypes, gc, json, os, sys
+# %% ../../nbs/30_capture/08_code_observer.ipynb #32b8d8fa
+import ctypes, gc, json, os, posix, sys
 from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from types import CodeType, ModuleType
@@ -62,11 +62,11 @@ class CallTracker:
         space["probe"]()
         return not before and self.has_run(probe)
 
-# %% ../../nbs/30_capture/08_code_observer.ipynb #25a99b08
+# %% ../../nbs/30_capture/08_code_observer.ipynb #fc969e78
 def file_state(path: str) -> list[int] | None:
     "What tells whether a file was changed; None when there is none"
     try:
-        status = os.stat(path)
+        status = posix.stat(path)  # `os.stat` may be listened to
     except OSError:
         return None
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
@@ -131,24 +131,24 @@ class CodeObserver:
             searches=self.graph.all_searches(), base=sorted(self.graph.base),
         )
 
-# %% ../../nbs/30_capture/08_code_observer.ipynb #0787c335
+# %% ../../nbs/30_capture/08_code_observer.ipynb #697b0bd2
 def _import_graph() -> ModuleType:
     "The module `import_graph`: the fork server has it, other processes load it by its path"
-    name, path = "mlops_kit.engine.import_graph", os.path.join(os.path.dirname(__file__), "../engine/import_graph.py")
+    name, path = "_mlops_import_graph", os.path.join(os.path.dirname(__file__), "../engine/import_graph.py")
     if name not in sys.modules:
         spec = spec_from_file_location(name, path)
         sys.modules[name] = module = module_from_spec(spec)
         spec.loader.exec_module(module)
     return sys.modules[name]
 
-# %% ../../nbs/30_capture/08_code_observer.ipynb #5b50d822
+# %% ../../nbs/30_capture/08_code_observer.ipynb #df13d347
 current: CodeObserver | None = None
 
 def begin_imports() -> None:
     "Note from now on which module imports which"
     graphs = _import_graph()
-    graphs.current = graphs.current or graphs.ImportGraph()
-    graphs.current.__enter__()
+    graph = graphs.current or graphs.start_graph()
+    graph.__enter__()
 
 # %% ../../nbs/30_capture/08_code_observer.ipynb #efc315d7
 def start_observing(

@@ -171,7 +171,8 @@ def render_call_code(
 ) -> str:
     "Python code that calls a function of ours in a process that may not know the kit"
     module = sys.modules[function.__module__]
-    return _CALL_TEMPLATE.format(name=module.__name__, path=module.__file__, function=function.__name__, told=told)
+    name = "_mlops_" + module.__name__.rpartition(".")[2]
+    return _CALL_TEMPLATE.format(name=name, path=module.__file__, function=function.__name__, told=told)
 
 # %% ../../nbs/30_capture/00_environment.ipynb #d77e4ca7
 _SEED_CALLS = {

@@ -24,8 +24,7 @@ from pathlib import Path
 from types import ModuleType
 
 import mlops_kit
-from . import import_graph
-from .import_graph import ImportGraph
+from .import_graph import start_graph
 from mlops_kit.engine.process import (
     PR_SET_CHILD_SUBREAPER, JsonLines, setup_child, serve_child_request, kill_tree, prctl,
 )
@@ -84,7 +83,7 @@ class ModulePreloader:
     "Import third-party modules before they are needed"
 
     def __init__(self):
-        self.tried, import_graph.current = set(), ImportGraph()
+        self.tried, self.graph = set(), start_graph()
         self.warning_modules = {"tqdm.autonotebook"}  # modules that warn; tqdm.auto silences this one
 
     def __call__(self, names: list[str]) -> None:
@@ -96,7 +95,7 @@ class ModulePreloader:
         for name in [*names, *_lazy_imports(names)]:
             if name not in self.tried and self.is_installed(name.partition(".")[0]):
                 # BaseException: also of a module that calls sys.exit; builtin_trap: so that it finds a kernel
-                with import_graph.current, suppress(BaseException), get_ipython().builtin_trap:
+                with self.graph, suppress(BaseException), get_ipython().builtin_trap:
                     import_module(name)
             self.tried.add(name)
         gc.enable()
