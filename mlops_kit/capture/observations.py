@@ -51,7 +51,7 @@ def file_state(path: str) -> list[int] | None:
         status = os.stat(path)
         return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
-# %% ../../nbs/30_capture/20_observations.ipynb #4ec65191
+# %% ../../nbs/30_capture/20_observations.ipynb #05a5a12b
 @dataclass
 class _Collector:
     "Makes observations of notes"
@@ -163,8 +163,8 @@ class _Collector:
 
     def add_searches(self) -> None:
         "Add where names were found, and which were not"
-        for name in ("startup", "shadowed", "import sitecustomize"):
-            self.add(name)
+        self.add("startup")
+        self.add("shadowed")
         searches = {"sitecustomize": None, **self.code["searches"]}
         for name in searches:
             folders = searches.get(name.partition(".")[0])
@@ -184,6 +184,8 @@ class _Collector:
                 self.found.details[f"package {package}"]["modules"].append(name)
         elif not is_stdlib(found):
             self.add(f"import {name}", self._place_names(folders))
+            if name == "sitecustomize":  # executed before anybody observes
+                self.add(f"module {place_name(found, self.project)}")
 
     def _is_installed(self, found: str | None) -> bool:
         "Whether a module belongs to the standard library or a package"
