@@ -6,9 +6,9 @@
 __all__ = ['CHANGED_BY_STEP', 'Observations', 'file_state', 'collect_observations', 'save_questions', 'store_questions',
            'read_questions', 'load_questions', 'store_observed', 'stage_observed', 'describe_observation']
 
-# %% ../../nbs/30_capture/20_observations.ipynb #47cdf6c4
+# %% ../../nbs/30_capture/20_observations.ipynb #e73f2904
 import json, os
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from .instruments import is_stdlib
 from .mentions import can_enumerate
 from .questions import CurrentState, folder_listing, place_name, place_path
 from .source_units import source_units, top_level_definitions
+from ..errors import StepError
 from ..ledger import seal, unseal
 from mlops_kit.store import (
     Store, canonical_json, checkout, get_bytes, put_bytes, put_path, read_json_lines, write_file,
@@ -51,7 +52,7 @@ def file_state(path: str) -> list[int] | None:
         status = os.stat(path)
         return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
-# %% ../../nbs/30_capture/20_observations.ipynb #05a5a12b
+# %% ../../nbs/30_capture/20_observations.ipynb #ab793f62
 @dataclass
 class _Collector:
     "Makes observations of notes"
@@ -64,7 +65,9 @@ class _Collector:
     def __post_init__(self):
         self.project = self.state.project
         self.written = {note["name"] for note in self.notes if note["kind"] == "write"}
-        self.code = next(note for note in self.notes if note["kind"] == "code")
+        self.code = next((note for note in self.notes if note["kind"] == "code"), None)
+        if self.code is None:
+            raise StepError("its process ended without saying which code it used, so the result can't be recorded")
         forked = any(note["kind"] == "forked" for note in self.notes)
         self.functions = None if forked else self.code["functions"]
         self.modules = [note["name"] for note in self.notes if note["kind"] == "module"]

@@ -22,6 +22,7 @@ from ..errors import StepError
 from ..ledger import STEP_SCHEMA, KeyParts, publish_record, utc_now
 from ..notebook import find_import_aliases, parse_cell, find_hazards
 from .keys import step_key
+from .plan import secret_message
 from .staging import StepRequest, stored_notebook
 from ..redaction import Redactor, find_secret_in, redact_by_name
 from mlops_kit.store import (
@@ -94,6 +95,14 @@ def _store_out(store: Store, path: Path, file: str) -> dict:
     return {"file": file, "digest": content, "size": content_size(store, content)}
 
 # %% ../../nbs/40_pipeline/28_publishing.ipynb #720de8c0
+def _check_modules(request: StepRequest, names: list[str]) -> None:
+    "StepError when a module of the project holds a secret"
+    for name in names:
+        text = (request.project / name).read_bytes().decode("utf8", "replace")
+        for value, secret in request.plan.redactor.redactable.items():
+            if value in text:
+                raise StepError(secret_message(name, secret))
+
 def _collect_observed(request: StepRequest, kernel: Path) -> Observations:
     "What the step was seen to use; StepError when some of it changed meanwhile"
     started = (kernel / "step.ipynb").stat().st_ctime_ns
@@ -188,13 +197,15 @@ def publish_result(
     _check_outs(request, folder / "out")
     _check_secrets(request, folder, redactor)
     observed = _collect_observed(request, folder / ".kernel")
+    modules = _project_modules(observed)
+    _check_modules(request, modules)
     parts = {**request.decision.parts, "observed": observed.answers}
     pipeline = request.plan.pipeline.name
     record = {
         "schema": STEP_SCHEMA, "key": step_key(parts), "pipeline": pipeline, "step": request.name, "status": "done",
         "looked": observed.first_access, "notes": observed.other_accesses,
         "questions": _store_observed(request, observed),
-        "code": store_code(request.store, request.project, _project_modules(observed)),
+        "code": store_code(request.store, request.project, modules),
         **_parameter_facts(request, parts, redactor), **_out_facts(request, folder / "out"),
         **_code_facts(request), **_source_facts(request), **_run_facts(request),
         "ended": utc_now(), "seconds": round(outcome.seconds, 3), "cells": list(outcome.cells), **attempt_facts,
