@@ -188,12 +188,12 @@ def source_path(path: str) -> str:
     except ValueError:
         return path
 
-# %% ../../nbs/30_capture/10_audit_hooks.ipynb #ad7b7504
+# %% ../../nbs/30_capture/10_audit_hooks.ipynb #41ac7050
 def _make_hook(auditor: Auditor) -> Callable[[str, tuple], None]:
     "An audit hook that reports to the auditor"
     listeners = {
         "open": lambda path, mode, flags: auditor.on_open(path, flags),
-        "sqlite3.connect": lambda name: auditor.on_open(os.fsdecode(name).removeprefix("file:").partition("?")[0], 2),
+        "sqlite3.connect": lambda name: auditor.on_open(os.fsdecode(name).removeprefix("file:").partition("?")[0], 0),
         "os.listdir": lambda path: auditor.on_list_folder(path, "listdir"),
         "os.scandir": lambda path: auditor.on_list_folder(path, "scandir"),
         "glob.glob": lambda pattern, recursive: auditor.on_search("rglob" if recursive else "glob", "", pattern),

@@ -6,7 +6,7 @@
 __all__ = ['CHANGED_BY_STEP', 'Observations', 'file_state', 'collect_observations', 'save_questions', 'store_questions',
            'read_questions', 'load_questions', 'store_observed', 'stage_observed', 'describe_observation']
 
-# %% ../../nbs/30_capture/20_observations.ipynb #e73f2904
+# %% ../../nbs/30_capture/20_observations.ipynb #f632ad6e
 import json, os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,7 +17,7 @@ from typing import Any
 from .distributions import owners_of, pack_files
 from .import_search import locate
 from .instruments import is_stdlib
-from .mentions import can_enumerate
+from .mentions import can_enumerate, mentioned_words
 from .questions import CurrentState, folder_listing, place_name, place_path
 from .source_units import source_units, top_level_definitions
 from ..errors import StepError
@@ -52,7 +52,7 @@ def file_state(path: str) -> list[int] | None:
         status = os.stat(path)
         return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
-# %% ../../nbs/30_capture/20_observations.ipynb #ab793f62
+# %% ../../nbs/30_capture/20_observations.ipynb #d630f5f2
 @dataclass
 class _Collector:
     "Makes observations of notes"
@@ -86,6 +86,7 @@ class _Collector:
         self.add_code()
         self.add_packages()
         self.add_searches()
+        self.add_structure()
         self.found.answers = self.state.answer_all(self.found.details, self.cells) | self.changed_answers()
         return self.found
 
@@ -164,6 +165,12 @@ class _Collector:
                 kind = "module" if path.suffix == ".py" else "file"
                 self.add(f"{kind} {place_name(path, self.project)}")
 
+    def add_structure(self) -> None:
+        "Add how the notebook is cut into cells, if something happens after each: plots are shown and closed"
+        words = frozenset().union(*map(mentioned_words, self.cells))
+        if "package matplotlib" in self.found.details or words & _CELL_WORDS:
+            self.add("cells")
+
     def add_searches(self) -> None:
         "Add where names were found, and which were not"
         self.add("startup")
@@ -198,7 +205,9 @@ class _Collector:
         "A search path by the names of its places"
         return None if folders is None else [place_name(folder, self.project) for folder in folders]
 
-# %% ../../nbs/30_capture/20_observations.ipynb #8e6ace3b
+# %% ../../nbs/30_capture/20_observations.ipynb #20dd3a3c
+_CELL_WORDS = frozenset(["_", "__", "___", "_i", "_ii", "_iii", "In", "Out", "_oh", "_ih", "get_ipython"])  # they know cells
+
 def _read_source(path: str) -> bytes:
     "The source of a module; empty when it is gone"
     with suppress(OSError):
@@ -301,8 +310,8 @@ def _make(path: Path, is_folder: bool) -> None:
     if not is_folder:
         path.touch()
 
-# %% ../../nbs/30_capture/20_observations.ipynb #0a9802c3
-_WORDS = {"startup": "the code that every Python runs at its start", "shadowed": "a module of the standard library that is hidden", "entry points": "entry points of installed packages"}
+# %% ../../nbs/30_capture/20_observations.ipynb #44eb2cce
+_WORDS = {"startup": "the code that every Python runs at its start", "shadowed": "a module of the standard library that is hidden", "entry points": "entry points of installed packages", "cells": "how the notebook is cut into cells"}
 
 def describe_observation(name: str, was: str | None, now: str | None) -> str:
     "A changed answer for people"

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['place_name', 'origin_name', 'place_path', 'folder_listing', 'variable_digest', 'CurrentState']
 
-# %% ../../nbs/30_capture/18_questions.ipynb #c2a2203a
+# %% ../../nbs/30_capture/18_questions.ipynb #e5c93d09
 import glob, json, os, shutil, sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +19,7 @@ from mlops_kit.capture.distributions import (
 from .import_search import ImportSearch, locate, shadowed_stdlib, standard_path, start_search
 from .mentions import mentioned_words
 from .source_units import source_units, top_level_definitions
+from ..notebook import parse_cell
 from ..store import canonical_json, digest
 
 # %% ../../nbs/30_capture/18_questions.ipynb #28d9858d
@@ -104,7 +105,12 @@ _PATH_QUESTIONS: dict[str, Callable[[Path], str | None]] = {
     "link": lambda path: os.readlink(path),
 }
 
-# %% ../../nbs/30_capture/18_questions.ipynb #b8d36707
+# %% ../../nbs/30_capture/18_questions.ipynb #8d29db09
+def _cell_structure(cells: Collection[str]) -> str:
+    "How a notebook is cut into cells"
+    return digest([len(parse_cell(cell).body) for cell in cells])
+
+# %% ../../nbs/30_capture/18_questions.ipynb #6fc49c00
 class CurrentState:
     "The answers to all questions as they are now; each question is asked once"
 
@@ -137,7 +143,9 @@ class CurrentState:
         answers = {}
         for name, detail in details.items():
             kind, _, what = name.partition(" ")
-            if kind in ("module", "code"):
+            if kind == "cells":
+                answers[name] = _cell_structure(cells)
+            elif kind in ("module", "code"):
                 path, _, function = what.partition(":")
                 answers[name] = units[path].get(function)
             else:
@@ -197,7 +205,7 @@ class CurrentState:
         if detail["known"] is not None:
             known = frozenset(detail["known"])
             if top_level_definitions(source) - known:
-                mentioned = self._mentioned(modules, cells)
+                mentioned = self._mentioned([module for module in modules if module != place], cells)
         return source_units(source, frozenset(detail["ran"]), known, mentioned)
 
     def _ask_source(self, place: str) -> bytes | None:
@@ -209,10 +217,10 @@ class CurrentState:
 
     def _mentioned(self, places: Collection[str], cells: Collection[str]) -> frozenset[str]:
         "The words in all code that a step uses"
-        sources = [*filter(None, map(self._ask_source, places)), *(cell.encode() for cell in cells)]
+        sources = [*filter(None, map(self._ask_source, places)), *cells]
         return frozenset().union(*map(mentioned_words, sources))
 
-# %% ../../nbs/30_capture/18_questions.ipynb #5fecc282
+# %% ../../nbs/30_capture/18_questions.ipynb #6dd20f58
 _OTHER_QUESTIONS: dict[str, Callable[[CurrentState, str], str | None]] = {
     "variable": lambda state, name: variable_digest(name),
     "program": lambda state, name: _program_digest(name, state.project),

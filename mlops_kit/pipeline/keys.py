@@ -11,6 +11,8 @@ __all__ = ['key_parts', 'step_key', 'changed_entries', 'key_changes']
 
 # %% ../../nbs/40_pipeline/15_keys.ipynb #2794eb48
 from collections.abc import Iterator
+from difflib import SequenceMatcher
+from itertools import chain
 
 from ..capture import describe_observation
 from ..ledger import KeyParts
@@ -24,7 +26,7 @@ def key_parts(
     sources: dict[str, str], # name -> digest
 ) -> KeyParts:
     "The parts of a step's key"
-    code = {"cells": list(prepared.cells.values()), "outs": prepared.step.outs}
+    code = {"cells": list(chain.from_iterable(prepared.cells.values())), "outs": prepared.step.outs}
     return {
         "code": code, "params": prepared.params,
         "ins": _with_paths(prepared, ins), "sources": _with_paths(prepared, sources),
@@ -63,10 +65,10 @@ def changed_entries(old: dict, new: dict) -> Iterator[tuple[str, str, object, ob
 def key_changes(
     old: dict,                    # parts of the last good record
     new: dict,                    # parts now
-    numbers: tuple[int, ...] = (),# numbers of the code cells in the notebook
+    cells: dict[int, list[str]] | None = None, # of the notebook now: number -> digests of its statements
 ) -> list[str]:
     "What changed between two sets of parts, as short phrases"
-    changes = _cell_changes(old["code"]["cells"], new["code"]["cells"], numbers)
+    changes = _cell_changes(old["code"]["cells"], cells or dict(enumerate(([one] for one in new["code"]["cells"]), 1)))
     changes += _parameter_changes(old["params"], new["params"])
     changes += _named_changes("input ", old["ins"], new["ins"])
     changes += _named_changes("source ", old["sources"], new["sources"])
@@ -87,12 +89,15 @@ def _observed_changes(old: dict, new: dict) -> list[str]:
     changed.sort(key=lambda change: not change[0].startswith(("module ", "code ")))
     return [describe_observation(*change) for change in changed]
 
-def _cell_changes(old: list, new: list, numbers: tuple[int, ...]) -> list[str]:
-    "Which code cells changed"
-    if len(old) != len(new):
-        return [f"{len(new)} code cells instead of {len(old)}"]
-    shown = [*numbers, *range(len(numbers) + 1, len(new) + 1)]
-    return [f"cell {shown[index]} changed" for index, cell in enumerate(new) if cell != old[index]]
+def _cell_changes(old: list[str], cells: dict[int, list[str]]) -> list[str]:
+    "Which code cells changed; where statements are gone, the cell that follows"
+    numbers = [number for number, statements in cells.items() for _ in statements]
+    new = list(chain.from_iterable(cells.values()))
+    changed = set()
+    for tag, _, _, start, end in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if tag != "equal":
+            changed.update(numbers[start:max(end, start + 1)] or numbers[-1:])
+    return [f"cell {number} changed" for number in sorted(changed)]
 
 def _named_changes(prefix: str, old: dict, new: dict) -> list[str]:
     "Which entries changed"

@@ -114,7 +114,7 @@ def _run_reason(plan: Plan, prepared: PreparedStep, parts: KeyParts) -> str:
     questions = read_questions(plan.store, record["questions"]) or {}
     observed = plan.state.answer_all(questions, sources)
     parts = {**parts, "observed": observed, "params": plan.redactor.redact(parts["params"])}
-    changes = key_changes(record["parts"], parts, tuple(prepared.cells))[:4]
+    changes = key_changes(record["parts"], parts, prepared.cells)[:4]
     return "; ".join(changes) or _hidden_reason(record["masked"])
 
 def _hidden_reason(masked: list[str]) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from ..capture import environment_key, resolve_threads
 from ..config import Config
 from ..errors import ConfigError, unknown_name
-from ..notebook import Notebook, cell_digests, check_parameters, read_notebook
+from ..notebook import Notebook, cell_statements, check_parameters, read_notebook
 from .graph import InputRef, Pipeline, Step
 from ..store import Source, Store, find_source
 
@@ -121,7 +121,7 @@ class PreparedStep:
     params: dict             # the values of all plain parameters
     paths: dict[str, str]    # where each input, source and out lies in the step's folder
     injected: dict           # what papermill injects: the given parameters, and paths that are text
-    cells: dict[int, str]    # number of a code cell -> what it says
+    cells: dict[int, list[str]] # number of a code cell -> digests of its statements
     env: dict                # the part of the key
     seed: int
 
@@ -144,7 +144,7 @@ def prepare_steps(
             params, parameter_problems = check_parameters(notebook, step.params, set(paths), name)
             problems += parameter_problems
             injected = {key: params[key] for key in step.params if key in params} | texts
-            cells = cell_digests(notebook, injected)
+            cells = cell_statements(notebook, injected)
             prepared[name] = PreparedStep(step, notebook, params, paths, injected, cells, env, config["seed"])
         except ConfigError as error:
             problems += error.problems
