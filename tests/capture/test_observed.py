@@ -120,6 +120,7 @@ def make_world(root: Path) -> None:
     for name, text in {"content.txt": "10\n", "names/a": "", "names/b": "", "pattern/1.txt": "1", "table.csv": "a\n1\n", "target.txt": "1", "size.txt": "1", "unread.txt": "1", "../../outside/far.txt": "1", "../../outside/plugin_of_somebody.py": "VALUE = 1\n"}.items():
         (notes / name).parent.mkdir(parents=True, exist_ok=True)
         (notes / name).write_text(text)
+    os.utime(notes / "size.txt", ns=(10**18, 10**18))
     (notes / "link.txt").symlink_to("target.txt")
     import sqlite3
 
