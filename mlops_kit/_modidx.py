@@ -19,6 +19,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                      'mlops_kit/capture/audit_hooks.py'),
                                                'mlops_kit.capture.audit_hooks.Auditor.on_list_folder': ( '30_capture/audit_hooks.html#auditor.on_list_folder',
                                                                                                          'mlops_kit/capture/audit_hooks.py'),
+                                               'mlops_kit.capture.audit_hooks.Auditor.on_make': ( '30_capture/audit_hooks.html#auditor.on_make',
+                                                                                                  'mlops_kit/capture/audit_hooks.py'),
                                                'mlops_kit.capture.audit_hooks.Auditor.on_open': ( '30_capture/audit_hooks.html#auditor.on_open',
                                                                                                   'mlops_kit/capture/audit_hooks.py'),
                                                'mlops_kit.capture.audit_hooks.Auditor.on_read_link': ( '30_capture/audit_hooks.html#auditor.on_read_link',

@@ -83,7 +83,7 @@ def _current_cell() -> int | None:
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return len(shell.history_manager.input_hist_parsed) - 1 if shell else None
 
-# %% ../../nbs/30_capture/10_audit_hooks.ipynb #7e804b55
+# %% ../../nbs/30_capture/10_audit_hooks.ipynb #8e6a1149
 _PATTERN_FUNCTIONS = "glob", "rglob", "iglob", "_iglob"  # what they look for is noted by itself
 _REVEALING = "stat", "lstat", "getmtime", "getsize", "getctime", "getatime"  # they tell more than what is there
 
@@ -93,6 +93,7 @@ class Auditor:
     def __init__(self, folder: str, store: str, installed: list[str], variables: str, journal: str):
         self.own, self.installed, self.variables = (folder, store), tuple(installed), re.compile(variables)
         self.logged, self.written, self.original_stat = set(), set(), os.stat
+        self.made: tuple[str, ...] = ()  # folders that the step itself has made
         self.journal = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def note(self, kind: str, name: str, **more) -> None:
@@ -104,7 +105,7 @@ class Auditor:
 
     def is_own(self, path: str) -> bool:
         "Whether a path is no business of anybody's but the step, or the kernel"
-        return is_below(path, self.own) or is_kernel_file(path) or path in self.written
+        return is_below(path, (*self.own, *self.made)) or is_kernel_file(path) or path in self.written
 
     def is_installed(self, path: str) -> bool:
         "Whether a path belongs to the standard library or to installed packages"
@@ -135,6 +136,14 @@ class Auditor:
         if access != os.O_WRONLY and state != [] and not (access == os.O_RDWR and state is None):
             self.note("file", path, state=state)
         if access != os.O_RDONLY:
+            self.written.add(path)
+            self.note("write", path)
+
+    def on_make(self, path, folder: int = -1, is_folder: bool = False) -> None:
+        "A folder, a link, or another name of a file is made"
+        if not self.is_own(path := absolute_path(path, None if folder == -1 else folder)):
+            if is_folder:
+                self.made += (path,)
             self.written.add(path)
             self.note("write", path)
 
@@ -171,8 +180,10 @@ class Auditor:
             self.note("link", path)
 
     def on_connect(self, host, port) -> None:
-        "An address is looked up or connected to, on another machine"
-        if host and not str(host).startswith(("127.", "::1", "localhost")):
+        "An address is looked up or connected to; a package's own programs on this machine don't count"
+        caller = next(frame for frame in _frames(sys._getframe(3)) if not _is_stdlib(frame))
+        is_local = str(host).startswith(("127.", "::1", "localhost"))
+        if host and not (is_local and self.is_installed(caller.f_code.co_filename)):
             self.note("network", f"{host}:{port}")
 
     def on_start_program(self, command) -> None:
@@ -188,12 +199,16 @@ def source_path(path: str) -> str:
     except ValueError:
         return path
 
-# %% ../../nbs/30_capture/10_audit_hooks.ipynb #41ac7050
+# %% ../../nbs/30_capture/10_audit_hooks.ipynb #56836511
 def _make_hook(auditor: Auditor) -> Callable[[str, tuple], None]:
     "An audit hook that reports to the auditor"
     listeners = {
         "open": lambda path, mode, flags: auditor.on_open(path, flags),
         "sqlite3.connect": lambda name: auditor.on_open(os.fsdecode(name).removeprefix("file:").partition("?")[0], 0),
+        "os.mkdir": lambda path, mode, folder: auditor.on_make(path, folder, True),
+        "os.rename": lambda before, after, source, target: auditor.on_make(after, target),
+        "os.link": lambda before, after, source, target: auditor.on_make(after, target),
+        "os.symlink": lambda before, after, folder: auditor.on_make(after, folder),
         "os.listdir": lambda path: auditor.on_list_folder(path, "listdir"),
         "os.scandir": lambda path: auditor.on_list_folder(path, "scandir"),
         "glob.glob": lambda pattern, recursive: auditor.on_search("rglob" if recursive else "glob", "", pattern),

@@ -52,7 +52,7 @@ def file_state(path: str) -> list[int] | None:
         status = os.stat(path)
         return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
-# %% ../../nbs/30_capture/20_observations.ipynb #d630f5f2
+# %% ../../nbs/30_capture/20_observations.ipynb #c75ddb67
 @dataclass
 class _Collector:
     "Makes observations of notes"
@@ -100,14 +100,16 @@ class _Collector:
             self.add("//".join([f"{kind} {place_name(folder, self.project)}", *pattern]), note=note)
         elif kind in ("variable", "program", "distribution"):
             self.add(f"{kind} {name}", note=note)
+            if kind == "program":
+                self.add_access(kind, name, note)
         elif kind == "entry points":
             self.add("entry points", note=note)
         elif kind in ("network", "write"):
             self.add_access(kind, name, note)
 
     def add_access(self, kind: str, name: str, note: dict) -> None:
-        "Note what is no question"
-        if kind == "network" or os.path.exists(name):
+        "Note what can't be asked again, or only in part"
+        if kind != "write" or os.path.exists(name):
             self.found.other_accesses.setdefault(kind, {})[place_name(name, self.project)] = note["cell"]
 
     def add_file(self, note: dict) -> None:
