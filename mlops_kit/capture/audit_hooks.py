@@ -83,7 +83,13 @@ def _current_cell() -> int | None:
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return len(shell.history_manager.input_hist_parsed) - 1 if shell else None
 
-# %% ../../nbs/30_capture/10_audit_hooks.ipynb #8e6a1149
+# %% ../../nbs/30_capture/10_audit_hooks.ipynb #f512fa07
+def _importer() -> str | None:
+    "The module for which something is imported in advance: what it looks at matters when somebody imports it"
+    graph = getattr(sys.modules.get("_mlops_import_graph"), "current", None)
+    return graph.importer() if graph else None
+
+# %% ../../nbs/30_capture/10_audit_hooks.ipynb #130b9a68
 _PATTERN_FUNCTIONS = "glob", "rglob", "iglob", "_iglob"  # what they look for is noted by itself
 _REVEALING = "stat", "lstat", "getmtime", "getsize", "getctime", "getatime"  # they tell more than what is there
 
@@ -98,9 +104,10 @@ class Auditor:
 
     def note(self, kind: str, name: str, **more) -> None:
         "Write one thing down, once"
-        if (kind, name) not in self.logged:
-            self.logged.add((kind, name))
-            line = json.dumps({"kind": kind, "name": name, "cell": _current_cell(), **more}) + "\n"
+        importer = _importer()
+        if (kind, name, importer) not in self.logged:
+            self.logged.add((kind, name, importer))
+            line = json.dumps({"kind": kind, "name": name, "cell": _current_cell(), "importer": importer, **more}) + "\n"
             os.write(self.journal, line.encode())
 
     def is_own(self, path: str) -> bool:
@@ -191,7 +198,7 @@ class Auditor:
         program = command[0] if isinstance(command, (list, tuple)) else command
         self.note("program", os.fsdecode(program).split()[0])
 
-# %% ../../nbs/30_capture/10_audit_hooks.ipynb #0c4e462d
+# %% ../../nbs/30_capture/10_audit_hooks.ipynb #57602782
 def source_path(path: str) -> str:
     "The source file behind a compiled one"
     try:
@@ -199,7 +206,7 @@ def source_path(path: str) -> str:
     except ValueError:
         return path
 
-# %% ../../nbs/30_capture/10_audit_hooks.ipynb #56836511
+# %% ../../nbs/30_capture/10_audit_hooks.ipynb #981eccf9
 def _make_hook(auditor: Auditor) -> Callable[[str, tuple], None]:
     "An audit hook that reports to the auditor"
     listeners = {
@@ -231,7 +238,7 @@ def _make_hook(auditor: Auditor) -> Callable[[str, tuple], None]:
 
     return hook
 
-# %% ../../nbs/30_capture/10_audit_hooks.ipynb #ce536d1b
+# %% ../../nbs/30_capture/10_audit_hooks.ipynb #c875ee7c
 def _telling(function: Callable, callback: Callable) -> Callable:
     "The same function, which first hands its path to a callback"
     @wraps(function)
@@ -243,7 +250,7 @@ def _telling(function: Callable, callback: Callable) -> Callable:
         return function(path, *args, **kwargs) if dir_fd is None else function(path, *args, dir_fd=dir_fd, **kwargs)
     return wrapper
 
-# %% ../../nbs/30_capture/10_audit_hooks.ipynb #aa14fc34
+# %% ../../nbs/30_capture/10_audit_hooks.ipynb #343cef71
 def _replace(name: str, callback: Callable) -> None:
     "Let a function of `os` tell what it is asked"
     before, after = getattr(os, name), _telling(getattr(os, name), callback)
@@ -251,7 +258,7 @@ def _replace(name: str, callback: Callable) -> None:
     for able in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids):
         able |= {after} if before in able else set()
 
-# %% ../../nbs/30_capture/10_audit_hooks.ipynb #97fb10d6
+# %% ../../nbs/30_capture/10_audit_hooks.ipynb #fa9cbbb8
 class _AuditedEnviron(os._Environ):
     "Environment variables that tell who is read"
     auditor = None
@@ -266,7 +273,7 @@ def _read_by_stdlib(frame: FrameType) -> bool:
     own = [caller.f_code.co_name for caller in _frames(frame) if _is_stdlib(caller)]
     return bool({"getproxies_environment", "expanduser", "get_exec_path", "which"} & set(own[:4]))
 
-# %% ../../nbs/30_capture/10_audit_hooks.ipynb #8ff676cf
+# %% ../../nbs/30_capture/10_audit_hooks.ipynb #46415e8a
 def start_auditing(
     folder: str,          # of the step
     store: str,           # whose files are no business of the step

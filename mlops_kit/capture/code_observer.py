@@ -71,7 +71,7 @@ def file_state(path: str) -> list[int] | None:
         return None
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
-# %% ../../nbs/30_capture/08_code_observer.ipynb #db39ddd6
+# %% ../../nbs/30_capture/08_code_observer.ipynb #e2e6aaad
 class CodeObserver:
     "Notes which modules were loaded, which of their functions ran, and where modules were looked for"
 
@@ -128,7 +128,7 @@ class CodeObserver:
         functions = {path: self.functions_of(path) for path in self.modules}
         self.note(
             "code", functions=functions if self.can_count else None, files=sorted(files), path=self.path,
-            searches=self.graph.all_searches(), base=sorted(self.graph.base),
+            searches=self.graph.all_searches(), released=sorted(self.graph.released), base=sorted(self.graph.base),
         )
 
 # %% ../../nbs/30_capture/08_code_observer.ipynb #697b0bd2

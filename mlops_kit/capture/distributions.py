@@ -26,8 +26,8 @@ from pathlib import Path
 from .environment import normalize_name
 from ..store import Files, digest, is_abandoned, remove_path, write_file
 
-# %% ../../nbs/30_capture/05_distributions.ipynb #3da526dc
-_STRONG_HASHES = "sha256", "sha384", "sha512"
+# %% ../../nbs/30_capture/05_distributions.ipynb #d467a866
+_STRONG_HASHES = "sha256=", "sha384=", "sha512="
 _INSTALLER_FILES = frozenset({
     "RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json",
 })
@@ -40,10 +40,10 @@ def _counts(
     "Does a line of RECORD say something that is true of every installation of this distribution?"
     folder, _, name = path.rpartition("/")
     installer = folder == info and name in _INSTALLER_FILES
-    inside = not path.startswith(("/", "../")) and not set("\0\n") & set(path)
+    inside = not path.startswith(("/", "../")) and "\0" not in path and "\n" not in path
     return inside and not installer and not folder.endswith("__pycache__") and value.startswith(_STRONG_HASHES)
 
-# %% ../../nbs/30_capture/05_distributions.ipynb #a22117c6
+# %% ../../nbs/30_capture/05_distributions.ipynb #2184518b
 def read_hashes(
     info: str, # the folder `name-version.dist-info`
 ) -> dict[str, str]:
@@ -53,11 +53,15 @@ def read_hashes(
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if len(row) > 1]
     except (OSError, csv.Error):
         return {}
-    hashes = {posixpath.normpath(row[0]): row[1].rstrip("=") for row in rows}
+    hashes = {_normal_path(row[0]): row[1].rstrip("=") for row in rows}
     name = os.path.basename(info)
     return {path: hashes[path] for path in sorted(hashes) if _counts(path, hashes[path], name)}
 
-# %% ../../nbs/30_capture/05_distributions.ipynb #32b487fa
+def _normal_path(path: str) -> str:
+    "The same path without `.` and `..` inside; nearly all are like that"
+    return posixpath.normpath(path) if "./" in path or "//" in path else path
+
+# %% ../../nbs/30_capture/05_distributions.ipynb #d99dcc6f
 _SETTLED_NS = 2_000_000_000 # the age from which on a file is remembered: more than one tick of any file system
 
 def _fingerprint(status: os.stat_result) -> int:
@@ -71,41 +75,39 @@ def _fingerprint_of(path: str) -> int | None:
     except OSError:
         return None
 
-def _is_settled(status: os.stat_result) -> bool:
+def _is_settled(path: str | int) -> bool:
     "Is a file so old that its next change will show?"
-    return status.st_ctime_ns <= time.time_ns() - _SETTLED_NS
+    with suppress(OSError):
+        return os.stat(path).st_ctime_ns <= time.time_ns() - _SETTLED_NS
+    return False
 
-# %% ../../nbs/30_capture/05_distributions.ipynb #61c92ef2
+# %% ../../nbs/30_capture/05_distributions.ipynb #0f348291
 @dataclass(frozen=True)
 class Record:
     "What a RECORD says, and which of its files have been compared with it"
-    fingerprint: int | None   # of RECORD; None when it may change unnoticed
+    fingerprint: int | None   # of RECORD; None when there is none, or when it changed while it was read
     digest: str               # of all paths and hashes that count
     order: str                # short digest of the paths alone
     tops: list[str]           # first parts of the paths
     text: str                 # the paths, sorted, one a line
     checked: dict[str, int] = field(default_factory=dict) # files that are as RECORD says: path -> fingerprint
+    settled: bool = True      # RECORD was not so young that it may have changed unnoticed since
 
     @cached_property
     def paths(self) -> list[str]:
         "The files, sorted: paths from the site folder"
         return self.text.split("\n") if self.text else []
 
-# %% ../../nbs/30_capture/05_distributions.ipynb #0bd08099
+# %% ../../nbs/30_capture/05_distributions.ipynb #a8492b48
 def parse_record(info: str) -> Record:
     "What the RECORD in a folder of metadata says"
-    before, hashes, after = _settled_fingerprint(info), read_hashes(info), _settled_fingerprint(info)
+    before, settled = _fingerprint_of(f"{info}/RECORD"), _is_settled(f"{info}/RECORD")
+    hashes = read_hashes(info)
     paths = list(hashes)
+    fingerprint = before if before == _fingerprint_of(f"{info}/RECORD") else None
+    content, order = digest(json.dumps(hashes).encode()), digest(json.dumps(paths).encode())[:12]
     tops = sorted({path.partition("/")[0] for path in paths})
-    content, order = json.dumps(hashes).encode(), json.dumps(paths).encode()
-    fingerprint = before if before == after else None
-    return Record(fingerprint, digest(content), digest(order)[:12], tops, "\n".join(paths))
-
-def _settled_fingerprint(info: str) -> int | None:
-    "The fingerprint of a RECORD; None when there is none, or one that was written just now"
-    with suppress(OSError):
-        status = os.stat(f"{info}/RECORD")
-        return _fingerprint(status) if _is_settled(status) else None
+    return Record(fingerprint, content, order, tops, "\n".join(paths), settled=settled)
 
 # %% ../../nbs/30_capture/05_distributions.ipynb #f7a90703
 def load_record(
@@ -122,15 +124,15 @@ def load_record(
         return None
     return record if fingerprint is not None and record.fingerprint == fingerprint else None
 
-# %% ../../nbs/30_capture/05_distributions.ipynb #fb70f8d5
+# %% ../../nbs/30_capture/05_distributions.ipynb #6c23e5d4
 def save_record(
     path: Path, # in the cache
     record: Record,
 ) -> None:
     "Put a record into the cache, unless its RECORD may change unnoticed"
-    if record.fingerprint is None:
+    if record.fingerprint is None or not record.settled:
         return
-    fields = {name: value for name, value in vars(record).items() if name not in ("text", "paths")}
+    fields = {name: value for name, value in vars(record).items() if name not in ("text", "paths", "settled")}
     head = json.dumps(fields, separators=(",", ":")).encode()
     content = head + b"\n" + record.text.encode("utf8", "surrogateescape")
     files = Files(path.parent)
@@ -150,7 +152,7 @@ class Installed:
     records: dict[str, Record] = field(default_factory=dict)         # by folder of metadata
     answers: dict[tuple, object] = field(default_factory=dict)       # given so far
 
-# %% ../../nbs/30_capture/05_distributions.ipynb #56d20127
+# %% ../../nbs/30_capture/05_distributions.ipynb #feef0534
 def find_installed(
     path: Sequence[str],        # folders, as in `sys.path` of a step: see `standard_path`
     cache: Path | None = None,
@@ -178,14 +180,15 @@ def _add_folder(installed: Installed, folder: str) -> None:
         installed.infos.setdefault(_distribution_name(name), []).append(f"{folder}/{name}")
     if infos:
         installed.places[f"{folder}/"] = folder, ""
-        links = [entry for entry in entries if entry.is_symlink()]
-        installed.places.update({f"{os.path.realpath(link.path)}/": (folder, link.name) for link in links})
+        links = {f"{os.path.realpath(entry.path)}/": entry.name for entry in entries if entry.is_symlink()}
+        outside = {target: name for target, name in links.items() if not target.startswith(f"{folder}/")}
+        installed.places.update({target: (folder, name) for target, name in outside.items()})
 
 def _distribution_name(info: str) -> str:
     "The normalized name in the name of a folder of metadata"
     return normalize_name(info.rpartition(".")[0].partition("-")[0])
 
-# %% ../../nbs/30_capture/05_distributions.ipynb #ff1789cd
+# %% ../../nbs/30_capture/05_distributions.ipynb #26310952
 def record_of(
     installed: Installed,
     info: str, # a folder of metadata, from `Installed.infos`
@@ -200,42 +203,35 @@ def record_of(
     return installed.records[info]
 
 def _cache_path(cache: Path, info: str) -> Path:
-    "The file in the cache for a distribution"
-    return cache / digest(os.fsencode(info))[:32]
+    "The file in the cache for a distribution; the next version takes its place"
+    folder, name = os.path.split(info)
+    return cache / f"{_distribution_name(name)}-{digest(os.fsencode(folder))[:16]}"
 
-# %% ../../nbs/30_capture/05_distributions.ipynb #c1a5138f
+# %% ../../nbs/30_capture/05_distributions.ipynb #c354c6f1
 def _owners_below(
     installed: Installed,
     folder: str, # a site folder
-    top: str,    # first part of a path
+    path: str,   # of a file in it
 ) -> dict[str, list[str]]:
-    "The owners of all files whose paths begin like this"
+    "The owners of all files whose paths have the same first part"
+    top = path.partition("/")[0]
     question = "owners", folder, top
     if question not in installed.answers:
+        infos = [(name, info) for name in installed.infos for info in installed.infos[name]]
+        here = [(name, record_of(installed, info)) for name, info in infos if info.rpartition("/")[0] == folder]
         owners = installed.answers[question] = {}
-        for name, infos in installed.infos.items():
-            for info in infos:
-                if os.path.dirname(info) == folder and top in record_of(installed, info).tops:
-                    for path in record_of(installed, info).paths:
-                        owners.setdefault(path, []).append(name)
+        for name, record in here:
+            for path in record.paths if top in record.tops else []:
+                owners.setdefault(path, []).append(name)
     return installed.answers[question]
 
-# %% ../../nbs/30_capture/05_distributions.ipynb #91a3d5e3
-def _places_of(
+# %% ../../nbs/30_capture/05_distributions.ipynb #5d1807f1
+def _find_place(
     installed: Installed,
     folder: str, # that holds a file
-) -> list[tuple[str, str]]:
-    "The site folders that a folder is in, as it was written and without links, and how paths in it begin"
-    question = "places", folder
-    if question not in installed.answers:
-        spellings = [folder] if os.path.normpath(folder) == folder and os.path.isabs(folder) else []
-        places = [_find_place(installed, f"{spelling}/") for spelling in (*spellings, os.path.realpath(folder))]
-        installed.answers[question] = [place for place in dict.fromkeys(places) if place]
-    return installed.answers[question]
-
-def _find_place(installed: Installed, folder: str) -> tuple[str, str] | None:
+) -> tuple[str, str] | None:
     "The innermost site folder that a folder is in (a project may be on the path and hold one), and the rest"
-    outer = folder
+    outer = folder = f"{folder}/"
     while outer not in installed.places:
         outer = outer[:outer.rfind("/", 0, -1) + 1]
         if not outer:
@@ -243,19 +239,22 @@ def _find_place(installed: Installed, folder: str) -> tuple[str, str] | None:
     site_folder, name = installed.places[outer]
     return site_folder, (name + folder[len(outer) - 1:]).lstrip("/")
 
-# %% ../../nbs/30_capture/05_distributions.ipynb #dd53e9a3
+# %% ../../nbs/30_capture/05_distributions.ipynb #b0a36018
 def _find_owners(
     installed: Installed,
     file: str,
 ) -> tuple[list[str], str]:
     "The distributions that own a file, and its path in their RECORDs"
     folder, name = os.path.split(file)
-    places = [(site_folder, start + name) for site_folder, start in _places_of(installed, folder)]
-    if f"{file}/" in installed.places:  # what a link in a site folder leads to
-        places.append(installed.places[f"{file}/"])
-    for site_folder, path in places:
-        if names := _owners_below(installed, site_folder, path.partition("/")[0]).get(path):
-            return names, path
+    question = "place", folder
+    if question not in installed.answers:
+        normal = os.path.normpath(folder) == folder
+        installed.answers[question] = _find_place(installed, folder) if normal else None
+    place = installed.answers[question]
+    linked = installed.places.get(f"{file}/")  # when a link in a site folder leads to it
+    if place := linked or place and (place[0], place[1] + name):
+        if names := _owners_below(installed, *place).get(place[1]):
+            return names, place[1]
     real = os.path.realpath(file)
     return _find_owners(installed, real) if real != file else ([], "")
 
@@ -289,17 +288,18 @@ def _source_of(path: str) -> str:
     except ValueError:
         return path
 
-# %% ../../nbs/30_capture/05_distributions.ipynb #70e98258
+# %% ../../nbs/30_capture/05_distributions.ipynb #9a27f78c
 def _inspect(
     path: str,
-    algorithm: str, # of its hash
+    wanted: str, # what RECORD says
 ) -> tuple[str, int | None]:
     "The hash of a file as RECORD writes it, or why it has none; its fingerprint, if its next change will show"
+    algorithm = wanted.partition("=")[0]
     try:
         # a pipe must not make us wait
         with open(path, "rb", 0, opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
             before = os.fstat(file.fileno())
-            settled = _is_settled(before)
+            settled = _is_settled(file.fileno())
             if not stat.S_ISREG(before.st_mode):
                 return "no regular file", None
             value = hashlib.file_digest(file, algorithm).digest()
@@ -309,7 +309,7 @@ def _inspect(
     text = f"{algorithm}={base64.urlsafe_b64encode(value).decode().rstrip('=')}"
     return text, _fingerprint(before) if settled and _fingerprint(before) == _fingerprint(after) else None
 
-# %% ../../nbs/30_capture/05_distributions.ipynb #05abb257
+# %% ../../nbs/30_capture/05_distributions.ipynb #5376af06
 def _check(
     installed: Installed,
     info: str,
@@ -317,15 +317,17 @@ def _check(
 ) -> list[list[str]]:
     "Compare files with RECORD, and remember those that are like that; the others: path and what it is"
     record, different = record_of(installed, info), []
-    hashes, now = read_hashes(info), _fingerprint_of(f"{info}/RECORD")
+    hashes = read_hashes(info)
+    if _fingerprint_of(f"{info}/RECORD") != record.fingerprint:  # it is being installed again: nothing is as it was
+        hashes = {}
     for path in paths:
-        wanted = hashes.get(path, "sha256=")  # it is in another folder of the path, perhaps
-        found, fingerprint = _inspect(f"{os.path.dirname(info)}/{path}", wanted.partition("=")[0])
+        wanted = hashes.get(path, "")
+        found, fingerprint = _inspect(f"{os.path.dirname(info)}/{path}", wanted) if wanted else ("not in RECORD", None)
         if found != wanted:
             different.append([path, found])
         elif fingerprint is not None:
             record.checked[path] = fingerprint
-    if installed.cache and now == record.fingerprint:
+    if installed.cache:
         save_record(_cache_path(installed.cache, info), record)
     return different
 

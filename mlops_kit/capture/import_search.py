@@ -10,8 +10,8 @@ executes a module."""
 # %% auto #0
 __all__ = ['standard_path', 'ImportSearch', 'Location', 'start_search', 'locate', 'shadowed_stdlib']
 
-# %% ../../nbs/30_capture/17_import_search.ipynb #e4f379b0
-import importlib, os, pkgutil, site, sys
+# %% ../../nbs/30_capture/17_import_search.ipynb #4a2bc797
+import os, pkgutil, site, sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import FileFinder, FrozenImporter, ModuleSpec
@@ -71,14 +71,16 @@ class Location:
     place: str               # a file, "namespace:" with its folders, "built-in" or "frozen"
     folders: tuple[str, ...] # where its submodules are searched
 
-# %% ../../nbs/30_capture/17_import_search.ipynb #bd9459d2
+# %% ../../nbs/30_capture/17_import_search.ipynb #97a61ee3
 def start_search(
     path: Sequence[str], # as in `sys.path`: see `standard_path`
 ) -> ImportSearch:
     "A search that knows nothing yet"
-    importlib.invalidate_caches()
+    # `importlib.invalidate_caches` would do it, but imports `importlib.metadata`: 20 ms
     for folder, finder in list(sys.path_importer_cache.items()):
-        if isinstance(finder, FileFinder) != os.path.isdir(folder):  # it was a folder, or has become one
+        if finder:
+            getattr(finder, "invalidate_caches", lambda: None)()
+        if not finder or isinstance(finder, FileFinder) != os.path.isdir(folder):  # it was a folder, or has become one
             del sys.path_importer_cache[folder]
     return ImportSearch(tuple(path))
 
@@ -114,20 +116,28 @@ def _search_elsewhere(name: str) -> Location | None:
 
 _EDITABLE_FINDERS = "__editable__", "editables."  # of setuptools, and of the package that hatchling uses
 
-# %% ../../nbs/30_capture/17_import_search.ipynb #5525a629
-def _find(search: ImportSearch, name: str) -> Location | None:
+# %% ../../nbs/30_capture/17_import_search.ipynb #f89e5d99
+def _find(
+    search: ImportSearch,
+    name: str, # dotted
+) -> Location | None:
     "Where a module would be imported from; its parents are located first"
-    if name not in search.found:
-        parent = name.rpartition(".")[0]
-        above = _find(search, parent) if parent else None
-        folders = above.folders if above else () if parent else search.path
-        if parent and not folders:
-            search.found[name] = None  # its parent isn't there, or is no package
-        elif name in sys.builtin_module_names:
-            search.found[name] = Location("built-in", ())
-        else:
-            search.found[name] = _search_folders(search, name, folders) or _search_elsewhere(name)
-    return search.found[name]
+    location, folders, module = None, search.path, ""
+    for part in name.split("."):
+        module = f"{module}.{part}" if module else part
+        if module not in search.found:
+            search.found[module] = _search_module(search, module, folders)
+        location = search.found[module]
+        if location is None:
+            break
+        folders = location.folders
+    return location
+
+def _search_module(search: ImportSearch, name: str, folders: Sequence[str]) -> Location | None:
+    "A module in these folders: the path, or those of its parent, which is no package when there are none"
+    if name in sys.builtin_module_names:
+        return Location("built-in", ())
+    return (_search_folders(search, name, folders) or _search_elsewhere(name)) if folders else None
 
 # %% ../../nbs/30_capture/17_import_search.ipynb #2ee59300
 def locate(

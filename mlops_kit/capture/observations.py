@@ -52,7 +52,7 @@ def file_state(path: str) -> list[int] | None:
         status = os.stat(path)
         return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
-# %% ../../nbs/30_capture/20_observations.ipynb #c75ddb67
+# %% ../../nbs/30_capture/20_observations.ipynb #996e19c3
 @dataclass
 class _Collector:
     "Makes observations of notes"
@@ -64,6 +64,7 @@ class _Collector:
 
     def __post_init__(self):
         self.project = self.state.project
+        self.notes = _without_unused(self.notes)
         self.written = {note["name"] for note in self.notes if note["kind"] == "write"}
         self.code = next((note for note in self.notes if note["kind"] == "code"), None)
         if self.code is None:
@@ -216,7 +217,13 @@ def _read_source(path: str) -> bytes:
         return Path(path).read_bytes()
     return b""
 
-# %% ../../nbs/30_capture/20_observations.ipynb #25ea12c4
+# %% ../../nbs/30_capture/20_observations.ipynb #53085d0f
+def _without_unused(notes: list[dict]) -> list[dict]:
+    "Notes without those about modules that were imported in advance and that nobody asked for"
+    released = {None, *(name for note in notes if note["kind"] == "code" for name in note["released"])}
+    return [note for note in notes if note.get("importer") in released]
+
+# %% ../../nbs/30_capture/20_observations.ipynb #e94e4c24
 def collect_observations(
     journal: Path,         # the notes of the observers
     state: CurrentState,   # made when the step had ended
@@ -226,7 +233,7 @@ def collect_observations(
     "Make observations of the notes"
     return _Collector(state, begun, read_json_lines(journal), cells).collect()
 
-# %% ../../nbs/30_capture/20_observations.ipynb #3aeb17a6
+# %% ../../nbs/30_capture/20_observations.ipynb #dcc1f670
 _MOST_SETS = 20
 
 def save_questions(
@@ -239,23 +246,23 @@ def save_questions(
     content = seal({"sets": sets[:_MOST_SETS]})
     write_file(store.files, f"observed/{key}.json", canonical_json(content), replace=True)
 
-# %% ../../nbs/30_capture/20_observations.ipynb #ea3d99a4
+# %% ../../nbs/30_capture/20_observations.ipynb #406e4780
 def _known_sets(store: Store, key: str) -> list[str]:
     "The digests of the sets of questions of a key"
     path = store.root / f"observed/{key}.json"
     return (unseal(path.read_bytes()) or {"sets": []})["sets"] if path.exists() else []
 
-# %% ../../nbs/30_capture/20_observations.ipynb #231410c7
+# %% ../../nbs/30_capture/20_observations.ipynb #985415f4
 def store_questions(store: Store, details: dict[str, Any]) -> str:
     "Put a set of questions into the store; its digest"
     return put_bytes(store, canonical_json(details))
 
-# %% ../../nbs/30_capture/20_observations.ipynb #773bf8e0
+# %% ../../nbs/30_capture/20_observations.ipynb #57558ea5
 def read_questions(store: Store, content: str) -> dict[str, Any] | None:
     "A set of questions; None when it is no longer there"
     return json.loads(get_bytes(store, content)) if content in store else None
 
-# %% ../../nbs/30_capture/20_observations.ipynb #8cfd991f
+# %% ../../nbs/30_capture/20_observations.ipynb #db815784
 def load_questions(
     store: Store,
     key: str,    # without observations
@@ -263,7 +270,7 @@ def load_questions(
     "The sets of questions that steps with this key had"
     yield from filter(None, (read_questions(store, content) for content in _known_sets(store, key)))
 
-# %% ../../nbs/30_capture/20_observations.ipynb #ab00e1ef
+# %% ../../nbs/30_capture/20_observations.ipynb #99e2f2b4
 def store_observed(
     store: Store,
     project: Path,
@@ -279,7 +286,7 @@ def store_observed(
         elif kind == "file" and answer not in (None, "folder", CHANGED_BY_STEP) and path.stat().st_size <= room:
             put_path(store, path.resolve())
 
-# %% ../../nbs/30_capture/20_observations.ipynb #db325d68
+# %% ../../nbs/30_capture/20_observations.ipynb #5129896c
 def stage_observed(
     store: Store,
     answers: dict[str, str | None],
@@ -292,7 +299,7 @@ def stage_observed(
         if kind in _STAGED and is_ours and answer not in (None, CHANGED_BY_STEP):
             _stage(store, kind, answer, project / what)
 
-# %% ../../nbs/30_capture/20_observations.ipynb #be9390d2
+# %% ../../nbs/30_capture/20_observations.ipynb #01da9424
 _STAGED = "file", "folder", "there", "stat"
 
 def _stage(store: Store, kind: str, answer: str, target: Path) -> None:
@@ -312,7 +319,7 @@ def _make(path: Path, is_folder: bool) -> None:
     if not is_folder:
         path.touch()
 
-# %% ../../nbs/30_capture/20_observations.ipynb #44eb2cce
+# %% ../../nbs/30_capture/20_observations.ipynb #361b6c31
 _WORDS = {"startup": "the code that every Python runs at its start", "shadowed": "a module of the standard library that is hidden", "entry points": "entry points of installed packages", "cells": "how the notebook is cut into cells"}
 
 def describe_observation(name: str, was: str | None, now: str | None) -> str:

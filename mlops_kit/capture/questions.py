@@ -22,13 +22,14 @@ from .source_units import source_units, top_level_definitions
 from ..notebook import parse_cell
 from ..store import canonical_json, digest
 
-# %% ../../nbs/30_capture/18_questions.ipynb #28d9858d
+# %% ../../nbs/30_capture/18_questions.ipynb #b9649fc9
 def place_name(path: str | Path, project: Path) -> str:
     "A path as it is called wherever project, environment and home folder lie"
-    for prefix, folder in (("<env>/", Path(sys.prefix)), ("", project), ("~/", Path.home())):
-        if Path(path).is_relative_to(folder):
-            return prefix + Path(path).relative_to(folder).as_posix()
-    return str(path)
+    text = str(path)
+    for prefix, folder in (("<env>/", sys.prefix), ("", str(project)), ("~/", os.path.expanduser("~"))):
+        if text == folder or text.startswith(f"{folder}/"):
+            return prefix + text[len(folder) + 1:] or "."
+    return text
 
 def origin_name(found: str, project: Path) -> str:
     "Where a module was found, as `locate` says it, by the names of its places"

@@ -58,7 +58,7 @@ def _held_spec(name: str, graph: "ImportGraph") -> ModuleSpec:
     spec.has_location = getattr(original, "has_location", False)
     return spec
 
-# %% ../../nbs/20_engine/28_import_graph.ipynb #93de112a
+# %% ../../nbs/20_engine/28_import_graph.ipynb #c7c6a621
 class ImportGraph:
     "What is imported from now on, and by whom"
 
@@ -94,12 +94,17 @@ class ImportGraph:
         "Called by Python for each module that is not loaded: a hidden one is found, any other search is noted"
         if name in self.held:
             return _held_spec(name, self)
-        importer = _running_module() if self.is_recording else "__main__"
+        importer = self.importer() or "__main__"
         if sys._getframe(2).f_code.co_name == "_find_and_load_unlocked":  # not of `importlib.util.find_spec`
             self.imports.setdefault(importer, set()).add(name)
         standard = path is None and self.is_recording
         self.searches.setdefault(importer, {})[name] = None if standard else [*map(str, path or sys.path)]
         return None
+
+    def importer(self) -> str | None:
+        "The module for which something is imported in advance; None when nothing is"
+        name = _running_module() if self.is_recording else None
+        return "nobody" if name == "__main__" else name
 
     def hold(self) -> None:
         "Hide what was imported, until somebody imports it"

@@ -15,14 +15,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mlops_kit.capture import (
-    CurrentState, Observations, collect_observations, save_questions, store_observed, store_questions,
+    Observations, collect_observations, save_questions, store_observed, store_questions,
 )
 from ..engine import ExecutionOutcome
 from ..errors import StepError
 from ..ledger import STEP_SCHEMA, KeyParts, publish_record, utc_now
 from ..notebook import find_import_aliases, parse_cell, find_hazards
 from .keys import step_key
-from .plan import secret_message
+from .plan import current_state, secret_message
 from .staging import StepRequest, stored_notebook
 from ..redaction import Redactor, find_secret_in, redact_by_name
 from mlops_kit.store import (
@@ -107,7 +107,8 @@ def _collect_observed(request: StepRequest, kernel: Path) -> Observations:
     "What the step was seen to use; StepError when some of it changed meanwhile"
     started = (kernel / "step.ipynb").stat().st_ctime_ns
     cells = tuple(cell.source for cell in request.prepared.notebook.cells)
-    observed = collect_observations(kernel / "notes", CurrentState(request.project), started, cells)
+    state = current_state(request.store, request.project)
+    observed = collect_observations(kernel / "notes", state, started, cells)
     if observed.changed_files:
         names = ", ".join(observed.changed_files)
         raise StepError(

@@ -18,11 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import capture, tracking
-from ..capture import CurrentState, make_env_variables, render_seed_code
+from ..capture import make_env_variables, render_seed_code
 from ..engine import ExecutionOutcome, Execution, execute_notebook, preload_modules
 from ..errors import StepError, StoreError, disk_error_text
 from ..ledger import Record, StepOutcome, series_path, utc_now
-from .plan import Decision, Plan, find_record
+from .plan import Decision, Plan, current_state, find_record
 from .publishing import publish_result
 from .staging import StepRequest, stage_inputs, stored_notebook, with_parameters_tag
 from ..redaction import Redactor, find_secret_in, redacted_log, find_secrets
@@ -218,7 +218,7 @@ def _complete_lines(path: Path) -> bytes:
 # %% ../../nbs/40_pipeline/30_step.ipynb #5672bfa3
 def run_step(request: StepRequest) -> StepOutcome:
     "Run one step, or take the result of another run that just computed it; its outcome"
-    state = CurrentState(request.project)
+    state = current_state(request.store, request.project)
     find = lambda: find_record(request.store, state, request.decision.parts, request.prepared.notebook)
     is_settled = lambda: request.should_stop() or find() is not None
     with hold_lease(request.store.files, f"{request.key}.json", until=is_settled):
