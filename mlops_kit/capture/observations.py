@@ -8,7 +8,7 @@ __all__ = ['CHANGED_BY_STEP', 'Observations', 'file_state', 'collect_observation
 
 # %% ../../nbs/30_capture/20_observations.ipynb #47cdf6c4
 import json, os
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,7 +115,8 @@ class _Collector:
             folder, *pattern = name.split("//", 1)
             self.add("//".join([f"{kind} {place_name(folder, self.project)}", *pattern]), note=note)
         elif kind in ("variable", "program", "distribution"):
-            self.add(f"{kind} {name}", note=note)
+            place = place_name(name, self.project) if os.path.isabs(name) else name
+            self.add(f"{kind} {place}", note=note)
         elif kind == "entry points":
             self.add("entry points", note=note)
         elif kind in ("network", "write"):

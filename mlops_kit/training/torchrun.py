@@ -338,7 +338,7 @@ def _observer_code() -> str:
     if auditor is None:
         return ""
     journal = os.readlink(f"/proc/self/fd/{auditor.journal}")
-    return capture.render_prelude("", *map(Path, (*auditor.own, journal)))
+    return capture.render_prelude("import torch", *map(Path, (*auditor.own, journal)))
 
 # %% ../../nbs/70_training/35_torchrun.ipynb #1130db91
 @contextmanager
