@@ -208,7 +208,8 @@ def environment_key(
     pass_env: tuple[str, ...] = (), # variables of the user that the step may see
 ) -> dict:
     "What of the environment a result may depend on in any case: the `env` part of a key"
-    names = [name for name in os.environ if _NUMERIC_VARIABLES.fullmatch(name) or name in pass_env]
+    numeric = [name for name in os.environ if _NUMERIC_VARIABLES.fullmatch(name) and name not in _THREAD_VARIABLES]
+    names = {*numeric, *(name for name in pass_env if name in os.environ)}
     return {
         "python": platform.python_version(), "implementation": platform.python_implementation(),
         "machine": platform.machine(), "system": platform.system(), "threads": threads,

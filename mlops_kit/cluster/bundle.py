@@ -111,7 +111,8 @@ def _store_files(
         if not find_secret_in(redactor, path):
             content = put_path(store, path)
         elif name.endswith(".ipynb"):
-            content = put_bytes(store, canonical_json(redact_notebook(redactor, json.loads(path.read_bytes())), pretty=True))
+            redacted = redact_notebook(redactor, json.loads(path.read_bytes()))
+            content = put_bytes(store, canonical_json(redacted, pretty=True))
         else:
             continue
         entries.append((name, content, content_size(store, content)))

@@ -112,9 +112,11 @@ def _describe_error(rank: str, error: BaseException) -> dict:
 # %% ../../nbs/70_training/35_torchrun.ipynb #81846482
 REPORT_TIMEOUT = 10  # seconds that rank 0 waits until the others have written down what they used
 
-def _write_observations(folder: Path, postlude: str) -> None:
-    "Write down what this rank was seen to use; rank 0 waits for the others"
-    exec(postlude, {})
+def _write_observations(folder: Path) -> None:
+    "Write down what this rank was seen to use, if it was observed; rank 0 waits for the others"
+    if (observer := sys.modules.get("_mlops_code_observer")) is None:
+        return
+    observer.finish_observing()
     write_file(Files(folder), f"{os.environ['RANK']}.observed", b"")
     end = time.monotonic() + REPORT_TIMEOUT
     while os.environ["RANK"] == "0" and time.monotonic() < end:
@@ -137,8 +139,7 @@ def run_rank(
     try:
         _join_process_group(folder, task["timeout"])
         result = function(**task["arguments"])
-        if task["postlude"]:
-            _write_observations(folder, task["postlude"])
+        _write_observations(folder)
         if rank == "0":
             _write_message(folder / "result.json", result)
     except BaseException as error:
@@ -379,10 +380,8 @@ def launch(
     parent = ".kernel" if os.path.isdir(".kernel") else None  # of a step's folder: it is removed in any case
     with TemporaryDirectory(prefix="ranks-", dir=parent) as name:
         folder = Path(name).absolute()
-        observe = _observer_code()
-        (folder / "rank.py").write_text(_RANK_TEMPLATE.format(observe=observe, module=module))
-        postlude = capture.render_postlude() if observe else ""
-        _write_message(folder / "task.json", {"arguments": arguments, "timeout": patience, "postlude": postlude})
+        (folder / "rank.py").write_text(_RANK_TEMPLATE.format(observe=_observer_code(), module=module))
+        _write_message(folder / "task.json", {"arguments": arguments, "timeout": patience})
         process = _start_torchrun(folder, processes)
         try:
             with _forward_sigterm(process.pid):
