@@ -27,8 +27,8 @@ from mlops_kit.ledger import (
 from ..pipeline import StepRequest, store_inputs
 from ..redaction import Redactor, find_secret_in, redact_notebook
 from mlops_kit.store import (
-    Store, canonical_json, checkout, content_size, digest, encode_tree, get_bytes, put_bytes, put_path, read_ref, set_ref,
-    write_file,
+    Store, canonical_json, checkout, content_size, digest, encode_tree, get_bytes, put_bytes, put_path, read_ref,
+    set_ref, write_file,
 )
 
 # %% ../../nbs/45_cluster/00_bundle.ipynb #44fb1eb6
@@ -91,8 +91,8 @@ def check_size(project: Path, names: Iterable[str]) -> None:
         largest = sorted(sizes, key=sizes.get, reverse=True)[:5]
         shown = ", ".join(f"{name} ({sizes[name] / 1e6:.0f} MB)" for name in largest)
         raise ConfigError(
-            f"the project has {sum(sizes.values()) / 1e6:.0f} MB of files, but workers that share no folder with it get "
-            f"at most {PROJECT_LIMIT / 1e6:.0f} MB. The largest: {shown}. Name in .gitignore what no step needs; "
+            f"the project has {sum(sizes.values()) / 1e6:.0f} MB of files, but workers that share no folder with it "
+            f"get at most {PROJECT_LIMIT / 1e6:.0f} MB. The largest: {shown}. Name in .gitignore what no step needs; "
             "data that a step needs goes through the store as its source."
         )
 
