@@ -6,15 +6,15 @@ The environment of a step is fixed and described; what it reads without having d
 
 # %% auto #0
 __all__ = ['CHANGED_BY_STEP', 'CurrentState', 'Observations', 'collect_observations', 'describe_environment', 'describe_hardware',
-           'describe_observation', 'environment_key', 'load_questions', 'make_env_variables', 'place_path',
-           'read_git_state', 'read_questions', 'render_call_code', 'render_postlude', 'render_prelude',
+           'describe_observation', 'environment_key', 'is_secret_file', 'load_questions', 'make_env_variables',
+           'place_path', 'read_git_state', 'read_questions', 'render_call_code', 'render_postlude', 'render_prelude',
            'render_seed_code', 'resolve_threads', 'save_questions', 'stage_observed', 'store_observed',
            'store_questions']
 
 # %% ../../nbs/30_capture/90_capture.ipynb #e95c4973
 from mlops_kit.capture.environment import (
-    describe_environment, describe_hardware, environment_key, make_env_variables, read_git_state, render_call_code,
-    render_seed_code, resolve_threads,
+    describe_environment, describe_hardware, environment_key, is_secret_file, make_env_variables, read_git_state,
+    render_call_code, render_seed_code, resolve_threads,
 )
 from .instruments import render_postlude, render_prelude
 from mlops_kit.capture.observations import (
@@ -25,7 +25,7 @@ from .questions import CurrentState, place_path
 
 # %% ../../nbs/30_capture/90_capture.ipynb #1c7ca7c0
 _all_ = ["CHANGED_BY_STEP", "CurrentState", "Observations", "collect_observations", "describe_environment",
-         "describe_hardware", "describe_observation", "environment_key", "load_questions", "make_env_variables",
-         "place_path", "read_git_state", "read_questions", "render_call_code", "render_postlude", "render_prelude",
+         "describe_hardware", "describe_observation", "environment_key", "is_secret_file", "load_questions",
+         "make_env_variables", "place_path", "read_git_state", "read_questions", "render_call_code", "render_postlude", "render_prelude",
          "render_seed_code", "resolve_threads", "save_questions", "stage_observed", "store_observed",
          "store_questions"]

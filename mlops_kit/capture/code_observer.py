@@ -87,8 +87,9 @@ class CodeObserver:
 
     def note(self, kind: str, **more) -> None:
         "Write one line into the journal"
-        with open(self.journal, "a", encoding="utf8") as file:
-            file.write(json.dumps({"kind": kind, **more}) + "\n")
+        journal = posix.open(self.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        posix.write(journal, json.dumps({"kind": kind, **more}).encode() + b"\n")  # at once: others write, too
+        posix.close(journal)
 
     def on_fork(self) -> None:
         "From now on, functions may run that this process does not see"
@@ -160,6 +161,7 @@ def start_observing(
     graph = _import_graph().current
     graph.__exit__()
     current = CodeObserver(journal, graph, installed)
+    current.note("observing")
     graph.hold()
 
 # %% ../../nbs/30_capture/08_code_observer.ipynb #70902a66

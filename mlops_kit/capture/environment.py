@@ -10,7 +10,7 @@ explain a difference later is written into the record (`describe_environment`)."
 # %% auto #0
 __all__ = ['WATCHED_VARIABLES', 'normalize_name', 'Distribution', 'resolve_packages', 'resolve_threads', 'make_env_variables',
            'render_call_code', 'render_seed_code', 'environment_key', 'describe_hardware', 'describe_environment',
-           'read_git_state']
+           'is_secret_file', 'read_git_state']
 
 # %% ../../nbs/30_capture/00_environment.ipynb #828b02fc
 import os, platform, re, subprocess, sys
@@ -208,7 +208,8 @@ def environment_key(
     pass_env: tuple[str, ...] = (), # variables of the user that the step may see
 ) -> dict:
     "What of the environment a result may depend on in any case: the `env` part of a key"
-    names = [name for name in os.environ if _NUMERIC_VARIABLES.fullmatch(name) or name in pass_env]
+    numeric = [name for name in os.environ if _NUMERIC_VARIABLES.fullmatch(name) and name not in _THREAD_VARIABLES]
+    names = {*numeric, *(name for name in pass_env if name in os.environ)}
     return {
         "python": platform.python_version(), "implementation": platform.python_implementation(),
         "machine": platform.machine(), "system": platform.system(), "threads": threads,
@@ -255,6 +256,10 @@ _SECRET_FILES = re.compile(
     r"|[^/]*(?:secret|credential)[^/]*\.(?:ya?ml|json|toml|ini|txt))$")
 _MOST_NEW_FILES = 100
 
+def is_secret_file(name: str) -> bool:
+    "Whether a file usually holds secrets, by its name"
+    return bool(_SECRET_FILES.search(name))
+
 def read_git_state(
     project: Path,
 ) -> dict:
@@ -268,7 +273,7 @@ def read_git_state(
         if not (commit := git("rev-parse", "HEAD").strip()):
             return {}
         names = git("ls-files", "--others", "--exclude-standard").splitlines()[:_MOST_NEW_FILES]
-        shown = [name for name in names if not _SECRET_FILES.search(name)]
+        shown = [name for name in names if not is_secret_file(name)]
         new = [git("diff", "--no-index", "--", "/dev/null", name) for name in shown]
         branch = git("rev-parse", "--abbrev-ref", "HEAD").strip()
         return {"commit": commit, "branch": branch, "changes": git("diff", "HEAD") + "".join(new)}

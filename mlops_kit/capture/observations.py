@@ -52,6 +52,29 @@ def file_state(path: str) -> list[int] | None:
         status = os.stat(path)
         return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
+# %% ../../nbs/30_capture/20_observations.ipynb #0e6953bd
+def _merge_code(notes: list[dict]) -> dict:
+    "What all processes of a step have noted about code"
+    codes = [note for note in notes if note["kind"] == "code"]
+    if not codes:
+        raise StepError("its process ended without saying which code it used, so the result can't be recorded")
+    searches = {}
+    for code in codes:
+        searches |= code["searches"]
+    files = {file for code in codes for file in code["files"]}
+    return {**codes[-1], "functions": _merge_functions(notes, codes), "files": sorted(files), "searches": searches}
+
+def _merge_functions(notes: list[dict], codes: list[dict]) -> dict[str, list[str]] | None:
+    "The functions that ran in any process, by file; None when some process can't tell"
+    kinds = [note["kind"] for note in notes]
+    if "forked" in kinds or kinds.count("observing") > len(codes) or any(code["functions"] is None for code in codes):
+        return None
+    merged = {}
+    for code in codes:
+        for path, functions in code["functions"].items():
+            merged[path] = sorted({*functions, *merged.get(path, ())})
+    return merged
+
 # %% ../../nbs/30_capture/20_observations.ipynb #996e19c3
 @dataclass
 class _Collector:
@@ -66,12 +89,9 @@ class _Collector:
         self.project = self.state.project
         self.notes = _without_unused(self.notes)
         self.written = {note["name"] for note in self.notes if note["kind"] == "write"}
-        self.code = next((note for note in self.notes if note["kind"] == "code"), None)
-        if self.code is None:
-            raise StepError("its process ended without saying which code it used, so the result can't be recorded")
-        forked = any(note["kind"] == "forked" for note in self.notes)
-        self.functions = None if forked else self.code["functions"]
-        self.modules = [note["name"] for note in self.notes if note["kind"] == "module"]
+        self.code = _merge_code(self.notes)
+        self.functions = self.code["functions"]
+        self.modules = list(dict.fromkeys(note["name"] for note in self.notes if note["kind"] == "module"))
 
     def add(self, name: str, detail: Any = None, note: dict | None = None) -> None:
         "Add a question"
@@ -100,7 +120,8 @@ class _Collector:
             folder, *pattern = name.split("//", 1)
             self.add("//".join([f"{kind} {place_name(folder, self.project)}", *pattern]), note=note)
         elif kind in ("variable", "program", "distribution"):
-            self.add(f"{kind} {name}", note=note)
+            place = place_name(name, self.project) if os.path.isabs(name) else name
+            self.add(f"{kind} {place}", note=note)
             if kind == "program":
                 self.add_access(kind, name, note)
         elif kind == "entry points":
@@ -140,8 +161,8 @@ class _Collector:
             self.add(f"module {place}", detail)
             for function in detail["ran"] if detail else ():
                 self.add(f"code {place}:{function}")
-        states = {note["name"]: note["state"] for note in self.notes if note["kind"] == "module"}
-        self.found.changed_files += [path for path, state in states.items() if state != file_state(path)]
+        noted = [note for note in self.notes if note["kind"] == "module"]
+        self.found.changed_files += [note["name"] for note in noted if note["state"] != file_state(note["name"])]
 
     def _can_enumerate(self) -> bool:
         "Whether some code could find functions whose names are not written anywhere"

@@ -96,7 +96,7 @@ def variable_digest(name: str) -> str | None:
 # %% ../../nbs/30_capture/18_questions.ipynb #a1bfe3ef
 def _program_digest(name: str, project: Path) -> str | None:
     "The program that a name stands for"
-    found = shutil.which(name)
+    found = shutil.which(place_path(name, project) if "/" in name else name)
     return found and digest(Path(found))
 
 # %% ../../nbs/30_capture/18_questions.ipynb #2666c8f6
