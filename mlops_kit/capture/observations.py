@@ -314,6 +314,7 @@ def describe_observation(name: str, was: str | None, now: str | None) -> str:
         return f"{module}.{function} ({place}) {verb}" if function else f"{module} ({place}) {verb}"
     if kind == "import":
         return f"import {what}: found at {now}, was {was or 'not found'}" if now else f"import {what}: no longer found"
-    if kind in ("package", "distribution") and verb == "changed":
-        return f"package {what} {was} -> {now}"
+    if kind in ("package", "distribution") and was and now:
+        before, after = (answer.partition(" ")[0] for answer in (was, now))
+        return f"package {what}: {before} -> {after}" if before != after else f"package {what}: {after}, other content"
     return f"{_WORDS.get(name, name)} {verb}"
