@@ -302,7 +302,10 @@ def _make(path: Path, is_folder: bool) -> None:
         path.touch()
 
 # %% ../../nbs/30_capture/20_observations.ipynb #0a9802c3
-_WORDS = {"startup": "the code that every Python runs at its start", "shadowed": "a module of the standard library that is hidden", "entry points": "entry points of installed packages"}
+_WORDS = {
+    "startup": "the code that every Python runs at its start", "entry points": "entry points of installed packages",
+    "shadowed": "a module of the standard library that is hidden",
+}
 
 def describe_observation(name: str, was: str | None, now: str | None) -> str:
     "A changed answer for people"
@@ -310,6 +313,8 @@ def describe_observation(name: str, was: str | None, now: str | None) -> str:
     verb = "is new" if was is None else "is gone" if now is None else "changed"
     if kind in ("module", "code"):
         place, _, function = what.partition(":")
+        if place.startswith(("/", "<env>/", "~/")):
+            return f"{what} {verb}"
         module = place.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         return f"{module}.{function} ({place}) {verb}" if function else f"{module} ({place}) {verb}"
     if kind == "import":

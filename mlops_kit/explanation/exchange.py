@@ -146,21 +146,19 @@ def _replace_files(store: Store, mine: str, theirs: str, names: set[str]) -> str
     entries += [entry for entry in tree_entries(store, theirs) if entry[0] in names]
     return put_bytes(store, encode_tree(entries), ".tree")
 
-def _imported_instead(record: Record, other: dict) -> set[str | None]:
-    "The files that an import finds in the other project and not in ours"
+def _other_imports(record: Record, other: dict) -> list[str]:
+    "The imports that both projects search, and that find something else"
     ours, theirs = (side["parts"]["observed"] for side in (record, other))
-    return {theirs[name] for name in ours.keys() & theirs.keys() if name.startswith("import ") and ours[name] != theirs[name]}
-
-def _further_files(store: Store, record: Record, other: dict) -> set[str]:
-    "The files that only the other record has, and that change nothing until other code uses them"
-    ours, theirs = ({file for file, *_ in tree_entries(store, side["code"])} for side in (record, other))
-    return theirs - ours - _imported_instead(record, other)
+    imports = [question for question in ours if question.startswith("import ") and question in theirs]
+    return [question for question in imports if ours[question] != theirs[question]]
 
 def _exchange_file(store: Store, record: Record, other: dict, name: str) -> dict:
-    "Exchange a file of the project; what only the other code uses comes with it"
-    names = {name} | _further_files(store, record, other)
-    code = _replace_files(store, record["code"], other["code"], names)
-    return _exchange_entry("observed")(store, {**record, "code": code}, other, f"file {name}")
+    "Exchange a file of the project, and where imports find it"
+    ours, theirs = (side["parts"]["observed"] for side in (record, other))
+    imports = [question for question in _other_imports(record, other) if name in (ours[question], theirs[question])]
+    for question in (f"file {name}", *imports):
+        record = _exchange_entry("observed")(store, record, other, question)
+    return {**record, "code": _replace_files(store, record["code"], other["code"], {name})}
 
 # %% ../../nbs/60_explanation/70_exchange.ipynb #7b38708e
 def _with_paths(mine: dict, theirs: dict) -> dict:
@@ -178,11 +176,15 @@ def _parts_for_cells(parts: KeyParts, theirs: dict) -> dict:
 def _exchange_cells(store: Store, record: Record, other: dict, name: str) -> dict:
     "Exchange the notebook"
     notebook = {field: other[field] for field in ("notebook", "outs", "metrics_out", "inject")}
-    code = _replace_files(store, record["code"], other["code"], _further_files(store, record, other))
-    exchanged = {**record, "code": code, **notebook}
-    return _with_parts(exchanged, **_parts_for_cells(record["parts"], other["parts"]))
+    return _with_parts({**record, **notebook}, **_parts_for_cells(record["parts"], other["parts"]))
 
 # %% ../../nbs/60_explanation/70_exchange.ipynb #50afe66c
+def _further_files(store: Store, record: Record, other: dict) -> set[str]:
+    "The files that only the other record has, and that change nothing until other code uses them"
+    ours, theirs = ({file for file, *_ in tree_entries(store, side["code"])} for side in (record, other))
+    found_instead = {other["parts"]["observed"][question] for question in _other_imports(record, other)}
+    return theirs - ours - found_instead
+
 _EXCHANGES = {
     "parameter": _exchange_entry("params"), "source": _exchange_source, "observed": _exchange_entry("observed"),
     "file": _exchange_file, "seed": _exchange_seed, "threads": _exchange_threads, "cells": _exchange_cells,
@@ -194,8 +196,10 @@ def exchange_part(
     other: dict,  # of the same step, in the other run
     part: ChangedPart,
 ) -> dict:
-    "A record with one part of the other one"
-    return _EXCHANGES[part.kind](store, record, other, part.name)
+    "A record with one part of the other one; the modules that only the other one used come with it"
+    record = _EXCHANGES[part.kind](store, record, other, part.name)
+    files = _further_files(store, record, other)
+    return {**record, "code": _replace_files(store, record["code"], other["code"], files)}
 
 # %% ../../nbs/60_explanation/70_exchange.ipynb #13e96771
 def _mixed_inject(record: Record, pair: tuple[dict, dict]) -> dict:
@@ -204,10 +208,18 @@ def _mixed_inject(record: Record, pair: tuple[dict, dict]) -> dict:
     others = {name: value for name, value in record["inject"].items() if name not in declared}
     return others | record["parts"]["params"]
 
-def _module_digests(store: Store, tree: str) -> dict[str, str]:
-    "What each module of the project says"
-    sources = {file: get_bytes(store, content).decode("utf8", "replace") for file, content, _ in tree_entries(store, tree)}
-    return {file: ast_digest(parse_cell(source).body) for file, source in sources.items()}
+def _module_digests(store: Store, record: Record, pair: tuple[dict, dict]) -> dict[str, str]:
+    "What the modules say that both runs used"
+    first, second = ({file for file, *_ in tree_entries(store, original["code"])} for original in pair)
+    digests = {}
+    for file, content, _ in tree_entries(store, record["code"]):
+        if file in first & second:
+            source = get_bytes(store, content).decode("utf8", "replace")
+            digests[file] = ast_digest(parse_cell(source).body)
+    return digests
+
+_ABOUT_TEXT = "module ", "code "
+_ABOUT_CODE = *_ABOUT_TEXT, "import ", "package ", "distribution "
 
 def _lasting_answers(record: Record, pair: tuple[dict, dict]) -> dict[str, str | None]:
     "The answers about data, and those about imports and packages that both runs asked for"
@@ -216,9 +228,6 @@ def _lasting_answers(record: Record, pair: tuple[dict, dict]) -> dict[str, str |
         name: answer for name, answer in record["parts"]["observed"].items()
         if not name.startswith(_ABOUT_CODE) or name in first and name in second and not name.startswith(_ABOUT_TEXT)
     }
-
-_ABOUT_TEXT = "module ", "code "
-_ABOUT_CODE = *_ABOUT_TEXT, "import ", "package ", "distribution "
 
 # %% ../../nbs/60_explanation/70_exchange.ipynb #adcb30ef
 def rekey(
@@ -230,7 +239,7 @@ def rekey(
     parts = record["parts"]
     cells = relevant_cells(get_bytes(store, record["notebook"]["digest"]), frozenset(parts["params"]))
     code = {
-        "cells": [cell.digest for cell in cells], "modules": _module_digests(store, record["code"]),
+        "cells": [cell.digest for cell in cells], "modules": _module_digests(store, record, pair),
         "outs": parts["code"]["outs"],
     }
     key = step_key({**parts, "code": code, "observed": _lasting_answers(record, pair)})

@@ -135,6 +135,7 @@ def _declared_changes(store: Store, step: str, pair: StepPair) -> Iterator[Chang
     notebooks = (_notebook_bytes(store, view.record) for view in pair)
     yield from cell_changes(step, *notebooks, _given_names(pair, params))
 
+# %% ../../nbs/60_explanation/30_step_changes.ipynb #51d077da
 def _answers(record: Record, variables: list[str]) -> dict[str, str | None]:
     "What a step was seen to use, and the variables that count in any case"
     values = record["parts"]["env"]["variables"]
