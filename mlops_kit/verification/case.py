@@ -11,7 +11,7 @@ __all__ = ['FRESH_PROCESS_PERTURBATIONS', 'ALL_PERTURBATIONS', 'ChangeSinceRecor
            'outcome_of', 'StepUnderTest']
 
 # %% ../../nbs/55_verification/20_case.ipynb #ecc6ceb4
-import json, os, platform
+import json, platform
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
