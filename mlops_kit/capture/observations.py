@@ -341,7 +341,10 @@ def _make(path: Path, is_folder: bool) -> None:
         path.touch()
 
 # %% ../../nbs/30_capture/20_observations.ipynb #361b6c31
-_WORDS = {"startup": "the code that every Python runs at its start", "shadowed": "a module of the standard library that is hidden", "entry points": "entry points of installed packages", "cells": "how the notebook is cut into cells"}
+_WORDS = {
+    "startup": "the code that every Python runs at its start", "entry points": "entry points of installed packages",
+    "shadowed": "a module of the standard library that is hidden", "cells": "how the notebook is cut into cells",
+}
 
 def describe_observation(name: str, was: str | None, now: str | None) -> str:
     "A changed answer for people"
@@ -349,10 +352,13 @@ def describe_observation(name: str, was: str | None, now: str | None) -> str:
     verb = "is new" if was is None else "is gone" if now is None else "changed"
     if kind in ("module", "code"):
         place, _, function = what.partition(":")
+        if place.startswith(("/", "<env>/", "~/")):
+            return f"{what} {verb}"
         module = place.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         return f"{module}.{function} ({place}) {verb}" if function else f"{module} ({place}) {verb}"
     if kind == "import":
         return f"import {what}: found at {now}, was {was or 'not found'}" if now else f"import {what}: no longer found"
-    if kind in ("package", "distribution") and verb == "changed":
-        return f"package {what} {was} -> {now}"
+    if kind in ("package", "distribution") and was and now:
+        before, after = (answer.partition(" ")[0] for answer in (was, now))
+        return f"package {what}: {before} -> {after}" if before != after else f"package {what}: {after}, other content"
     return f"{_WORDS.get(name, name)} {verb}"

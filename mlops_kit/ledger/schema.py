@@ -103,7 +103,7 @@ class KeyParts(TypedDict):
     sources: dict[Name, StepInput] # data from outside
     env: EnvironmentPart
     seed: int
-    observed: dict[str, str | None]  # what else the step was seen to use, as "file data/x.csv" -> digest; None: missing
+    observed: dict[str, str | None]  # what else it was seen to use: "file data/x.csv" -> digest; None: missing
 
 # %% ../../nbs/25_ledger/05_schema.ipynb #99ad160d
 class Out(TypedDict):
@@ -411,7 +411,8 @@ def blank_record(
     }
     record = {
         "schema": STEP_SCHEMA, "key": digest(["step", step]), "pipeline": "demo", "step": step, "run": "r1",
-        "status": "done", "attempt": 1, "questions": nothing, "looked": {}, "notes": {}, "outs": {}, "metrics": {}, "metrics_out": None,
+        "status": "done", "attempt": 1, "questions": nothing, "looked": {}, "notes": {}, "outs": {},
+        "metrics": {}, "metrics_out": None,
         "tolerance": {}, "inject": {}, "masked": [], "pass_env": [], "code": nothing + ".tree", "sources": {},
         "notebook": {"name": f"{step.partition('@')[0]}.ipynb", "digest": nothing, "parameters_cell": 1},
         "executed": nothing, "log": nothing, "engine": "mlops", "environment": None, "hardware": {}, "git": {},
