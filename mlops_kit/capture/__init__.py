@@ -26,6 +26,6 @@ from .questions import CurrentState, place_path
 # %% ../../nbs/30_capture/90_capture.ipynb #1c7ca7c0
 _all_ = ["CHANGED_BY_STEP", "CurrentState", "Observations", "collect_observations", "describe_environment",
          "describe_hardware", "describe_observation", "environment_key", "is_secret_file", "load_questions",
-         "make_env_variables", "place_path", "read_git_state", "read_questions", "render_call_code", "render_postlude", "render_prelude",
-         "render_seed_code", "resolve_threads", "save_questions", "stage_observed", "store_observed",
-         "store_questions"]
+         "make_env_variables", "place_path", "read_git_state", "read_questions", "render_call_code",
+         "render_postlude", "render_prelude", "render_seed_code", "resolve_threads", "save_questions",
+         "stage_observed", "store_observed", "store_questions"]

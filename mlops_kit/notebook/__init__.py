@@ -22,5 +22,5 @@ from mlops_kit.notebook.parameters import (
 
 # %% ../../nbs/15_notebook/90_notebook.ipynb #f138a463
 _all_ = ["HAZARDS", "Cell", "Hazard", "MentionedModules", "Notebook", "analyze_name_usage", "ast_digest",
-         "cell_digests", "cell_statements", "check_parameters", "coerce_value", "find_hazards", "find_import_aliases", "find_modules",
-         "find_targets", "parse_cell", "parse_source", "read_notebook", "trace_result_names"]
+         "cell_digests", "cell_statements", "check_parameters", "coerce_value", "find_hazards", "find_import_aliases",
+         "find_modules", "find_targets", "parse_cell", "parse_source", "read_notebook", "trace_result_names"]
