@@ -9,11 +9,11 @@ observers in place: they are loaded by their paths. After the last cell they wri
 __all__ = ['stdlib_folders', 'site_folders', 'is_stdlib', 'render_prelude', 'render_postlude']
 
 # %% ../../nbs/30_capture/13_instruments.ipynb #48f7fd31
-import sys, sysconfig
+import os, sys, sysconfig
 from functools import cache
 from pathlib import Path
 
-from .audit_hooks import start_auditing
+from .audit_hooks import start_auditing, stop_auditing
 from .code_observer import begin_imports, finish_observing, start_observing
 from .environment import WATCHED_VARIABLES, render_call_code
 
@@ -21,8 +21,9 @@ from .environment import WATCHED_VARIABLES, render_call_code
 @cache
 def stdlib_folders() -> tuple[str, ...]:
     "Where the standard library lies"
-    zipped = [path for path in sys.path if path.endswith(".zip")]
-    return (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), *zipped)
+    zipped = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
+    folders = sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")
+    return (*folders, *(os.path.join(os.path.dirname(folder), zipped) for folder in folders))
 
 # %% ../../nbs/30_capture/13_instruments.ipynb #a48063b0
 @cache
@@ -35,7 +36,7 @@ def is_stdlib(found: str) -> bool:
     "Whether a module, by its file or another word for its origin, belongs to the standard library"
     if not found.startswith("/"):
         return True
-    below = lambda folders: any(found.startswith(f"{folder}/") for folder in folders)
+    below = lambda folders: any(found == folder or found.startswith(f"{folder}/") for folder in folders)
     return below(stdlib_folders()) and not below(site_folders())
 
 # %% ../../nbs/30_capture/13_instruments.ipynb #95bbc50f
@@ -56,4 +57,4 @@ def render_prelude(
 # %% ../../nbs/30_capture/13_instruments.ipynb #3fb13a9a
 def render_postlude() -> str:
     "Python code that lets the observers write down what they know"
-    return render_call_code(finish_observing)
+    return render_call_code(finish_observing) + render_call_code(stop_auditing)
