@@ -4,6 +4,8 @@ Modules:
 
 - `mlops_kit.capture.audit_hooks`: Sits in the process of a step and notes what the step looks at besides its inputs
 - `mlops_kit.capture.environment`: What may influence a result besides code and data: how it is fixed, and recorded
+- `mlops_kit.capture.mentions`: Which names a piece of code uses, and whether it could find names that it does not use
+- `mlops_kit.capture.source_units`: A module as a step sees it: what ran of it, and everything else but the bodies of functions that didn't run
 - `mlops_kit.capture.undeclared_inputs`: What a step read without declaring it: digested, and part of its key
 - `mlops_kit.cli.commands`: The commands of `mlops` and their options
 - `mlops_kit.cli.parser`: How commands are declared, parsed and run

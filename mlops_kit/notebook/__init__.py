@@ -7,7 +7,8 @@ A notebook is read as data; nothing in it is executed here."""
 # %% auto #0
 __all__ = ['HAZARDS', 'ON_IMPORT', 'WHOLE_MODULE', 'Cell', 'Hazard', 'Notebook', 'ProjectModule', 'StepCode',
            'analyze_name_usage', 'ast_digest', 'check_parameters', 'coerce_value', 'collect_code', 'find_hazards',
-           'find_import_aliases', 'find_targets', 'parse_cell', 'probe_path', 'read_notebook', 'trace_result_names']
+           'find_import_aliases', 'find_targets', 'parse_cell', 'parse_source', 'probe_path', 'read_notebook',
+           'trace_result_names']
 
 # %% ../../nbs/15_notebook/90_notebook.ipynb #edabfeaf
 from mlops_kit.notebook.dependencies import (
@@ -16,9 +17,12 @@ from mlops_kit.notebook.dependencies import (
 from mlops_kit.notebook.nondeterminism import (
     HAZARDS, Hazard, analyze_name_usage, find_hazards, find_import_aliases, trace_result_names,
 )
-from .parameters import Cell, Notebook, parse_cell, check_parameters, coerce_value, read_notebook
+from mlops_kit.notebook.parameters import (
+    Cell, Notebook, check_parameters, coerce_value, parse_cell, parse_source, read_notebook,
+)
 
 # %% ../../nbs/15_notebook/90_notebook.ipynb #f138a463
 _all_ = ["HAZARDS", "ON_IMPORT", "WHOLE_MODULE", "Cell", "Hazard", "Notebook", "ProjectModule", "StepCode",
          "analyze_name_usage", "ast_digest", "check_parameters", "coerce_value", "collect_code", "find_hazards",
-         "find_import_aliases", "find_targets", "parse_cell", "probe_path", "read_notebook", "trace_result_names"]
+         "find_import_aliases", "find_targets", "parse_cell", "parse_source", "probe_path", "read_notebook",
+         "trace_result_names"]
