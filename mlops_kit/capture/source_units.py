@@ -287,14 +287,14 @@ def _skeleton(
         before.update(statement.binds)
     return [module.doc, fixed, sorted(moving)]
 
-# %% ../../nbs/30_capture/15_source_units.ipynb #8e976c9b
+# %% ../../nbs/30_capture/15_source_units.ipynb #085a5fbd
 def source_units(
     source: bytes,
     ran: frozenset[str] | None,              # qualified names of the functions that ran; None: any may have
     known: frozenset[str] | None = None,     # top-level definitions when the step ran; None: code may list names
     mentioned: frozenset[str] = frozenset(), # words in all code and parameters of the step, see `mentioned_words`
 ) -> dict[str, str]:
-    "What a step depends on in a module: digests of the module itself (`\"\"`) and of each function that ran"
+    "Digests of what a step depends on in a module: of the module, under an empty name, and of each function that ran"
     module = _take_apart(source)
     if module is None:
         return {"": digest(source)}
