@@ -83,16 +83,18 @@ def _is_reflective(
     is_below = lambda root: name == root or name.startswith(root + ".")
     return any(map(is_below, _REFLECTIVE)) and not any(map(is_below, _HARMLESS))
 
-# %% ../../nbs/30_capture/14_mentions.ipynb #39283142
+# %% ../../nbs/30_capture/14_mentions.ipynb #9295ed3a
+def _asked_for(node: ast.AST) -> list[str]:
+    "The dotted names that an import statement asks for"
+    base = f"{node.module or ''}." if isinstance(node, ast.ImportFrom) else ""
+    return [base + alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+
 def _imported(node: ast.AST) -> Iterator[tuple[str, str]]:
-    "The names that an import binds, each with what it stands for"
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            top = alias.name.partition(".")[0]
-            yield (alias.asname, alias.name) if alias.asname else (top, top)
-    elif isinstance(node, ast.ImportFrom):
-        for alias in node.names:
-            yield alias.asname or alias.name, f"{node.module or ''}.{alias.name}"
+    "The names that an import statement binds, each with what it stands for"
+    for asked, alias in zip(_asked_for(node), getattr(node, "names", [])):
+        top = asked.partition(".")[0]
+        by_top = isinstance(node, ast.Import) and not alias.asname  # `import a.b` binds a
+        yield (top, top) if by_top else (alias.asname or alias.name, asked)
 
 # %% ../../nbs/30_capture/14_mentions.ipynb #5c99d8d4
 def _dotted_names(node: ast.expr, imports: dict[str, set[str]]) -> list[str]:
@@ -152,8 +154,9 @@ def _last_name(node: ast.AST) -> str:
     "The last part of a name with attributes"
     return getattr(node, "id", getattr(node, "attr", ""))
 
-# %% ../../nbs/30_capture/14_mentions.ipynb #cc3e651d
+# %% ../../nbs/30_capture/14_mentions.ipynb #248efdac
 _GETTERS = frozenset("getattr hasattr setattr delattr attrgetter methodcaller".split())
+_QUERIES = frozenset(("eval", "query"))  # methods of tables
 
 def _says_attribute(call: ast.Call, modules: frozenset[str]) -> bool:
     "Does a call of `getattr` or its like say which attribute it means, and is that no module?"
@@ -161,7 +164,8 @@ def _says_attribute(call: ast.Call, modules: frozenset[str]) -> bool:
     texts = [getattr(argument, "value", None) for argument in call.args[start:end]]
     if not texts or not all(isinstance(text, str) for text in texts):
         return False
-    return not any(part in modules for text in texts for part in text.split("."))
+    hidden = modules | _FUNCTIONS | _QUERIES
+    return not any(part in hidden for text in texts for part in text.split("."))
 
 # %% ../../nbs/30_capture/14_mentions.ipynb #8d072c8c
 def _getter_calls(
@@ -175,7 +179,7 @@ def _getter_calls(
             if is_own or _says_attribute(node, modules):
                 yield node
 
-# %% ../../nbs/30_capture/14_mentions.ipynb #9adfe562
+# %% ../../nbs/30_capture/14_mentions.ipynb #65a5b72b
 @dataclass(frozen=True)
 class _Scope:
     "What is known of some code when one of its names is judged"
@@ -190,12 +194,19 @@ class _Scope:
         if not isinstance(node.ctx, ast.Load):
             return False
         name, is_name = _last_name(node), isinstance(node, ast.Name)
-        if name == "__all__" or name in ("attrgetter", "methodcaller") or is_name and name in _FUNCTIONS | _GETTERS:
+        if name in (_FUNCTIONS | _GETTERS if is_name else _QUERIES | {"attrgetter", "methodcaller", "__all__"}):
             return True
         origins = _dotted_names(node, self.imports)
         return any(_is_reflective(origin) or origin.rpartition(".")[2] in self.modules for origin in origins)
 
-# %% ../../nbs/30_capture/14_mentions.ipynb #e666fddf
+# %% ../../nbs/30_capture/14_mentions.ipynb #7331ac7e
+def _is_constant_query(call: ast.Call) -> bool:
+    "Is a table asked with constants only?"
+    arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+    is_query = isinstance(call.func, ast.Attribute) and call.func.attr in _QUERIES
+    return is_query and all(isinstance(argument, ast.Constant) for argument in arguments)
+
+# %% ../../nbs/30_capture/14_mentions.ipynb #4ffef824
 def _scope_of(nodes: list[ast.AST], modules: frozenset[str]) -> _Scope:
     "What the imports in some code bind, and which nodes say what they mean"
     imports = defaultdict(set)
@@ -206,30 +217,31 @@ def _scope_of(nodes: list[ast.AST], modules: frozenset[str]) -> _Scope:
     for call in _getter_calls(nodes, modules):
         clear += [call.func, *call.args[:len(call.args) > 1]]
     for node in nodes:
+        if isinstance(node, ast.Call) and _is_constant_query(node):
+            clear.append(node.func)
         magic = _find_magic(node)
         if magic and magic.is_harmless() and isinstance(node.func, ast.Attribute):
             clear.append(node.func.value.func)
     return _Scope(imports, modules, frozenset(map(id, clear)))
 
-# %% ../../nbs/30_capture/14_mentions.ipynb #0f88c149
+# %% ../../nbs/30_capture/14_mentions.ipynb #49a5482c
 def _brings_names(
     node: ast.AST,
     modules: frozenset[str],
 ) -> bool:
-    "Does a statement or call bring in names that aren't written?"
+    "Does a statement or a magic bring in names that aren't written?"
     if isinstance(node, ast.ClassDef):
         return any(isinstance(statement, (ast.Import, ast.ImportFrom)) for statement in node.body)
+    if any(map(_is_reflective, _asked_for(node))):
+        return True
     for name, origin in _imported(node):
         last = origin.rpartition(".")[2]
-        if name == "*" or _is_reflective(origin) or name != last and last in modules | _GETTERS:
+        if name == "*" or name != last and last in modules | _GETTERS | _FUNCTIONS:
             return True
-    if isinstance(node, ast.Call) and _last_name(node.func) in ("eval", "query"):
-        texts = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg in (None, "expr"))]
-        return not all(isinstance(text, ast.Constant) for text in texts)
     magic = _find_magic(node)
     return magic is not None and not magic.is_harmless()
 
-# %% ../../nbs/30_capture/14_mentions.ipynb #c13427c9
+# %% ../../nbs/30_capture/14_mentions.ipynb #850f464c
 @lru_cache(maxsize=1000)
 def can_enumerate(
     source: bytes | str,      # of a module, or of all cells of a notebook, with or without IPython's changes

@@ -119,12 +119,12 @@ def _names_read(
         case _ if not _is_builtin_type(node, types):
             yield None
 
-# %% ../../nbs/30_capture/15_source_units.ipynb #027c7ef3
+# %% ../../nbs/30_capture/15_source_units.ipynb #c8a1ed50
 _METHODS = frozenset([*dir(int), *dir(dict), *"__call__ __enter__ __exit__ __getattr__ __next__".split()])
 
 def _is_special(name: str) -> bool:
-    "Does a name belong to Python?"
-    return name.startswith("__") and name.endswith("__")
+    "May Python itself look up a name?"
+    return name.startswith("__") and name.endswith("__") and name not in ("__all__", "__author__", "__version__")
 
 # %% ../../nbs/30_capture/15_source_units.ipynb #a9409d7d
 def _names_of(
@@ -251,8 +251,8 @@ def _is_lazy(tree: ast.Module) -> bool:
     futures = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
     return any(alias.name == "annotations" for node in futures for alias in node.names)
 
-# %% ../../nbs/30_capture/15_source_units.ipynb #c30fd73c
-_BUILTINS = frozenset(dir(builtins))
+# %% ../../nbs/30_capture/15_source_units.ipynb #c135ce0b
+_BUILTINS = frozenset(dir(builtins)) - {"_", "display", "get_ipython"}  # not everywhere
 
 def _is_unseen(
     statement: _Statement,     # a new definition that can't fail
@@ -287,14 +287,14 @@ def _skeleton(
         before.update(statement.binds)
     return [module.doc, fixed, sorted(moving)]
 
-# %% ../../nbs/30_capture/15_source_units.ipynb #2e1288ec
+# %% ../../nbs/30_capture/15_source_units.ipynb #085a5fbd
 def source_units(
     source: bytes,
     ran: frozenset[str] | None,              # qualified names of the functions that ran; None: any may have
     known: frozenset[str] | None = None,     # top-level definitions when the step ran; None: code may list names
-    mentioned: frozenset[str] = frozenset(), # words in all code of the step, see `mentioned_words`
+    mentioned: frozenset[str] = frozenset(), # words in all code and parameters of the step, see `mentioned_words`
 ) -> dict[str, str]:
-    "What a step depends on in a module: digests of the module itself (named ``), and of each function that ran"
+    "Digests of what a step depends on in a module: of the module, under an empty name, and of each function that ran"
     module = _take_apart(source)
     if module is None:
         return {"": digest(source)}
