@@ -3,7 +3,9 @@
 Modules:
 
 - `mlops_kit.capture.audit_hooks`: Sits in the process of a step and notes what the step looks at besides its inputs
+- `mlops_kit.capture.distributions`: Which installed distribution a file belongs to, and in what state that distribution is
 - `mlops_kit.capture.environment`: What may influence a result besides code and data: how it is fixed, and recorded
+- `mlops_kit.capture.import_search`: Where a name would be imported from, found without importing anything
 - `mlops_kit.capture.undeclared_inputs`: What a step read without declaring it: digested, and part of its key
 - `mlops_kit.cli.commands`: The commands of `mlops` and their options
 - `mlops_kit.cli.parser`: How commands are declared, parsed and run
