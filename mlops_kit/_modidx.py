@@ -83,6 +83,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                'mlops_kit/capture/distributions.py'),
                                                  'mlops_kit.capture.distributions._is_settled': ( '30_capture/distributions.html#_is_settled',
                                                                                                   'mlops_kit/capture/distributions.py'),
+                                                 'mlops_kit.capture.distributions._normal_path': ( '30_capture/distributions.html#_normal_path',
+                                                                                                   'mlops_kit/capture/distributions.py'),
                                                  'mlops_kit.capture.distributions._ordered_paths': ( '30_capture/distributions.html#_ordered_paths',
                                                                                                      'mlops_kit/capture/distributions.py'),
                                                  'mlops_kit.capture.distributions._owners_below': ( '30_capture/distributions.html#_owners_below',

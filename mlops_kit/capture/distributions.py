@@ -26,7 +26,7 @@ from pathlib import Path
 from .environment import normalize_name
 from ..store import Files, digest, is_abandoned, remove_path, write_file
 
-# %% ../../nbs/30_capture/05_distributions.ipynb #c4c20c6b
+# %% ../../nbs/30_capture/05_distributions.ipynb #d467a866
 _STRONG_HASHES = "sha256=", "sha384=", "sha512="
 _INSTALLER_FILES = frozenset({
     "RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json",
@@ -40,10 +40,10 @@ def _counts(
     "Does a line of RECORD say something that is true of every installation of this distribution?"
     folder, _, name = path.rpartition("/")
     installer = folder == info and name in _INSTALLER_FILES
-    inside = not path.startswith(("/", "../")) and not set("\0\n") & set(path)
+    inside = not path.startswith(("/", "../")) and "\0" not in path and "\n" not in path
     return inside and not installer and not folder.endswith("__pycache__") and value.startswith(_STRONG_HASHES)
 
-# %% ../../nbs/30_capture/05_distributions.ipynb #a22117c6
+# %% ../../nbs/30_capture/05_distributions.ipynb #2184518b
 def read_hashes(
     info: str, # the folder `name-version.dist-info`
 ) -> dict[str, str]:
@@ -53,9 +53,13 @@ def read_hashes(
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if len(row) > 1]
     except (OSError, csv.Error):
         return {}
-    hashes = {posixpath.normpath(row[0]): row[1].rstrip("=") for row in rows}
+    hashes = {_normal_path(row[0]): row[1].rstrip("=") for row in rows}
     name = os.path.basename(info)
     return {path: hashes[path] for path in sorted(hashes) if _counts(path, hashes[path], name)}
+
+def _normal_path(path: str) -> str:
+    "The same path without `.` and `..` inside; nearly all are like that"
+    return posixpath.normpath(path) if "./" in path or "//" in path else path
 
 # %% ../../nbs/30_capture/05_distributions.ipynb #d99dcc6f
 _SETTLED_NS = 2_000_000_000 # the age from which on a file is remembered: more than one tick of any file system

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_kit.capture import distributions
@@ -582,14 +582,36 @@ def lives(histories: list[list[tuple]], used: frozenset[str], root: Path) -> Ite
         time.sleep(TICK)
 
 
-@given(st.lists(HISTORY, min_size=2, max_size=8), st.sets(st.sampled_from(ALL), min_size=1).map(frozenset))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_states_differ_exactly_when_environments_do(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, histories: list[tuple], used: frozenset[str]):
-    monkeypatch.setattr(distributions, "_SETTLED_NS", int(TICK * 1e9 / 2))
+def compare(histories: list[tuple], used: frozenset[str], root: Path) -> None:
+    """Two moments have the same state exactly when they are the same in truth, whatever is remembered."""
     first = ("install", "tiny", "1.0", [CONTENTS[0]] * 3)
-    root = tmp_path_factory.mktemp("life")
     seen = list(lives([first, *histories], used, root))
     for reality, with_cache, without in seen:
         assert with_cache == without
         for other, other_state, _ in seen:
             assert (reality == other) == (with_cache == other_state)
+
+
+@pytest.fixture(scope="module")
+def quick_ticks() -> Iterator[None]:
+    """Files count as old after half of our tick."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distributions, "_SETTLED_NS", int(TICK * 1e9 / 2))
+        yield
+
+
+LIFE = st.lists(HISTORY, min_size=2, max_size=8)
+SOME = st.sets(st.sampled_from(ALL), min_size=1).map(frozenset)
+
+
+@given(LIFE, SOME)
+@settings(max_examples=30, deadline=None)
+def test_states_differ_exactly_when_environments_do(quick_ticks: None, tmp_path_factory: pytest.TempPathFactory, histories: list[tuple], used: frozenset[str]):
+    compare(histories, used, tmp_path_factory.mktemp("life"))
+
+
+@pytest.mark.long
+@given(LIFE, SOME)
+@settings(max_examples=1000, deadline=None)
+def test_states_differ_exactly_when_environments_do_for_long(quick_ticks: None, tmp_path_factory: pytest.TempPathFactory, histories: list[tuple], used: frozenset[str]):
+    compare(histories, used, tmp_path_factory.mktemp("long"))
