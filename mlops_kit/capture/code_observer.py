@@ -135,7 +135,7 @@ class CodeObserver:
         functions = {path: self.functions_of(path) for path in self.modules}
         self.note(
             "code", functions=functions if self.can_count else None, files=sorted(files), path=self.path,
-            searches=self.graph.all_searches(), released=sorted(self.graph.released), base=sorted(self.graph.base),
+            searches=self.graph.all_searches(), released=sorted(self.graph.released), base=self.graph.base_files,
         )
 
 # %% ../../nbs/30_capture/08_code_observer.ipynb #697b0bd2

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .distributions import owners_of, pack_files
+from .environment import required_packages
 from .import_search import locate
 from .instruments import is_stdlib
 from .mentions import can_enumerate, mentioned_words
@@ -27,6 +28,7 @@ from .questions import CurrentState, folder_listing, place_name, place_path
 from .source_units import source_units, top_level_definitions
 from ..errors import StepError
 from ..ledger import seal, unseal
+from ..notebook import import_statements, parse_cell, parse_source
 from mlops_kit.store import (
     Store, canonical_json, checkout, get_bytes, put_bytes, put_path, read_json_lines, write_file,
 )
@@ -112,6 +114,7 @@ class _Collector:
         self.add_code()
         self.add_packages()
         self.add_searches()
+        self.add_engine_packages()
         self.add_structure()
         self.found.answers = self.state.answer_all(self.found.details, self.cells) | self.changed_answers()
         return self.found
@@ -193,6 +196,24 @@ class _Collector:
             if not is_stdlib(str(path)):
                 kind = "module" if path.suffix == ".py" else "file"
                 self.add(f"{kind} {place_name(path, self.project)}")
+
+    def add_engine_packages(self) -> None:
+        "Add packages that the engine itself had loaded before, if the step imports them or its packages need them"
+        loaded = {file: name.partition(".")[0] for name, file in self.code["base"].items() if file}
+        owners = owners_of(self.state.installed, loaded).packages
+        imported = self._imported_names()
+        files = [file for file, top in loaded.items() if top in imported]
+        used = [name.removeprefix("package ") for name in self.found.details if name.startswith("package ")]
+        needed = required_packages([*used, *owners_of(self.state.installed, files).packages])
+        for name in needed & owners.keys():
+            self.add(f"package {name}", {"files": pack_files(self.state.installed, name, owners[name]), "modules": []})
+
+    def _imported_names(self) -> set[str]:
+        "The top-level modules that the cells and the modules of the step import somewhere"
+        trees = [parse_cell(cell) for cell in self.cells]
+        with suppress(SyntaxError, ValueError):
+            trees += [parse_source(_read_source(path)) for path in self.modules]
+        return {name.partition(".")[0] for tree in trees for name, _ in import_statements(tree, "")}
 
     def add_structure(self) -> None:
         "Add how the notebook is cut into cells, if something happens after each: plots are shown and closed"

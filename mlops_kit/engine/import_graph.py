@@ -27,6 +27,10 @@ def is_external(name: str) -> bool:
     return name.partition(".")[0] not in _NEVER_HIDDEN and not name.startswith("_mlops_")
 
 # %% ../../nbs/20_engine/28_import_graph.ipynb #11ffff0f
+def _files_of(names: Iterable[str]) -> dict[str, str | None]:
+    "The files of modules from outside of the standard library"
+    return {name: getattr(sys.modules[name], "__file__", None) for name in names if is_external(name)}
+
 def with_parents(name: str) -> Iterator[str]:
     "A dotted name and those of its packages"
     while name:
@@ -71,6 +75,7 @@ class ImportGraph:
 
     def __init__(self):
         self.base = frozenset(sys.modules)      # loaded before: modules of the engine
+        self.base_files = _files_of(self.base)
         self.imports: dict[str, set[str]] = {}  # importing module -> the modules that it asked for
         self.searches: dict[str, dict[str, list[str] | None]] = {}  # importing module -> name -> folders
         self.held: dict[str, ModuleType] = {}   # hidden modules
@@ -130,8 +135,7 @@ class ImportGraph:
 
     def loaded(self) -> dict[str, str | None]:
         "The modules that somebody asked for since then, and their files"
-        names = [name for name in sys.modules if name not in self.base and is_external(name)]
-        return {name: getattr(sys.modules[name], "__file__", None) for name in names}
+        return _files_of([name for name in sys.modules if name not in self.base])
 
     def all_searches(self) -> dict[str, list[str] | None]:
         "Where the modules were looked for that somebody asked for since then"
