@@ -163,7 +163,8 @@ class _Collector:
             details = dict.fromkeys(self.modules)
         else:
             is_open = self._can_enumerate()
-            details = {path: self._module_detail(path, is_open) for path in self.modules}
+            counted = [path for path in self.modules if path in self.functions]
+            details = dict.fromkeys(self.modules) | {path: self._module_detail(path, is_open) for path in counted}
         for path, detail in details.items():
             place = place_name(path, self.project)
             self.add(f"module {place}", detail)
