@@ -84,7 +84,7 @@ def start_search(
             del sys.path_importer_cache[folder]
     return ImportSearch(tuple(path))
 
-# %% ../../nbs/30_capture/17_import_search.ipynb #6ba21840
+# %% ../../nbs/30_capture/17_import_search.ipynb #7722877c
 def _search_folders(
     search: ImportSearch,
     name: str,               # dotted
@@ -105,7 +105,7 @@ def _locate_spec(spec: ModuleSpec) -> Location:
     "The location that a finder has found"
     return Location(spec.origin or "", tuple(spec.submodule_search_locations or ()))
 
-# %% ../../nbs/30_capture/17_import_search.ipynb #4b0dd85d
+# %% ../../nbs/30_capture/17_import_search.ipynb #87465d60
 def _search_elsewhere(name: str) -> Location | None:
     "A module of an editable install, or one that is frozen into the interpreter"
     finders = [finder for finder in sys.meta_path if getattr(finder, "__module__", "").startswith(_EDITABLE_FINDERS)]
@@ -116,7 +116,7 @@ def _search_elsewhere(name: str) -> Location | None:
 
 _EDITABLE_FINDERS = "__editable__", "editables."  # of setuptools, and of the package that hatchling uses
 
-# %% ../../nbs/30_capture/17_import_search.ipynb #f89e5d99
+# %% ../../nbs/30_capture/17_import_search.ipynb #244f9765
 def _find(
     search: ImportSearch,
     name: str, # dotted
@@ -139,7 +139,7 @@ def _search_module(search: ImportSearch, name: str, folders: Sequence[str]) -> L
         return Location("built-in", ())
     return (_search_folders(search, name, folders) or _search_elsewhere(name)) if folders else None
 
-# %% ../../nbs/30_capture/17_import_search.ipynb #2ee59300
+# %% ../../nbs/30_capture/17_import_search.ipynb #eea2c91e
 def locate(
     search: ImportSearch,
     name: str, # of a module, dotted
@@ -148,7 +148,7 @@ def locate(
     found = _find(search, name)
     return found.place if found else None
 
-# %% ../../nbs/30_capture/17_import_search.ipynb #b4fa4fd8
+# %% ../../nbs/30_capture/17_import_search.ipynb #ae561ea8
 def shadowed_stdlib(
     search: ImportSearch,
 ) -> list[str]:

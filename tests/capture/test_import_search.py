@@ -137,6 +137,7 @@ def compare(python: Python, root: Path, trees: list[list[tuple]], path: list[str
     for tree in trees:
         build(root, tree, empty_code)
         assert found(folders, NAMES) == python.find(folders, NAMES)
+    shutil.rmtree(root)
 
 
 @given(st.lists(TREE, min_size=1, max_size=3), PATH)
