@@ -81,7 +81,7 @@ def start_search(
         if finder:
             getattr(finder, "invalidate_caches", lambda: None)()
         if not finder or isinstance(finder, FileFinder) != os.path.isdir(folder):  # it was a folder, or has become one
-            del sys.path_importer_cache[folder]
+            sys.path_importer_cache.pop(folder, None)  # another thread may have been faster
     return ImportSearch(tuple(path))
 
 # %% ../../nbs/30_capture/17_import_search.ipynb #7722877c
