@@ -371,7 +371,8 @@ class Trial:
 
     def is_hit(self, source: str) -> bool:
         "Would a plan say that nothing changed?"
-        return source_units(source.encode(), frozenset(self.units), self.known, self.words) == self.units
+        ran = None if self.ran is None else frozenset(self.units)
+        return source_units(source.encode(), ran, self.known, self.words) == self.units
 
 
 def text_of(statements: list[list[str]]) -> str:

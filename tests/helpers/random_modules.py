@@ -63,7 +63,7 @@ def header(random: Random, name: str, own: str = "") -> str:
 def body(random: Random, method: bool = False) -> list[str]:
     "What a function does"
     other, value = random.choice([*FUNCTIONS, *NEW[:1]]), random.choice(VALUES)
-    lines = [[f"return {random.choice('123')}"], [f"return x + {random.choice('12')}"], [f"return {value}"], [f"return {other}(1)"], ["return repr(x)"],
+    lines = [[f"return {random.choice('123')}"], [f"return x + {random.choice('12')}"], [f"return {value}"], [f"return {other}(1)"], ["return type(x).__name__"],
              [f"yield {random.choice('12')}"], [f"LOG.append('{random.choice('abc')}')"], [f"global {value}", f"{value} = {random.choice('12')}"],
              ["def inner(y):", f"    return y * {random.choice('23')}", "return inner(x)"], ["global h", "def h(x=1):", f"    return {random.choice('45')}", "return h(1)"],
              ["try:", f"    return {other}(1)", "except NameError:", "    return 'none'"], [f"del {value}"] if random.random() < 0.2 else ["pass"],
@@ -217,12 +217,14 @@ def attempt(action, *arguments) -> str:
     "What an action gives, or how it fails"
     try:
         return text(action(*arguments))
+    except RecursionError:
+        return "calls itself too often"  # in which words Python says so depends on the place
     except Exception as error:
         return f"{type(error).__name__}: {re.sub(r'line [0-9]+', 'line', re.sub(r'0x[0-9a-f]+', '0x', str(error)))}"
 
 
-def run(source: str, questions: list[str]) -> tuple[list[str], frozenset[str]]:
-    "What executing a module and looking at it shows, and which of its functions ran"
+def run(source: str, questions: list[str]) -> tuple[list[str], frozenset[str] | None]:
+    "What executing a module and looking at it shows, and which of its functions ran (None: not known)"
     ran, lib, made = set(), types.ModuleType("lib"), types.ModuleType("m")
     made.__dict__.pop("__builtins__", None)
 
@@ -239,7 +241,8 @@ def run(source: str, questions: list[str]) -> tuple[list[str], frozenset[str]]:
         shown = [attempt(lambda: exec(compile(source, "<m>", "exec", dont_inherit=True), vars(made)))]
         shown += [attempt(eval, question, {"m": made}) for question in questions]
     finally:
+        is_complete = sys.getprofile() is note  # Python drops a profiler that fails itself when a function calls itself too often
         sys.setprofile(None)
         sys.setrecursionlimit(limit)
         del sys.modules["lib"]
-    return [*shown, text(lib.LOG)], frozenset(ran)
+    return [*shown, text(lib.LOG)], frozenset(ran) if is_complete else None
