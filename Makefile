@@ -69,7 +69,7 @@ clean: ## remove what builds and tests leave behind; your records (.mlops) and .
 	@rm -rf build dist *.egg-info _proc _docs .pytest_cache .ruff_cache
 	@find mlops_kit nbs tests tools -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} +
 
-$(READY): requirements.lock settings.ini setup.py pyproject.toml mlops_kit/capture/access_log.c
+$(READY): requirements.lock settings.ini setup.py pyproject.toml mlops_kit/engine/access_log.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "mlops_kit needs Python 3.11 or newer; \
 	$(PYTHON) is $$($(PYTHON) -V 2>/dev/null || echo missing). Name another one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) can't make virtual environments (ensurepip is missing). \

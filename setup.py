@@ -10,7 +10,7 @@ core, extras = settings["DEFAULT"], {name: packages.split() for name, packages i
 data = {"mlops_kit.examples.steps": "nbs/steps", "mlops_kit.examples.conf": "conf"}  # packages without code
 own, shipped = ["py.typed", "conf/**/*.yaml", "share/**/*.json", "**/*.c"], ["**/*.ipynb", "**/*.yaml"]
 access_log = Extension(  # no module of Python, but a library to be preloaded; without a compiler, the kit does without
-    "mlops_kit.capture._access_log", ["mlops_kit/capture/access_log.c"], optional=True, py_limited_api=True,
+    "mlops_kit.engine._access_log", ["mlops_kit/engine/access_log.c"], optional=True, py_limited_api=True,
     extra_compile_args=["-O2", "-fno-delete-null-pointer-checks"],
 )
 setup(

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 HEAVY = "torch lightning wandb hydra omegaconf papermill nbformat nbclient IPython polars numpy matplotlib sklearn".split()
 
 
-LIBRARY = "mlops_kit/capture/_access_log.abi3.so"  # of access_log.c
+LIBRARY = "mlops_kit/engine/_access_log.abi3.so"  # of access_log.c
 
 
 def command(*words: object, cwd: Path) -> str:

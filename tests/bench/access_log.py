@@ -9,7 +9,7 @@ from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from mlops_kit.capture.access_log import preload_variables
+from mlops_kit.engine.access_log import preload_variables
 
 ROUNDS = 7
 BAR = 1.3  # times a loop of stat without

@@ -411,10 +411,11 @@ static void note_open(int fd, int flags, int before, int folder, const char *pat
     }
 }
 
+#define CHANGES(flags) ((flags) & (O_ACCMODE | O_CREAT | O_TRUNC)) /* noted whoever calls, as all changes are */
 #define OPEN(name, folder, args, ...) HOOK(int, name, __VA_ARGS__, int flags, ...) { \
     MODE(flags) \
     int before = was_there(folder, path, flags), fd = NEXT(name) args; \
-    if (COUNTS) note_open(fd, flags, before, folder, path); \
+    if (counts(CHANGES(flags) ? NULL : __builtin_return_address(0))) note_open(fd, flags, before, folder, path); \
     return fd; }
 OPEN(open, HERE, (path, flags, mode), const char *path)
 OPEN(openat, folder, (folder, path, flags, mode), int folder, const char *path)
@@ -459,7 +460,7 @@ static void note_changed(int done, int folder, const char *path) {
 }
 #define CHANGE(noted, name, folder, path, args, ...) HOOK(int, name, __VA_ARGS__) { \
     int result = NEXT(name) args; \
-    if (COUNTS) noted(!result, folder, path); \
+    if (counts(NULL)) noted(!result, folder, path); \
     return result; }
 CHANGE(note_made, mkdir, HERE, path, (path, mode), const char *path, mode_t mode)
 CHANGE(note_made, mkdirat, folder, path, (folder, path, mode), int folder, const char *path, mode_t mode)
@@ -512,7 +513,7 @@ static void note_moved(int done, int stays, int flags, int folder, const char *p
 }
 #define MOVES(name, stays, how, folder, to, args, ...) HOOK(int, name, __VA_ARGS__) { \
     int result = NEXT(name) args; \
-    if (COUNTS) note_moved(!result, stays, how, folder, path, to, target); \
+    if (counts(NULL)) note_moved(!result, stays, how, folder, path, to, target); \
     return result; }
 MOVES(rename, 0, 0, HERE, HERE, (path, target), const char *path, const char *target)
 MOVES(renameat, 0, 0, folder, to, (folder, path, to, target), int folder, const char *path, int to, const char *target)
@@ -526,8 +527,8 @@ MOVES(linkat, 1, RENAME_NOREPLACE, folder, to, (folder, path, to, target, flags)
 
 #define LINK(name, folder, args, ...) HOOK(int, name, __VA_ARGS__) { \
     int result = NEXT(name) args; \
-    if (COUNTS) note_made(!result, folder, path); \
-    if (!result && counts(NULL)) note_link(target, folder, path); \
+    if (counts(NULL)) note_made(!result, folder, path); \
+    if (counts(NULL) && !result) note_link(target, folder, path); \
     return result; }
 LINK(symlink, HERE, (target, path), const char *target, const char *path)
 LINK(symlinkat, folder, (target, folder, path), const char *target, int folder, const char *path)

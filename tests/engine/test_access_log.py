@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_kit.capture.access_log import (
+from mlops_kit.engine.access_log import (
     Access, access_library, exclude_own_files, preload_variables, read_access_log, start_access_log,
 )
 
@@ -254,7 +254,7 @@ FORK = """
 import os, sqlite3, subprocess, sys
 sys.path.insert(0, {kit!r})
 from pathlib import Path
-from mlops_kit.capture.access_log import start_access_log
+from mlops_kit.engine.access_log import start_access_log
 open("b.txt").read(), subprocess.run(["cat", "d/e/f.txt"])  # before the log begins
 for number in range(2):
     if not os.fork():
@@ -293,7 +293,7 @@ def test_an_own_preload_stays_and_the_library_comes_once(tmp_path: Path, monkeyp
 def test_a_folder_with_a_space_is_no_obstacle(root: Path, monkeypatch: pytest.MonkeyPatch):
     (root / "my kit").mkdir()
     copy = shutil.copy(access_library(), root / "my kit")
-    monkeypatch.setattr("mlops_kit.capture.access_log.access_library", lambda: Path(copy))
+    monkeypatch.setattr("mlops_kit.engine.access_log.access_library", lambda: Path(copy))
     assert preload_variables() == {}
     log = root / "my log: 1"
     subprocess.run(["cat", "a.txt"], cwd=root, env=os.environ | preload_variables(log, [], root), check=True, capture_output=True)
