@@ -12,7 +12,8 @@ checked at once."""
 __all__ = ['RACY_WINDOW_NS', 'Source', 'find_source', 'read_url', 'store_source', 'copy_source']
 
 # %% ../../nbs/10_store/30_sources.ipynb #be1ec1df
-import json, os, re
+import errno, fcntl, json, os, re, signal
+from collections.abc import Container
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -120,6 +121,30 @@ def _read_file_digests(path: Path, head: dict) -> dict[tuple, str]:
 # %% ../../nbs/10_store/30_sources.ipynb #fc268208
 RACY_WINDOW_NS = 2_000_000_000  # nanoseconds without a change, after which the times of a file can be trusted
 
+# %% ../../nbs/10_store/30_sources.ipynb #18ba943c
+def _is_being_written(path: Path) -> bool:
+    "Whether some process has a file open for writing; False also where that can't be told: for the files of others"
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    finally:
+        os.close(file)  # which gives the lease back
+    return False
+
+# %% ../../nbs/10_store/30_sources.ipynb #f49074f3
+def _settled_files(
+    base: Path,
+    marks: list[tuple],
+    known: Container[tuple], # marks of files whose digests are known
+    begun: int,              # when the digesting began, nanoseconds
+) -> set[str]:
+    "The files whose digests stay valid as long as their marks do"
+    old = [mark for mark in marks if max(mark[4:]) < begun - RACY_WINDOW_NS]
+    return {mark[0] for mark in old if mark in known or not _is_being_written(base / mark[0])}
+
 # %% ../../nbs/10_store/30_sources.ipynb #795ddd33
 def _save_digests(
     store: Store,
@@ -127,10 +152,10 @@ def _save_digests(
     marks: list[tuple],
     entries: list[tuple],  # path, digest and size of each file
     content: str,          # digest of the source
-    begun: int,            # when the digesting began, nanoseconds
+    names: set[str],       # of the files that had settled when the digesting began
 ) -> None:
-    "Cache the digests of the files that had settled when the digesting began"
-    settled = [(*mark, entry[1]) for mark, entry in zip(marks, entries) if max(mark[4:]) < begun - RACY_WINDOW_NS]
+    "Cache the digests of files"
+    settled = [(*mark, entry[1]) for mark, entry in zip(marks, entries) if mark[0] in names]
     whole = _marks_digest(marks) if len(settled) == len(marks) else None
     body = canonical_json(settled)
     head = canonical_json({"marks": whole, "digest": content, "body": digest(body)})
@@ -154,11 +179,12 @@ def _digest_source(
     if head.get("marks") == _marks_digest(marks) and not keep:
         return head["digest"]
     begun, known = _store_time(store), _read_file_digests(store.root / path, head)
+    settled = _settled_files(base, marks, known, begun) if begun else set()
     entries = [_source_entry(store, base, mark, known.get(mark), keep) for mark in marks]
     content = _entries_digest(store, entries, keep)
     if begun:
         with suppress(OSError):
-            _save_digests(store, path, marks, entries, content, begun)
+            _save_digests(store, path, marks, entries, content, settled)
     return content
 
 def _source_entry(store: Store, base: Path, mark: tuple, content: str | None, keep: bool) -> tuple[str, str, int]:

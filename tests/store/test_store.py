@@ -2,6 +2,7 @@
 import errno
 import itertools
 import json
+import mmap
 import os
 import random
 import shutil
@@ -422,3 +423,19 @@ def test_a_source_in_the_store_is_not_read_again(settled):
     assert opened_in(settled / "data", lambda: store_source(store, source)) == {"a.csv"}
     checkout(store, source.digest, settled / "out")
     assert digest_path(settled / "out") == source.digest
+
+
+@pytest.mark.parametrize("place", ["", "/dev/shm"])  # a file system that is written back, and one that never is
+def test_what_is_written_through_a_memory_map_is_noticed(settled, place):
+    with tempfile.TemporaryDirectory(dir=place or settled) as folder:
+        file = Path(folder, "data.bin")
+        file.write_bytes(b"1" * 4096)
+        with open(file, "r+b") as opened:
+            mapped = mmap.mmap(opened.fileno(), 0)
+        mapped[0:1] = b"2"
+        time.sleep(2.1)
+        store = Store(settled / "store")
+        before, times = find_source(str(file), settled, store).digest, file.stat().st_mtime_ns
+        mapped[0:1] = b"3"
+        assert file.stat().st_mtime_ns == times and find_source(str(file), settled, store).digest == digest(file) != before
+        mapped.close()
