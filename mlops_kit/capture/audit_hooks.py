@@ -22,16 +22,19 @@ from itertools import takewhile
 from types import FrameType
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #e8df61f0
-def is_below(path: str, folders: tuple[str, ...]) -> bool:
+def is_below(
+    path: str,
+    folders: tuple[str, ...], # each ends with a slash
+) -> bool:
     "Is a path one of these folders, or below one?"
-    return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
+    return f"{path}/".startswith(folders)
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #6e30aff6
-_KERNEL_FILE_SYSTEMS = "/proc", "/sys", "/dev"
+_KERNEL_FILE_SYSTEMS = "/proc/", "/sys/", "/dev/"
 
 def is_kernel_file(path: str) -> bool:
     "Whether a path is in a file system of the kernel; what lies in shared memory is data"
-    return is_below(path, _KERNEL_FILE_SYSTEMS) and not is_below(path, ("/dev/shm",))
+    return is_below(path, _KERNEL_FILE_SYSTEMS) and not is_below(path, ("/dev/shm/",))
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #fff7047a
 def absolute_path(path: int | str | bytes | os.PathLike, folder: int | None = None) -> str:
@@ -49,6 +52,13 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
     while frame:
         yield frame
         frame = frame.f_back
+
+def _calling_frame() -> FrameType:
+    "The frame that has called this module"
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename == _calling_frame.__code__.co_filename:
+        frame = frame.f_back
+    return frame
 
 def _is_stdlib(frame: FrameType) -> bool:
     "Does the code of a frame belong to the standard library?"
@@ -79,13 +89,17 @@ _METADATA = os.path.dirname(importlib.metadata.__file__) + os.sep
 
 def metadata_question(frame: FrameType) -> tuple[str, str] | None:
     "What `importlib.metadata` is asked: about one distribution, about entry points, or about all there is"
-    callers = [caller for caller in _frames(frame) if caller.f_code.co_filename.startswith(_METADATA)]
+    callers = [caller for caller in takewhile(_is_stdlib, _frames(frame)) if _is_metadata(caller)]
     calls = {caller.f_code.co_name: caller for caller in callers}
     if not calls:
         return None
     if "from_name" in calls:
         return "distribution", calls["from_name"].f_locals["name"]
     return ENTRY_POINTS if "entry_points" in calls else ("distributions", "")
+
+def _is_metadata(frame: FrameType) -> bool:
+    "Does the code of a frame belong to `importlib.metadata`?"
+    return frame.f_code.co_filename.startswith(_METADATA)
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #9cedcf2f
 def _current_cell() -> int | None:
@@ -101,13 +115,15 @@ def _importer() -> str | None:
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #130b9a68
 _PATTERN_FUNCTIONS = "glob", "rglob", "iglob", "_iglob"  # what they look for is noted by itself
+_LINK_FUNCTIONS = "_joinrealpath", "realpath"            # they read each link that they find
 _REVEALING = "stat", "lstat", "fstat", "getmtime", "getsize", "getctime", "getatime"  # more than whether it is there
 
 class Auditor:
     "Notes what the process looks at"
 
     def __init__(self, folder: str, store: str, installed: list[str], variables: str, journal: str):
-        self.own, self.installed, self.variables = (folder, store), tuple(installed), re.compile(variables)
+        self.own = f"{folder}/", f"{store}/"  # no business of anybody's but the step
+        self.installed, self.variables = tuple(f"{place}/" for place in installed), re.compile(variables)
         self.logged, self.written = set(), set()
         self.is_open = True
         self.made: tuple[str, ...] = ()  # folders that the step itself has made
@@ -123,7 +139,7 @@ class Auditor:
 
     def is_own(self, path: str) -> bool:
         "Whether a path is no business of anybody's but the step, or the kernel"
-        return is_below(path, (*self.own, *self.made)) or is_kernel_file(path) or path in self.written
+        return is_below(path, self.own + self.made) or is_kernel_file(path) or path in self.written
 
     def is_installed(self, path: str) -> bool:
         "Whether a path belongs to the standard library or to installed packages"
@@ -140,12 +156,12 @@ class Auditor:
 
     def on_open(self, path, flags: int) -> None:
         "A file is opened"
-        if isinstance(path, int) or self.is_own(path := absolute_path(path)) or is_import(sys._getframe(3)):
+        if isinstance(path, int) or self.is_own(path := absolute_path(path)) or is_import(_calling_frame()):
             return
         if not self.is_installed(path):
             self.note_file(source_path(path), flags & os.O_ACCMODE)
         else:
-            question = metadata_question(sys._getframe(3))
+            question = metadata_question(_calling_frame())
             self.note(*(question if question == ENTRY_POINTS else ("package", path)))
 
     def note_file(self, path: str, access: int) -> None:
@@ -161,13 +177,13 @@ class Auditor:
         "A folder, a link, or another name of a file is made"
         if not self.is_own(path := absolute_path(path, None if folder == -1 else folder)):
             if is_folder:
-                self.made += (path,)
+                self.made += (f"{path}/",)
             self.written.add(path)
             self.note("write", path)
 
     def on_list_folder(self, path, function: str) -> None:
         "A folder is listed"
-        frame = sys._getframe(3)
+        frame = _calling_frame()
         if self.is_own(path := absolute_path("." if path is None else path)) or is_import(frame):
             return
         asked = asked_function(frame, function)
@@ -183,19 +199,19 @@ class Auditor:
 
     def on_stat(self, path, *_, dir_fd: int | None = None, follow_symlinks: bool = True, **more) -> None:
         "Somebody wants to know whether a file is there, or how it is"
-        is_open = isinstance(path, int)  # then it is known that it is there
-        if self.is_own(path := absolute_path(path, dir_fd)):
+        frame, is_open = _calling_frame(), isinstance(path, int)
+        if frame.f_code.co_name in _LINK_FUNCTIONS or self.is_own(path := absolute_path(path, dir_fd)):
             return
-        frame = sys._getframe(2)
-        asked = asked_function(frame, "stat")
         if self.is_installed(path):
             if question := metadata_question(frame):
                 self.note(*question)
-        elif asked in _REVEALING:
+            return
+        asked = asked_function(frame, "stat")
+        if asked in _REVEALING:
             self.note("stat", path)
-        elif asked not in (*_PATTERN_FUNCTIONS, "realpath", "resolve") and not is_open:
+        elif asked not in _PATTERN_FUNCTIONS and not is_open:  # otherwise it is known that it is there
             self.note("there", path)
-        if not follow_symlinks and asked not in ("realpath", "resolve"):
+        if not follow_symlinks:
             self.on_read_link(path)
 
     def on_link_stat(self, path, *, dir_fd: int | None = None) -> None:
@@ -219,7 +235,7 @@ class Auditor:
 
     def on_connect(self, host, port) -> None:
         "An address is looked up or connected to; a package's own programs on this machine don't count"
-        caller = next(frame for frame in _frames(sys._getframe(3)) if not _is_stdlib(frame))
+        caller = next(frame for frame in _frames(_calling_frame()) if not _is_stdlib(frame))
         is_local = str(host).startswith(("127.", "::1", "localhost"))
         if host and not (is_local and self.is_installed(caller.f_code.co_filename)):
             self.note("network", f"{host}:{port}")

@@ -34,6 +34,8 @@ def state_when_read(
     return _BEFORE if found else None
 
 # %% ../../nbs/30_capture/16_native_accesses.ipynb #830068b5
+_SITES = tuple(f"{folder}/" for folder in site_folders())
+
 @dataclass
 class _Translator:
     "Makes notes of accesses"
@@ -53,7 +55,7 @@ class _Translator:
             yield from ({"kind": "variable", "name": name, "cell": None} for name in _watched(os.environ))
 
     def on_read(self, access: Access) -> Iterator[tuple[str, dict]]:
-        if is_below(access.path, site_folders()):
+        if is_below(access.path, _SITES):
             yield "package", {}
         else:
             path = source_path(access.path)
@@ -64,10 +66,10 @@ class _Translator:
             yield from self.on_read(access)
 
     def on_list(self, access: Access) -> Iterator[tuple[str, dict]]:
-        yield "distributions" if is_below(access.path, site_folders()) else "folder", {}
+        yield "distributions" if is_below(access.path, _SITES) else "folder", {}
 
     def on_stat(self, access: Access) -> Iterator[tuple[str, dict]]:
-        if not is_below(access.path, site_folders()) and (self.has_programs or access.path not in self.opened):
+        if not is_below(access.path, _SITES) and (self.has_programs or access.path not in self.opened):
             yield "there" if os.path.isdir(access.path) else "stat", {}
 
     def on_link(self, access: Access) -> Iterator[tuple[str, dict]]:
@@ -101,7 +103,7 @@ def native_notes(
     begun: int,                 # when the step began, by the file system's clock: nanoseconds
 ) -> list[dict]:
     "What was logged, as notes like those of the audit hooks"
-    own = (*own, *map(os.path.realpath, own))
+    own = tuple(f"{folder}/" for folder in (*own, *map(os.path.realpath, own)))
     is_file = lambda access: access.path.startswith("/") and access.kind != "program"
     is_own = lambda path: is_below(path, own) or is_kernel_file(path) or is_stdlib(path)
     others = [one for one in exclude_own_files(accesses) if not (is_file(one) and is_own(one.path))]
