@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from importlib.util import source_from_cache
 from itertools import takewhile
+from threading import get_ident
 from types import FrameType
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #e8df61f0
@@ -80,8 +81,12 @@ _IMPORT_FUNCTIONS = {"get_code", "create_module", "find_spec"}
 
 def is_import(frame: FrameType) -> bool:
     "Does the import system look for a module, or read its code?"
-    system = takewhile(lambda caller: caller.f_code.co_filename.startswith("<frozen importlib"), _frames(frame))
-    return any(caller.f_code.co_name in _IMPORT_FUNCTIONS for caller in system)
+    for caller in _frames(frame):
+        if not caller.f_code.co_filename.startswith("<frozen importlib"):
+            return False
+        if caller.f_code.co_name in _IMPORT_FUNCTIONS:
+            return True
+    return False
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #98662557
 ENTRY_POINTS = "entry points", ""
@@ -115,7 +120,6 @@ def _importer() -> str | None:
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #130b9a68
 _PATTERN_FUNCTIONS = "glob", "rglob", "iglob", "_iglob"  # what they look for is noted by itself
-_LINK_FUNCTIONS = "_joinrealpath", "realpath"            # they read each link that they find
 _REVEALING = "stat", "lstat", "fstat", "getmtime", "getsize", "getctime", "getatime"  # more than whether it is there
 
 class Auditor:
@@ -125,6 +129,7 @@ class Auditor:
         self.own = f"{folder}/", f"{store}/"  # no business of anybody's but the step
         self.installed, self.variables = tuple(f"{place}/" for place in installed), re.compile(variables)
         self.logged, self.written = set(), set()
+        self.resolving: set[int] = set() # threads
         self.is_open = True
         self.made: tuple[str, ...] = ()  # folders that the step itself has made
         self.journal = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -156,13 +161,17 @@ class Auditor:
 
     def on_open(self, path, flags: int) -> None:
         "A file is opened"
-        if isinstance(path, int) or self.is_own(path := absolute_path(path)) or is_import(_calling_frame()):
+        if isinstance(path, int) or self._is_compiled_package(path) or is_import(_calling_frame()) or self.is_own(path := absolute_path(path)):
             return
         if not self.is_installed(path):
             self.note_file(source_path(path), flags & os.O_ACCMODE)
         else:
             question = metadata_question(_calling_frame())
             self.note(*(question if question == ENTRY_POINTS else ("package", path)))
+
+    def _is_compiled_package(self, path: str | bytes | os.PathLike) -> bool:
+        "Whether this is compiled code of a package: read to import it, and then it is known that it was"
+        return isinstance(path, str) and path.endswith(".pyc") and path.startswith(self.installed)
 
     def note_file(self, path: str, access: int) -> None:
         "Note a file that is read, written, or both"
@@ -184,7 +193,7 @@ class Auditor:
     def on_list_folder(self, path, function: str) -> None:
         "A folder is listed"
         frame = _calling_frame()
-        if self.is_own(path := absolute_path("." if path is None else path)) or is_import(frame):
+        if is_import(frame) or self.is_own(path := absolute_path("." if path is None else path)):
             return
         asked = asked_function(frame, function)
         if question := self.is_installed(path) and metadata_question(frame):
@@ -199,9 +208,10 @@ class Auditor:
 
     def on_stat(self, path, *_, dir_fd: int | None = None, follow_symlinks: bool = True, **more) -> None:
         "Somebody wants to know whether a file is there, or how it is"
-        frame, is_open = _calling_frame(), isinstance(path, int)
-        if frame.f_code.co_name in _LINK_FUNCTIONS or self.is_own(path := absolute_path(path, dir_fd)):
+        is_open = isinstance(path, int)  # then it is known that it is there
+        if self.is_own(path := absolute_path(path, dir_fd)):
             return
+        frame = _calling_frame()
         if self.is_installed(path):
             if question := metadata_question(frame):
                 self.note(*question)
@@ -209,14 +219,15 @@ class Auditor:
         asked = asked_function(frame, "stat")
         if asked in _REVEALING:
             self.note("stat", path)
-        elif asked not in _PATTERN_FUNCTIONS and not is_open:  # otherwise it is known that it is there
+        elif asked not in _PATTERN_FUNCTIONS and not is_open:
             self.note("there", path)
         if not follow_symlinks:
             self.on_read_link(path)
 
     def on_link_stat(self, path, *, dir_fd: int | None = None) -> None:
         "Somebody wants to know how a file or a link is"
-        self.on_stat(path, dir_fd=dir_fd, follow_symlinks=False)
+        if get_ident() not in self.resolving:
+            self.on_stat(path, dir_fd=dir_fd, follow_symlinks=False)
 
     def on_read_link(self, path, *, dir_fd: int | None = None) -> None:
         "Somebody wants to know where a link leads"
@@ -306,6 +317,20 @@ def _replace(name: str, callback: Callable) -> None:
     for able in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids):
         able |= {after} if before in able else set()
 
+# %% ../../nbs/30_capture/10_audit_hooks.ipynb #cae179e6
+def _replace_realpath(auditor: Auditor) -> None:
+    "Let the auditor know when a path is resolved: each link that is found is read, and nothing else is learned"
+    realpath = os.path.realpath
+
+    @wraps(realpath)
+    def wrapper(*args, **kwargs):
+        auditor.resolving.add(get_ident())
+        try:
+            return realpath(*args, **kwargs)
+        finally:
+            auditor.resolving.discard(get_ident())
+    os.path.realpath = wrapper
+
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #fa9cbbb8
 class _AuditedEnviron(os._Environ):
     "Environment variables that tell who is read"
@@ -337,6 +362,7 @@ def start_auditing(
     for name in ("stat", "fstat", "access"):
         _replace(name, auditor.on_stat)
     _replace("lstat", auditor.on_link_stat)
+    _replace_realpath(auditor)
     _replace("readlink", auditor.on_read_link)
     _replace("open", auditor.on_relative_open)
     _AuditedEnviron.auditor, os.environ.__class__ = auditor, _AuditedEnviron
