@@ -11,12 +11,14 @@ This module is loaded by its path into processes that know nothing of the kit: i
 
 # %% auto #0
 __all__ = ['ENTRY_POINTS', 'current', 'is_below', 'is_kernel_file', 'absolute_path', 'asked_function', 'is_import',
-           'metadata_question', 'Auditor', 'source_path', 'start_auditing', 'stop_auditing']
+           'metadata_question', 'Auditor', 'source_path', 'start_auditing', 'stop_auditing', 'start_keeping',
+           'answer_now']
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #5ae2137f
-import importlib.metadata, json, os, re, sys
-from collections.abc import Callable, Iterator
+import json, os, re, sys
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
+from glob import glob
 from importlib.util import source_from_cache
 from itertools import takewhile
 from types import FrameType
@@ -73,7 +75,7 @@ def is_import(frame: FrameType) -> bool:
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #98662557
 ENTRY_POINTS = "entry points", ""
-_METADATA = os.path.dirname(importlib.metadata.__file__) + os.sep
+_METADATA = os.path.join(_STDLIB, "importlib", "metadata", "")
 
 def metadata_question(frame: FrameType) -> tuple[str, str] | None:
     "What `importlib.metadata` is asked: about one distribution, about entry points, or about all there is"
@@ -104,12 +106,36 @@ _REVEALING = "stat", "lstat", "getmtime", "getsize", "getctime", "getatime"  # t
 class Auditor:
     "Notes what the process looks at"
 
-    def __init__(self, folder: str, store: str, installed: list[str], variables: str, journal: str):
-        self.own, self.installed, self.variables = (folder, store), tuple(installed), re.compile(variables)
+    def __init__(self, own: tuple[str, ...], installed: list[str]):
+        self.own, self.installed, self.variables = own, tuple(installed), re.compile(".*", re.S)
         self.logged, self.written, self.original_stat = set(), set(), os.stat
-        self.is_open = True
+        self.is_open = False
         self.made: tuple[str, ...] = ()  # folders that the step itself has made
+        self.journal: int | None = None  # without one the notes are kept
+        self.reading_all: tuple[int, int] | None = None  # see `_instruction`
+        self.kept: list[dict] = []
+        self.answers: list[object] = []  # what was seen, for the notes that are kept
+        sys.addaudithook(_make_hook(self))
+
+    def __enter__(self) -> "Auditor":
+        "Listen"
+        self.originals = {name: getattr(os, name) for name in ("stat", "lstat", "access", "readlink")}
+        for name in self.originals:
+            _replace(name, self.on_read_link if name == "readlink" else self.on_stat)
+        _AuditedEnviron.auditor, os.environ.__class__, self.is_open = self, _AuditedEnviron, True
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.is_open, os.environ.__class__ = False, os._Environ
+        for name, original in self.originals.items():
+            setattr(os, name, original)
+
+    def write_into(self, journal: str) -> None:
+        "Write into this journal from now on, and first what was kept"
         self.journal = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        is_read = lambda note: note["kind"] != "variable" or self.variables.fullmatch(note["name"])
+        lines = [json.dumps(note) + "\n" for note in self.kept if is_read(note)]
+        os.write(self.journal, "".join(lines).encode())
 
     def note(self, kind: str, name: str, **more) -> None:
         "Write one thing down, once"
@@ -117,7 +143,10 @@ class Auditor:
         if self.is_open and (kind, name, importer) not in self.logged:
             self.logged.add((kind, name, importer))
             line = {"kind": kind, "name": name, "cell": _current_cell(), "importer": importer, **more}
-            os.write(self.journal, json.dumps(line).encode() + b"\n")
+            if self.journal is None:
+                self.kept.append(line)
+            else:
+                os.write(self.journal, json.dumps(line).encode() + b"\n")
 
     def is_own(self, path: str) -> bool:
         "Whether a path is no business of anybody's but the step, or the kernel"
@@ -138,7 +167,7 @@ class Auditor:
 
     def on_open(self, path, flags: int) -> None:
         "A file is opened"
-        if isinstance(path, int) or self.is_own(path := absolute_path(path)) or is_import(sys._getframe(3)):
+        if isinstance(path, int) or is_import(sys._getframe(3)) or self.is_own(path := absolute_path(path)):
             return
         if not self.is_installed(path):
             self.note_file(source_path(path), flags & os.O_ACCMODE)
@@ -152,16 +181,32 @@ class Auditor:
         if access != os.O_WRONLY and state != [] and not (access == os.O_RDWR and state is None):
             self.note("file", path, state=state)
         if access != os.O_RDONLY:
-            self.written.add(path)
+            self.note_write(path)
+
+    def keep_answers(self, variables: Mapping[str, str]) -> None:
+        "Keep what there was to see for all notes since the last time"
+        for note in self.kept[len(self.answers):]:
+            self.answers.append(note.get("state") or answer_now(note, variables))
+
+    def sees_change(self, variables: Mapping[str, str] | None) -> bool:
+        "Whether something would look different now. `variables`: of the environment; None when they don't matter"
+        seen = zip(self.kept, self.answers)
+        matters = lambda note: variables is not None or not note["kind"].startswith("variable")
+        return any(answer_now(note, variables) != answer for note, answer in seen if matters(note))
+
+    def note_write(self, path: str) -> None:
+        "Note that something is written; what a module writes while it is imported in advance is not the step's"
+        self.written.add(path)
+        if self.journal is not None:
             self.note("write", path)
 
     def on_make(self, path, folder: int = -1, is_folder: bool = False) -> None:
         "A folder, a link, or another name of a file is made"
-        if not self.is_own(path := absolute_path(path, None if folder == -1 else folder)):
+        path = absolute_path(path, None if folder == -1 else folder)
+        if not self.is_own(path) and not (is_folder and self.file_state(path) is not None):
             if is_folder:
                 self.made += (path,)
-            self.written.add(path)
-            self.note("write", path)
+            self.note_write(path)
 
     def on_list_folder(self, path, function: str) -> None:
         "A folder is listed"
@@ -181,13 +226,15 @@ class Auditor:
 
     def on_stat(self, path, folder: int | None = None) -> None:
         "Somebody wants to know whether a file is there, or how it is"
-        if isinstance(path, int) or self.is_own(path := absolute_path(path, folder)):
-            return
         frame = sys._getframe(2)
+        if isinstance(path, int) or frame.f_code.co_name == "_joinrealpath":  # which links there are is noted by itself
+            return
+        if self.is_own(path := absolute_path(path, folder)):
+            return
         if self.is_installed(path):
             if question := metadata_question(frame):
                 self.note(*question)
-        elif (asked := asked_function(frame, "stat")) not in (*_PATTERN_FUNCTIONS, "realpath", "resolve"):
+        elif (asked := asked_function(frame, "stat")) not in _PATTERN_FUNCTIONS:
             self.note("stat" if asked in _REVEALING else "there", path)
 
     def on_read_link(self, path, folder: int | None = None) -> None:
@@ -239,7 +286,7 @@ def _make_hook(auditor: Auditor) -> Callable[[str, tuple], None]:
     }
 
     def hook(event: str, args: tuple) -> None:
-        if event in listeners:
+        if event in listeners and auditor.is_open:
             try:
                 listeners[event](*args)
             except Exception:
@@ -274,8 +321,21 @@ class _AuditedEnviron(os._Environ):
 
     def __getitem__(self, name):
         if self.auditor and self.auditor.variables.fullmatch(name) and not _read_by_stdlib(sys._getframe(1)):
-            self.auditor.note("variable", name)
+            if _instruction(sys._getframe(1)) != self.auditor.reading_all:
+                self.auditor.note("variable", name)
         return super().__getitem__(name)
+
+    def __iter__(self):
+        if _importer():  # a package that reads all variables while it is imported looks for names of its own
+            self.auditor.note("variables", "")
+            self.auditor.reading_all = _instruction(sys._getframe(1))
+        return super().__iter__()
+
+def _instruction(frame: FrameType) -> tuple[int, int]:
+    "Where a program is: `dict(os.environ)` and a loop over `os.environ.items()` read all variables from one place"
+    while frame.f_code.co_filename.endswith(("<frozen _collections_abc>", "_collections_abc.py")):
+        frame = frame.f_back
+    return id(frame), frame.f_lasti
 
 def _read_by_stdlib(frame: FrameType) -> bool:
     "Does the standard library read variables for reasons of its own: to find a proxy, the home folder or a program?"
@@ -294,13 +354,55 @@ def start_auditing(
 ) -> None:
     "Note from now on what this process, and every fork of it, looks at"
     global current
-    current = auditor = Auditor(folder, store, installed, variables, journal)
-    for name in ("stat", "lstat", "access"):
-        _replace(name, auditor.on_stat)
-    _replace("readlink", auditor.on_read_link)
-    _AuditedEnviron.auditor, os.environ.__class__ = auditor, _AuditedEnviron
-    sys.addaudithook(_make_hook(auditor))
+    current = current or Auditor((), [])  # the fork server has one
+    current.own, current.installed, current.variables = (folder, store), tuple(installed), re.compile(variables)
+    current.written, current.made = set(), ()
+    current.write_into(journal)
+    current.__enter__()
 
 def stop_auditing() -> None:
     "Note nothing any more: what happens while the process ends changes no result"
     current.is_open = False
+
+# %% ../../nbs/30_capture/10_audit_hooks.ipynb #46a1ecc7
+def start_keeping(
+    own: tuple[str, ...], # folders that are no business of a step
+    installed: list[str], # folders of the standard library and of installed packages
+) -> Auditor:
+    "The auditor of a fork server: it listens while it is entered, and keeps its notes"
+    global current
+    current = Auditor(own, installed)
+    return current
+
+# %% ../../nbs/30_capture/10_audit_hooks.ipynb #b2870512
+def answer_now(
+    note: dict,                   # of an auditor
+    variables: Mapping[str, str], # of the environment
+) -> object:
+    "What there is to see now; None for what is the same as long as no package changes"
+    kind, name = note["kind"], note["name"]
+    if kind == "variable":
+        return hash(variables.get(name))  # it may be a secret
+    if kind == "variables":
+        return hash(tuple(sorted(variables.items())))
+    try:
+        return _ANSWERS[kind](name) if kind in _ANSWERS else None
+    except OSError:
+        return None
+
+def _file_answer(path: str) -> list[int]:
+    "What tells whether a file was changed"
+    status = os.stat(path)
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+def _matches(name: str) -> list[str]:
+    "The paths that match a pattern in a folder"
+    folder, _, pattern = name.partition("//")
+    return sorted(glob(pattern, root_dir=folder, recursive=True))
+
+_ANSWERS: dict[str, Callable[[str], object]] = {
+    "file": _file_answer, "stat": _file_answer, "there": lambda path: [os.path.isdir(path), os.path.exists(path)],
+    "link": os.readlink, "folder": lambda path: sorted(os.listdir(path)),
+    "entries": lambda path: sorted([entry.name, *_file_answer(entry.path)] for entry in os.scandir(path)),
+    "glob": _matches, "rglob": _matches, "pathglob": _matches,
+}

@@ -77,7 +77,8 @@ class ImportGraph:
         self.base = frozenset(sys.modules)      # loaded before: modules of the engine
         self.base_files = _files_of(self.base)
         self.imports: dict[str, set[str]] = {}  # importing module -> the modules that it asked for
-        self.searches: dict[str, dict[str, list[str] | None]] = {}  # importing module -> name -> folders
+        # importing module -> name -> where it was looked for: lists of folders; None for the standard path
+        self.searches: dict[str, dict[str, list[list[str] | None]]] = {}
         self.held: dict[str, ModuleType] = {}   # hidden modules
         self.released: set[str] = set()         # modules that were hidden and came back
         self.original_import, self.is_recording = builtins.__import__, False
@@ -110,7 +111,9 @@ class ImportGraph:
         if sys._getframe(2).f_code.co_name == "_find_and_load_unlocked":  # not of `importlib.util.find_spec`
             self.imports.setdefault(importer, set()).add(name)
         standard = path is None and self.is_recording
-        self.searches.setdefault(importer, {})[name] = None if standard else [*map(str, path or sys.path)]
+        folders = None if standard else [*map(str, path or sys.path)]
+        places = self.searches.setdefault(importer, {}).setdefault(name, [])
+        places += [] if folders in places else [folders]
         return None
 
     def importer(self) -> str | None:
@@ -137,11 +140,12 @@ class ImportGraph:
         "The modules that somebody asked for since then, and their files"
         return _files_of([name for name in sys.modules if name not in self.base])
 
-    def all_searches(self) -> dict[str, list[str] | None]:
+    def all_searches(self) -> dict[str, list[list[str] | None]]:
         "Where the modules were looked for that somebody asked for since then"
         found = {}
-        for importer in (*self.released, "__main__"):
-            found |= self.searches.get(importer, {})
+        for importer in (*sorted(self.released), "__main__"):
+            for name, places in self.searches.get(importer, {}).items():
+                found[name] = [*found.get(name, []), *places]
         return found
 
     def needed_for(self, name: str) -> set[str]:
