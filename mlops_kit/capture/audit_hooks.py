@@ -100,6 +100,7 @@ def _importer() -> str | None:
     return graph.importer() if graph else None
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #130b9a68
+_LEAVES_SITE_OUT = re.compile(r"python\S*\s(?:.*\s)?-[A-Za-z]*[IES]|PYTHONPATH|env\s+-", re.S)
 _PATTERN_FUNCTIONS = "glob", "rglob", "iglob", "_iglob"  # what they look for is noted by itself
 _REVEALING = "stat", "lstat", "getmtime", "getsize", "getctime", "getatime"  # they tell more than what is there
 
@@ -119,6 +120,8 @@ class Auditor:
 
     def __enter__(self) -> "Auditor":
         "Listen"
+        if self.is_open:
+            return self
         self.originals = {name: getattr(os, name) for name in ("stat", "lstat", "access", "readlink")}
         for name in self.originals:
             _replace(name, self.on_read_link if name == "readlink" else self.on_stat)
@@ -249,10 +252,14 @@ class Auditor:
         if host and not (is_local and self.is_installed(caller.f_code.co_filename)):
             self.note("network", f"{host}:{port}")
 
-    def on_start_program(self, command) -> None:
-        "A program is started"
-        program = command[0] if isinstance(command, (list, tuple)) else command
-        self.note("program", os.fsdecode(program).split()[0])
+    def on_start_program(self, command, environment: Mapping | None = None) -> None:
+        "A program is started; a Python that won't execute our `sitecustomize` is one whose code nobody sees"
+        words = [*map(os.fsdecode, command)] if isinstance(command, (list, tuple)) else [os.fsdecode(command)]
+        self.note("program", words[0].split()[0])
+        path = (os.environ if environment is None else environment).get("PYTHONPATH", "")
+        is_observed = path.startswith(self.own[0]) and not _LEAVES_SITE_OUT.search(" ".join(words))
+        if not is_observed and re.search("python", " ".join([os.path.basename(words[0]), *words[1:]])):
+            self.note("unseen", words[0])
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #57602782
 def source_path(path: str) -> str:
@@ -281,7 +288,9 @@ def _make_hook(auditor: Auditor) -> Callable[[str, tuple], None]:
         "ctypes.dlopen": lambda name: name and "/" in name and auditor.on_open(name, 0),
         "socket.connect": lambda socket, address: isinstance(address, tuple) and auditor.on_connect(*address[:2]),
         "socket.getaddrinfo": lambda host, port, *more: auditor.on_connect(host, port),
-        "subprocess.Popen": lambda program, command, folder, environment: auditor.on_start_program(command),
+        "subprocess.Popen": lambda program, command, folder, variables: auditor.on_start_program(command, variables),
+        "os.posix_spawn": lambda path, words, variables: auditor.on_start_program([path, *words[1:]], variables),
+        "os.exec": lambda path, words, variables: auditor.on_start_program([path, *words[1:]], variables),
         "os.system": auditor.on_start_program,
     }
 
@@ -354,6 +363,8 @@ def start_auditing(
 ) -> None:
     "Note from now on what this process, and every fork of it, looks at"
     global current
+    if current and current.journal is not None:  # a child of a step, see `code_observer`
+        return
     current = current or Auditor((), [])  # the fork server has one
     current.own, current.installed, current.variables = (folder, store), tuple(installed), re.compile(variables)
     current.written, current.made = set(), ()

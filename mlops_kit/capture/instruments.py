@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from .audit_hooks import start_auditing, stop_auditing
-from .code_observer import begin_imports, finish_observing, start_observing
+from .code_observer import begin_imports, finish_observing, observe_child, start_observing
 from .environment import WATCHED_VARIABLES, render_call_code
 
 # %% ../../nbs/30_capture/13_instruments.ipynb #341f60c3
@@ -51,7 +51,8 @@ def render_prelude(
     paths = {"folder": str(folder), "store": str(store)}
     told = {"installed": installed, "journal": str(journal)}
     audit = render_call_code(start_auditing, **paths, **told, variables=WATCHED_VARIABLES)
-    observe = render_call_code(start_observing, journal=str(journal), installed=installed)
+    child_code = audit + render_call_code(observe_child, **told)
+    observe = render_call_code(start_observing, **told, child_code=child_code)
     return audit + render_call_code(begin_imports) + seed_code + "\n" + observe
 
 # %% ../../nbs/30_capture/13_instruments.ipynb #3fb13a9a

@@ -63,10 +63,11 @@ def file_state(path: str) -> list[int] | None:
 def _merge_code(notes: list[dict]) -> dict:
     "What all processes of a step have noted about code"
     codes = [note for note in notes if note["kind"] == "code"]
-    if not codes:
+    own = [code for code in codes if not code["is_child"]]
+    if not own:
         raise StepError("its process ended without saying which code it used, so the result can't be recorded")
-    files = {file for code in codes for file in code["files"]}
-    return {**codes[-1], "functions": _merge_functions(notes, codes), "files": sorted(files)}
+    files = {file for note in notes for file in note.get("files", ())}
+    return {**own[-1], "functions": _merge_functions(notes, codes), "files": sorted(files)}
 
 def _merge_searches(notes: list[dict], standard: list[str]) -> dict[str, list[list[str] | None]]:
     "Where each module was looked for: lists of folders, without doubles; None for the standard path"
@@ -81,7 +82,7 @@ def _merge_searches(notes: list[dict], standard: list[str]) -> dict[str, list[li
 def _merge_functions(notes: list[dict], codes: list[dict]) -> dict[str, list[str]] | None:
     "The functions that ran in any process, by file; None when some process can't tell"
     kinds = [note["kind"] for note in notes]
-    if "forked" in kinds or kinds.count("observing") > len(codes) or any(code["functions"] is None for code in codes):
+    if {"forked", "unseen"} & set(kinds) or kinds.count("observing") > len(codes) or any(code["functions"] is None for code in codes):
         return None
     merged = {}
     for code in codes:
@@ -251,10 +252,12 @@ class _Collector:
             if "." not in name or not self._is_installed(parent):
                 self.add_import(name, folders)
         elif packages := owners_of(self.state.installed, [found]).packages:
+            if folders is not None:
+                self.add_import(name, folders)
             for package in packages.keys() if "." not in name else ():
                 self.add(f"package {package}", {"files": pack_files(self.state.installed, package, ()), "modules": []})
                 self.found.details[f"package {package}"]["modules"].append(name)
-        elif not is_stdlib(found):
+        elif folders is not None or not is_stdlib(found):
             self.add_import(name, folders)
             if name == "sitecustomize":  # executed before anybody observes
                 self.add(f"module {place_name(found, self.project)}")
@@ -276,7 +279,7 @@ def _read_source(path: str) -> bytes:
 # %% ../../nbs/30_capture/20_observations.ipynb #53085d0f
 def _without_unused(notes: list[dict]) -> list[dict]:
     "Notes without those about modules that were imported in advance and that nobody asked for"
-    released = {None, *(name for note in notes if note["kind"] == "code" for name in note["released"])}
+    released = {None, *(name for note in notes for name in note.get("released", ()))}
     return [note for note in notes if note.get("importer") in released]
 
 # %% ../../nbs/30_capture/20_observations.ipynb #e94e4c24

@@ -14,7 +14,7 @@ __all__ = ['MODULE_NAME', 'current', 'is_external', 'with_parents', 'ImportGraph
 
 # %% ../../nbs/20_engine/28_import_graph.ipynb #b9947544
 import builtins, sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.machinery import ModuleSpec
 from importlib.util import resolve_name
 from types import ModuleType
@@ -82,6 +82,8 @@ class ImportGraph:
         self.held: dict[str, ModuleType] = {}   # hidden modules
         self.released: set[str] = set()         # modules that were hidden and came back
         self.original_import, self.is_recording = builtins.__import__, False
+        self.on_search: Callable[[str, list[str]], None] = lambda name, folders: None # called for each search
+        self.on_release: Callable[[set[str]], None] = lambda names: None              # called with modules that come back
 
     def __enter__(self) -> "ImportGraph":
         "Record who imports whom"
@@ -114,6 +116,7 @@ class ImportGraph:
         folders = None if standard else [*map(str, path or sys.path)]
         places = self.searches.setdefault(importer, {}).setdefault(name, [])
         places += [] if folders in places else [folders]
+        self.on_search(name, folders)
         return None
 
     def importer(self) -> str | None:
@@ -131,14 +134,19 @@ class ImportGraph:
 
     def release(self, name: str) -> None:
         "Bring back a hidden module with all that was loaded for it"
-        needed = self.needed_for(name)
+        needed = self.needed_for(name) & self.held.keys()
         for held in [held for held in self.held if held in needed]:
             sys.modules[held] = self.held.pop(held)
-            self.released.add(held)
+        self.released |= needed
+        self.on_release(needed)
 
     def loaded(self) -> dict[str, str | None]:
         "The modules that somebody asked for since then, and their files"
         return _files_of([name for name in sys.modules if name not in self.base])
+
+    def files_of(self, names: Iterable[str]) -> list[str]:
+        "The files of loaded modules"
+        return sorted(filter(None, _files_of(names).values()))
 
     def all_searches(self) -> dict[str, list[list[str] | None]]:
         "Where the modules were looked for that somebody asked for since then"
