@@ -150,7 +150,7 @@ class CodeObserver:
         path = os.path.abspath(code.co_filename)
         if path.startswith(self.installed):
             return self.on_installed(path)
-        if not (state := file_state(path)):
+        if path.startswith(self.own) or not (state := file_state(path)):  # what a step has written itself
             return
         if self.at_once and self.can_count and not self.modules:
             self.note("observing")  # `finish` is due

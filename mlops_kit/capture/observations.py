@@ -63,7 +63,7 @@ def file_state(path: str) -> list[int] | None:
 def _merge_code(notes: list[dict]) -> dict:
     "What all processes of a step have noted about code"
     codes = [note for note in notes if note["kind"] == "code"]
-    own = [code for code in codes if not code["is_child"]]
+    own = [code for code in codes if not code.get("is_child")]
     if not own:
         raise StepError("its process ended without saying which code it used, so the result can't be recorded")
     files = {file for note in notes for file in note.get("files", ())}
@@ -82,7 +82,8 @@ def _merge_searches(notes: list[dict], standard: list[str]) -> dict[str, list[li
 def _merge_functions(notes: list[dict], codes: list[dict]) -> dict[str, list[str]] | None:
     "The functions that ran in any process, by file; None when some process can't tell"
     kinds = [note["kind"] for note in notes]
-    if {"forked", "unseen"} & set(kinds) or kinds.count("observing") > len(codes) or any(code["functions"] is None for code in codes):
+    is_unknown = {"forked", "unseen"} & set(kinds) or any(code["functions"] is None for code in codes)
+    if is_unknown or kinds.count("observing") > len(codes):
         return None
     merged = {}
     for code in codes:

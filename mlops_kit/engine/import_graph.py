@@ -82,8 +82,9 @@ class ImportGraph:
         self.held: dict[str, ModuleType] = {}   # hidden modules
         self.released: set[str] = set()         # modules that were hidden and came back
         self.original_import, self.is_recording = builtins.__import__, False
-        self.on_search: Callable[[str, list[str]], None] = lambda name, folders: None # called for each search
-        self.on_release: Callable[[set[str]], None] = lambda names: None              # called with modules that come back
+        # called for each search, and with modules that come back
+        self.on_search: Callable[[str, list[str]], None] = lambda name, folders: None
+        self.on_release: Callable[[set[str]], None] = lambda names: None
 
     def __enter__(self) -> "ImportGraph":
         "Record who imports whom"

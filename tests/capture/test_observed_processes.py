@@ -153,11 +153,12 @@ WAYS = {
     "code": lambda: run(sys.executable, "-c", started),
     "exec": lambda: run("/bin/sh", "-c", f"exec {sys.executable} {project}/scripts/script.py"),
     "shell": lambda: of_shell(f"{sys.executable} {project}/scripts/script.py"),
+    "written": lambda: Path("own.py").write_text(started) and run(sys.executable, "own.py"),
     "magic": of_magic, "spawn": lambda: of_pool("spawn"), "executor": of_executor,
     "pool": lambda: of_pool("fork"), "fork": of_fork, "loky": of_loky, "killed": of_killed,
     "isolated": lambda: run(sys.executable, "-Ic", started), "bare": lambda: run(sys.executable, "-c", started, env={"MLOPS_PROJECT": project}),
 }'''
-REPORTING = {"script", "module", "code", "exec", "shell", "magic", "spawn", "executor", "loky"}
+REPORTING = {"script", "written", "module", "code", "exec", "shell", "magic", "spawn", "executor", "loky"}
 WHOLE = {"pool", "fork", "killed"}
 BLIND = {"isolated", "bare"}  # what such a process reads is seen by the access log alone
 SCRIPTS = {"script", "module", "exec", "shell"}
