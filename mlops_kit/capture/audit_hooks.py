@@ -11,12 +11,14 @@ This module is loaded by its path into processes that know nothing of the kit: i
 
 # %% auto #0
 __all__ = ['ENTRY_POINTS', 'current', 'is_below', 'is_kernel_file', 'absolute_path', 'asked_function', 'is_import',
-           'metadata_question', 'Auditor', 'source_path', 'start_auditing', 'stop_auditing']
+           'metadata_question', 'Auditor', 'source_path', 'start_auditing', 'stop_auditing', 'start_keeping',
+           'answer_now']
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #5ae2137f
-import importlib.metadata, json, os, posix, re, sys
-from collections.abc import Callable, Iterator
+import json, os, posix, re, sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
+from glob import glob
 from importlib.util import source_from_cache
 from itertools import takewhile
 from threading import get_ident
@@ -90,7 +92,7 @@ def is_import(frame: FrameType) -> bool:
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #98662557
 ENTRY_POINTS = "entry points", ""
-_METADATA = os.path.dirname(importlib.metadata.__file__) + os.sep
+_METADATA = os.path.join(_STDLIB, "importlib", "metadata", "")
 
 def metadata_question(frame: FrameType) -> tuple[str, str] | None:
     "What `importlib.metadata` is asked: about one distribution, about entry points, or about all there is"
@@ -119,20 +121,57 @@ def _importer() -> str | None:
     return graph.importer() if graph else None
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #130b9a68
+_LEAVES_SITE_OUT = re.compile(r"python\S*\s(?:.*\s)?-[A-Za-z]*[IES]|PYTHONPATH|env\s+-", re.S)
 _PATTERN_FUNCTIONS = "glob", "rglob", "iglob", "_iglob"  # what they look for is noted by itself
 _REVEALING = "stat", "lstat", "fstat", "getmtime", "getsize", "getctime", "getatime"  # more than whether it is there
 
 class Auditor:
     "Notes what the process looks at"
 
-    def __init__(self, folder: str, store: str, installed: list[str], variables: str, journal: str):
-        self.own = f"{folder}/", f"{store}/"  # no business of anybody's but the step
-        self.installed, self.variables = tuple(f"{place}/" for place in installed), re.compile(variables)
+    def __init__(self, own: tuple[str, ...], installed: list[str]):
+        self.set_places(own, installed)
+        self.variables = re.compile(".*", re.S)
         self.logged, self.written = set(), set()
         self.resolving: set[int] = set() # threads
-        self.is_open = True
+        self.is_open = False
         self.made: tuple[str, ...] = ()  # folders that the step itself has made
+        self.journal: int | None = None  # without one the notes are kept
+        self.reading_all: tuple[int, int] | None = None  # see `_instruction`
+        self.kept: list[dict] = []
+        self.answers: list[object] = []  # what was seen, for the notes that are kept
+        sys.addaudithook(_make_hook(self))
+
+    def set_places(self, own: Iterable[str], installed: Iterable[str]) -> None:
+        "Set the folders that are no business of anybody's but the step, and those of installed code"
+        self.own, self.installed = (tuple(f"{folder}/" for folder in folders) for folders in (own, installed))
+
+    def __enter__(self) -> "Auditor":
+        "Listen"
+        if self.is_open:
+            return self
+        listeners = {
+            "stat": self.on_stat, "fstat": self.on_stat, "access": self.on_stat, "lstat": self.on_link_stat,
+            "readlink": self.on_read_link, "open": self.on_relative_open,
+        }
+        self.originals, self.realpath = {name: getattr(os, name) for name in listeners}, os.path.realpath
+        for name, listener in listeners.items():
+            _replace(name, listener)
+        os.path.realpath = _resolving(os.path.realpath, self.resolving)
+        _AuditedEnviron.auditor, os.environ.__class__, self.is_open = self, _AuditedEnviron, True
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.is_open, os.environ.__class__ = False, os._Environ
+        os.path.realpath = self.realpath
+        for name, original in self.originals.items():
+            setattr(os, name, original)
+
+    def write_into(self, journal: str) -> None:
+        "Write into this journal from now on, and first what was kept"
         self.journal = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        is_read = lambda note: note["kind"] != "variable" or self.variables.fullmatch(note["name"])
+        lines = [json.dumps(note) + "\n" for note in self.kept if is_read(note)]
+        os.write(self.journal, "".join(lines).encode())
 
     def note(self, kind: str, name: str, **more) -> None:
         "Write one thing down, once"
@@ -140,7 +179,10 @@ class Auditor:
         if self.is_open and (kind, name, importer) not in self.logged:
             self.logged.add((kind, name, importer))
             line = {"kind": kind, "name": name, "cell": _current_cell(), "importer": importer, **more}
-            os.write(self.journal, json.dumps(line).encode() + b"\n")
+            if self.journal is None:
+                self.kept.append(line)
+            else:
+                os.write(self.journal, json.dumps(line).encode() + b"\n")
 
     def is_own(self, path: str) -> bool:
         "Whether a path is no business of anybody's but the step, or the kernel"
@@ -161,7 +203,9 @@ class Auditor:
 
     def on_open(self, path, flags: int) -> None:
         "A file is opened"
-        if isinstance(path, int) or self._is_compiled_package(path) or is_import(_calling_frame()) or self.is_own(path := absolute_path(path)):
+        if isinstance(path, int) or self._is_compiled_package(path) or is_import(_calling_frame()):
+            return
+        if self.is_own(path := absolute_path(path)):
             return
         if not self.is_installed(path):
             self.note_file(source_path(path), flags & os.O_ACCMODE)
@@ -179,16 +223,32 @@ class Auditor:
         if access != os.O_WRONLY and state != [] and not (access == os.O_RDWR and state is None):
             self.note("file", path, state=state)
         if access != os.O_RDONLY:
-            self.written.add(path)
+            self.note_write(path)
+
+    def keep_answers(self, variables: Mapping[str, str]) -> None:
+        "Keep what there was to see for all notes since the last time"
+        for note in self.kept[len(self.answers):]:
+            self.answers.append(note.get("state") or answer_now(note, variables))
+
+    def sees_change(self, variables: Mapping[str, str] | None) -> bool:
+        "Whether something would look different now. `variables`: of the environment; None when they don't matter"
+        seen = zip(self.kept, self.answers)
+        matters = lambda note: variables is not None or not note["kind"].startswith("variable")
+        return any(answer_now(note, variables) != answer for note, answer in seen if matters(note))
+
+    def note_write(self, path: str) -> None:
+        "Note that something is written; what a module writes while it is imported in advance is not the step's"
+        self.written.add(path)
+        if self.journal is not None:
             self.note("write", path)
 
     def on_make(self, path, folder: int = -1, is_folder: bool = False) -> None:
         "A folder, a link, or another name of a file is made"
-        if not self.is_own(path := absolute_path(path, None if folder == -1 else folder)):
+        path = absolute_path(path, None if folder == -1 else folder)
+        if not self.is_own(path) and not (is_folder and self.file_state(path) is not None):
             if is_folder:
                 self.made += (f"{path}/",)
-            self.written.add(path)
-            self.note("write", path)
+            self.note_write(path)
 
     def on_list_folder(self, path, function: str) -> None:
         "A folder is listed"
@@ -251,10 +311,14 @@ class Auditor:
         if host and not (is_local and self.is_installed(caller.f_code.co_filename)):
             self.note("network", f"{host}:{port}")
 
-    def on_start_program(self, command) -> None:
-        "A program is started"
-        program = command[0] if isinstance(command, (list, tuple)) else command
-        self.note("program", os.fsdecode(program).split()[0])
+    def on_start_program(self, command, environment: Mapping | None = None) -> None:
+        "A program is started; a Python that won't execute our `sitecustomize` is one whose code nobody sees"
+        words = [*map(os.fsdecode, command)] if isinstance(command, (list, tuple)) else [os.fsdecode(command)]
+        self.note("program", words[0].split()[0])
+        path = (os.environ if environment is None else environment).get("PYTHONPATH", "")
+        is_observed = path.startswith(self.own[0]) and not _LEAVES_SITE_OUT.search(" ".join(words))
+        if not is_observed and re.search("python", " ".join([os.path.basename(words[0]), *words[1:]])):
+            self.note("unseen", words[0])
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #57602782
 def source_path(path: str) -> str:
@@ -284,12 +348,14 @@ def _make_hook(auditor: Auditor) -> Callable[[str, tuple], None]:
         "ctypes.dlopen": lambda name: name and "/" in name and auditor.on_open(name, 0),
         "socket.connect": lambda socket, address: isinstance(address, tuple) and auditor.on_connect(*address[:2]),
         "socket.getaddrinfo": lambda host, port, *more: auditor.on_connect(host, port),
-        "subprocess.Popen": lambda program, command, folder, environment: auditor.on_start_program(command),
+        "subprocess.Popen": lambda program, command, folder, variables: auditor.on_start_program(command, variables),
+        "os.posix_spawn": lambda path, words, variables: auditor.on_start_program([path, *words[1:]], variables),
+        "os.exec": lambda path, words, variables: auditor.on_start_program([path, *words[1:]], variables),
         "os.system": auditor.on_start_program,
     }
 
     def hook(event: str, args: tuple) -> None:
-        if event in listeners:
+        if event in listeners and auditor.is_open:
             try:
                 listeners[event](*args)
             except Exception:
@@ -318,18 +384,16 @@ def _replace(name: str, callback: Callable) -> None:
         able |= {after} if before in able else set()
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #cae179e6
-def _replace_realpath(auditor: Auditor) -> None:
-    "Let the auditor know when a path is resolved: each link that is found is read, and nothing else is learned"
-    realpath = os.path.realpath
-
+def _resolving(realpath: Callable, threads: set[int]) -> Callable:
+    "The same function, and which threads are in it: each link that it finds is read, and nothing else is learned"
     @wraps(realpath)
     def wrapper(*args, **kwargs):
-        auditor.resolving.add(get_ident())
+        threads.add(get_ident())
         try:
             return realpath(*args, **kwargs)
         finally:
-            auditor.resolving.discard(get_ident())
-    os.path.realpath = wrapper
+            threads.discard(get_ident())
+    return wrapper
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #fa9cbbb8
 class _AuditedEnviron(os._Environ):
@@ -338,8 +402,21 @@ class _AuditedEnviron(os._Environ):
 
     def __getitem__(self, name):
         if self.auditor and self.auditor.variables.fullmatch(name) and not _read_by_stdlib(sys._getframe(1)):
-            self.auditor.note("variable", name)
+            if _instruction(sys._getframe(1)) != self.auditor.reading_all:
+                self.auditor.note("variable", name)
         return super().__getitem__(name)
+
+    def __iter__(self):
+        if _importer():  # a package that reads all variables while it is imported looks for names of its own
+            self.auditor.note("variables", "")
+            self.auditor.reading_all = _instruction(sys._getframe(1))
+        return super().__iter__()
+
+def _instruction(frame: FrameType) -> tuple[int, int]:
+    "Where a program is: `dict(os.environ)` and a loop over `os.environ.items()` read all variables from one place"
+    while frame.f_code.co_filename.endswith(("<frozen _collections_abc>", "_collections_abc.py")):
+        frame = frame.f_back
+    return id(frame), frame.f_lasti
 
 def _read_by_stdlib(frame: FrameType) -> bool:
     "Does the standard library read variables for reasons of its own: to find a proxy, the home folder or a program?"
@@ -358,16 +435,58 @@ def start_auditing(
 ) -> None:
     "Note from now on what this process, and every fork of it, looks at"
     global current
-    current = auditor = Auditor(folder, store, installed, variables, journal)
-    for name in ("stat", "fstat", "access"):
-        _replace(name, auditor.on_stat)
-    _replace("lstat", auditor.on_link_stat)
-    _replace_realpath(auditor)
-    _replace("readlink", auditor.on_read_link)
-    _replace("open", auditor.on_relative_open)
-    _AuditedEnviron.auditor, os.environ.__class__ = auditor, _AuditedEnviron
-    sys.addaudithook(_make_hook(auditor))
+    if current and current.journal is not None:  # a child of a step, see `code_observer`
+        return
+    current = current or Auditor((), [])  # the fork server has one
+    current.set_places((folder, store), installed)
+    current.variables = re.compile(variables)
+    current.written, current.made = set(), ()
+    current.write_into(journal)
+    current.__enter__()
 
 def stop_auditing() -> None:
     "Note nothing any more: what happens while the process ends changes no result"
     current.is_open = False
+
+# %% ../../nbs/30_capture/10_audit_hooks.ipynb #46a1ecc7
+def start_keeping(
+    own: tuple[str, ...], # folders that are no business of a step
+    installed: list[str], # folders of the standard library and of installed packages
+) -> Auditor:
+    "The auditor of a fork server: it listens while it is entered, and keeps its notes"
+    global current
+    current = Auditor(own, installed)
+    return current
+
+# %% ../../nbs/30_capture/10_audit_hooks.ipynb #b2870512
+def answer_now(
+    note: dict,                   # of an auditor
+    variables: Mapping[str, str], # of the environment
+) -> object:
+    "What there is to see now; None for what is the same as long as no package changes"
+    kind, name = note["kind"], note["name"]
+    if kind == "variable":
+        return hash(variables.get(name))  # it may be a secret
+    if kind == "variables":
+        return hash(tuple(sorted(variables.items())))
+    try:
+        return _ANSWERS[kind](name) if kind in _ANSWERS else None
+    except OSError:
+        return None
+
+def _file_answer(path: str) -> list[int]:
+    "What tells whether a file was changed"
+    status = os.stat(path)
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+def _matches(name: str) -> list[str]:
+    "The paths that match a pattern in a folder"
+    folder, _, pattern = name.partition("//")
+    return sorted(glob(pattern, root_dir=folder, recursive=True))
+
+_ANSWERS: dict[str, Callable[[str], object]] = {
+    "file": _file_answer, "stat": _file_answer, "there": lambda path: [os.path.isdir(path), os.path.exists(path)],
+    "link": os.readlink, "folder": lambda path: sorted(os.listdir(path)),
+    "entries": lambda path: sorted([entry.name, *_file_answer(entry.path)] for entry in os.scandir(path)),
+    "glob": _matches, "rglob": _matches, "pathglob": _matches,
+}

@@ -10,10 +10,10 @@ This module is loaded by its path into processes that know nothing of the kit: i
 
 # %% auto #0
 __all__ = ['current', 'nested_code', 'CallTracker', 'file_state', 'CodeObserver', 'begin_imports', 'start_observing',
-           'finish_observing']
+           'finish_observing', 'observe_child']
 
 # %% ../../nbs/30_capture/08_code_observer.ipynb #32b8d8fa
-import ctypes, gc, json, os, posix, sys
+import atexit, ctypes, gc, json, os, posix, sys
 from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from types import CodeType, FunctionType, ModuleType
@@ -81,19 +81,27 @@ def file_state(path: str) -> list[int] | None:
 class CodeObserver:
     "Notes which modules were loaded, which of their functions ran, and where modules were looked for"
 
-    def __init__(self, journal: str, graph, installed: list[str]):
-        self.journal, self.graph = journal, graph
+    def __init__(self, journal: str, graph, installed: list[str], at_once: bool = False):
+        self.journal, self.graph, self.at_once = journal, graph, False
         self.installed = tuple(folder.rstrip("/") + "/" for folder in installed)
+        self.own = os.path.dirname(os.path.dirname(journal)) + "/"  # the folder of the step
         self.modules: dict[str, list[CodeType]] = {}  # file -> what was executed of it
         self.read: set[int] = set()                   # ids of code objects that somebody read
         self.tracker, self.path = CallTracker(), list(sys.path)
-        self.can_count = self.tracker.works()
+        self.can_count, self.told = self.tracker.works(), set()
         os.register_at_fork(after_in_child=self.on_fork)
+        if at_once:
+            self.tell_at_once()
+        else:
+            self.note("observing")
         sys.addaudithook(self.make_hook())
 
     def note(self, kind: str, **more) -> None:
         "Write one line into the journal"
-        journal = posix.open(self.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            journal = posix.open(self.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:  # the step has ended, and its folder is gone
+            return
         posix.write(journal, json.dumps({"kind": kind, **more}).encode() + b"\n")  # at once: others write, too
         posix.close(journal)
 
@@ -102,12 +110,37 @@ class CodeObserver:
         if self.can_count:
             self.can_count = False
             self.note("forked")
+        self.tell_at_once()
+
+    def tell_at_once(self) -> None:
+        "From now on, tell what is loaded at once: nobody may call `finish` here"
+        self.at_once, self.graph.on_search, self.graph.on_release = True, self.on_search, self.on_release
+
+    def on_search(self, name: str, folders: list[str]) -> None:
+        "A module is looked for; those inside of a package belong to the package"
+        places = [path for path in map(os.path.abspath, folders) if not f"{path}/".startswith(self.own)]
+        inside = "." in name and all(path.startswith(self.installed) for path in places)
+        if not inside and (name, *places) not in self.told:
+            self.told.add((name, *places))
+            self.note("seen", searches={name: [places]}, files=[], released=[])
+
+    def on_release(self, names: set[str]) -> None:
+        "Modules that were hidden come back"
+        self.note("seen", searches={}, files=self.graph.files_of(names), released=sorted(names))
+
+    def on_installed(self, path: str) -> None:
+        "A module of a package is loaded"
+        if self.at_once and path not in self.told:
+            self.told.add(path)
+            self.note("seen", searches={}, files=[path], released=[])
 
     def make_hook(self) -> Callable[[str, tuple], None]:
         "The audit hook: a function, which is called faster than a method"
         def hook(event: str, args: tuple) -> None:
             if event == "exec":
                 self.on_exec(args[0])
+            elif event == "import" and args[1]:  # a compiled module
+                self.on_installed(args[1])
             elif event == "object.__getattr__" and args[1] == "__code__":
                 self.read.update(id(part) for part in gc.get_referents(args[0]) if isinstance(part, CodeType))
         return hook
@@ -117,8 +150,12 @@ class CodeObserver:
         if code.co_name != "<module>" or code.co_filename.startswith(("<", *self.installed)):
             return
         path = os.path.abspath(code.co_filename)
-        if path.startswith(self.installed) or not (state := file_state(path)):
+        if path.startswith(self.installed):
+            return self.on_installed(path)
+        if path.startswith(self.own) or not (state := file_state(path)):  # what a step has written itself
             return
+        if self.at_once and self.can_count and not self.modules:
+            self.note("observing")  # `finish` is due
         self.tracker.watch(code)
         if path not in self.modules:
             self.note("module", name=path, state=state)
@@ -132,11 +169,13 @@ class CodeObserver:
 
     def finish(self) -> None:
         "Write down what can be told at the end only"
+        functions = {path: self.functions_of(path) for path in self.modules} if self.can_count else None
+        if self.at_once:
+            return self.note("code", functions=functions, is_child=True) if self.modules else None
         loaded = self.graph.loaded()
         files = {file for file in loaded.values() if file} - set(self.modules)
-        functions = {path: self.functions_of(path) for path in self.modules}
         self.note(
-            "code", functions=functions if self.can_count else None, files=sorted(files), path=self.path,
+            "code", functions=functions, is_child=False, files=sorted(files), path=self.path,
             searches=self.graph.all_searches(), released=sorted(self.graph.released), base=self.graph.base_files,
         )
 
@@ -155,6 +194,8 @@ current: CodeObserver | None = None
 
 def begin_imports() -> None:
     "Note from now on which module imports which"
+    if current:  # a child of a step, see below
+        return
     graphs = _import_graph()
     graph = graphs.current or graphs.start_graph()
     graph.__enter__()
@@ -163,16 +204,64 @@ def begin_imports() -> None:
 def start_observing(
     journal: str,         # file for the notes
     installed: list[str], # folders whose modules belong to the standard library or to installed packages
+    child_code: str,      # executed when a Python process starts that this process, or a child of it, has started
 ) -> None:
     "Hide what was imported since `begin_imports`, and note from now on which code this process uses"
     global current
+    if current:
+        return
     graph = _import_graph().current
     graph.__exit__()
     current = CodeObserver(journal, graph, installed)
-    current.note("observing")
     graph.hold()
+    _observe_children(journal, child_code)
 
 # %% ../../nbs/30_capture/08_code_observer.ipynb #70902a66
 def finish_observing() -> None:
     "Write down what was seen"
     current.finish()
+
+# %% ../../nbs/30_capture/08_code_observer.ipynb #7818dfae
+_STARTUP_TEMPLATE = """import os, sys
+folder, loaded = {folder!r}, set(sys.modules)
+sys.path[:] = [path for path in sys.path if path != folder]
+sys.path_importer_cache.pop(folder, None)
+script = os.path.realpath(sys.argv[0])
+beside = os.listdir(os.path.dirname(script) if os.path.isfile(script) else ".")
+try:
+    exec({code!r}, {{}})
+except Exception:
+    with open({journal!r}, "a") as notes:
+        notes.write('{{"kind": "unseen"}}\\n')
+for name in set(sys.modules) - loaded:
+    if name.partition(".")[0] in {{name.partition(".")[0] for name in beside}}:
+        del sys.modules[name]
+this = sys.modules.pop("sitecustomize")
+try:
+    import sitecustomize
+except ImportError as error:
+    if error.name != "sitecustomize":
+        raise
+    sys.modules["sitecustomize"] = this
+"""
+
+def _observe_children(journal: str, code: str) -> None:
+    "Let Python processes that this one starts execute some code first"
+    folder = os.path.join(os.path.dirname(journal), "startup")
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "sitecustomize.py"), "w") as file:
+        file.write(_STARTUP_TEMPLATE.format(folder=folder, code=code, journal=journal))
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = folder + (os.pathsep + before if before else "")
+
+# %% ../../nbs/30_capture/08_code_observer.ipynb #ab111448
+def observe_child(
+    journal: str,         # of the step
+    installed: list[str], # folders whose modules belong to the standard library or to installed packages
+) -> None:
+    "Note from now on which code this child of a step uses"
+    global current
+    graph = _import_graph().start_graph()
+    current = CodeObserver(journal, graph, installed, at_once=True)
+    graph.hold()
+    atexit.register(finish_observing)

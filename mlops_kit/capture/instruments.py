@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from .audit_hooks import start_auditing, stop_auditing
-from .code_observer import begin_imports, finish_observing, start_observing
+from .code_observer import begin_imports, finish_observing, observe_child, start_observing
 from .environment import WATCHED_VARIABLES, render_call_code
 from ..engine import start_access_log
 
@@ -53,9 +53,10 @@ def render_prelude(
     paths = {"folder": str(folder), "store": str(store)}
     told = {"installed": installed, "journal": str(journal)}
     log = render_call_code(start_access_log, log=accesses and str(accesses))
-    audit = log + render_call_code(start_auditing, **paths, **told, variables=WATCHED_VARIABLES)
-    observe = render_call_code(start_observing, journal=str(journal), installed=installed)
-    return audit + render_call_code(begin_imports) + seed_code + "\n" + observe
+    audit = render_call_code(start_auditing, **paths, **told, variables=WATCHED_VARIABLES)
+    child_code = render_call_code(start_access_log) + audit + render_call_code(observe_child, **told)
+    observe = render_call_code(start_observing, **told, child_code=child_code)
+    return log + audit + render_call_code(begin_imports) + seed_code + "\n" + observe
 
 # %% ../../nbs/30_capture/13_instruments.ipynb #3fb13a9a
 def render_postlude() -> str:

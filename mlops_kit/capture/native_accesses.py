@@ -89,7 +89,7 @@ class _Translator:
         yield "program", {"observed": access.found}
 
     def on_unseen(self, access: Access) -> Iterator[tuple[str, dict]]:
-        yield "unseen", {}
+        yield "unlogged", {}
 
 # %% ../../nbs/30_capture/16_native_accesses.ipynb #8108bc8b
 def _watched(names: Iterable[str]) -> list[str]:

@@ -33,7 +33,7 @@ from ..errors import StepError
 from ..ledger import seal, unseal
 from ..notebook import import_statements, parse_cell, parse_source
 from mlops_kit.store import (
-    Store, canonical_json, checkout, get_bytes, put_bytes, put_path, read_json_lines, write_file,
+    Store, canonical_json, checkout, digest, get_bytes, put_bytes, put_path, read_json_lines, write_file,
 )
 
 # %% ../../nbs/30_capture/20_observations.ipynb #7ecd42b2
@@ -43,7 +43,7 @@ class Observations:
     details: dict[str, Any] = field(default_factory=dict)          # question -> what else it takes to ask it
     answers: dict[str, str | None] = field(default_factory=dict)   # question -> the answer that the step got
     first_access: dict[str, dict] = field(default_factory=dict)    # question -> the cell (In [n]) that asked it first
-    # "network", "program", "unseen", "write", "clock": name -> In [n]; no questions, but they may explain a difference
+    # "network", "program", "unlogged", "write", "clock": name -> In [n]; no questions, but they may explain a difference
     other_accesses: dict[str, dict[str, int | None]] = field(default_factory=dict)
     changed_files: list[str] = field(default_factory=list)         # they changed while the step used them
 
@@ -59,18 +59,27 @@ CHANGED_BY_STEP = "changed by the step itself"
 def _merge_code(notes: list[dict]) -> dict:
     "What all processes of a step have noted about code"
     codes = [note for note in notes if note["kind"] == "code"]
-    if not codes:
+    own = [code for code in codes if not code.get("is_child")]
+    if not own:
         raise StepError("its process ended without saying which code it used, so the result can't be recorded")
-    searches = {}
-    for code in codes:
-        searches |= code["searches"]
-    files = {file for code in codes for file in code["files"]}
-    return {**codes[-1], "functions": _merge_functions(notes, codes), "files": sorted(files), "searches": searches}
+    files = {file for note in notes for file in note.get("files", ())}
+    return {**own[-1], "functions": _merge_functions(notes, codes), "files": sorted(files)}
+
+def _merge_searches(notes: list[dict], standard: list[str]) -> dict[str, list[list[str] | None]]:
+    "Where each module was looked for: lists of folders, without doubles; None for the standard path"
+    found = {"sitecustomize": [None]}
+    for searches in (note["searches"] for note in notes if "searches" in note):
+        for name in searches:
+            for folders in searches.get(name.partition(".")[0], [None]):
+                place, places = None if folders == standard else folders, found.setdefault(name, [])
+                places += [] if place in places else [place]
+    return found
 
 def _merge_functions(notes: list[dict], codes: list[dict]) -> dict[str, list[str]] | None:
     "The functions that ran in any process, by file; None when some process can't tell"
     kinds = [note["kind"] for note in notes]
-    if "forked" in kinds or kinds.count("observing") > len(codes) or any(code["functions"] is None for code in codes):
+    is_unknown = {"forked", "unseen"} & set(kinds) or any(code["functions"] is None for code in codes)
+    if is_unknown or kinds.count("observing") > len(codes):
         return None
     merged = {}
     for code in codes:
@@ -131,7 +140,7 @@ class _Collector:
                 self.add_access(kind, name, note)
         elif kind in ("entry points", "distributions"):
             self.add(kind, note=note)
-        elif kind in ("network", "write", "unseen"):
+        elif kind in ("network", "write", "unlogged"):
             self.add_access(kind, name, note)
 
     def add_access(self, kind: str, name: str, note: dict) -> None:
@@ -223,10 +232,14 @@ class _Collector:
         "Add where names were found, and which were not"
         self.add("startup")
         self.add("shadowed")
-        searches = {"sitecustomize": None, **self.code["searches"]}
-        for name in searches:
-            folders = searches.get(name.partition(".")[0])
-            self.add_search(name, None if folders == self.code["path"] else folders)
+        for name, places in _merge_searches(self.notes, self.code["path"]).items():
+            for folders in places:
+                self.add_search(name, folders)
+
+    def add_import(self, name: str, folders: list[str] | None) -> None:
+        "Add where a module is found: on the standard path, or in these folders"
+        detail = folders and [place_name(folder, self.project) for folder in folders]
+        self.add(f"import {name}" if detail is None else f"import {name} in {digest(detail)[:8]}", detail)
 
     def add_search(self, name: str, folders: list[str] | None) -> None:
         "Add the search for one module; where a package's module lies is a matter of the package"
@@ -235,13 +248,15 @@ class _Collector:
         if found is None:
             parent = locate(search, name.partition(".")[0])
             if "." not in name or not self._is_installed(parent):
-                self.add(f"import {name}", self._place_names(folders))
+                self.add_import(name, folders)
         elif packages := owners_of(self.state.installed, [found]).packages:
+            if folders is not None:
+                self.add_import(name, folders)
             for package in packages.keys() if "." not in name else ():
                 self.add(f"package {package}", {"files": pack_files(self.state.installed, package, ()), "modules": []})
                 self.found.details[f"package {package}"]["modules"].append(name)
-        elif not is_stdlib(found):
-            self.add(f"import {name}", self._place_names(folders))
+        elif folders is not None or not is_stdlib(found):
+            self.add_import(name, folders)
             if name == "sitecustomize":  # executed before anybody observes
                 self.add(f"module {place_name(found, self.project)}")
 
@@ -249,9 +264,6 @@ class _Collector:
         "Whether a module belongs to the standard library or a package"
         return found is not None and (is_stdlib(found) or bool(owners_of(self.state.installed, [found]).packages))
 
-    def _place_names(self, folders: list[str] | None) -> list[str] | None:
-        "A search path by the names of its places"
-        return None if folders is None else [place_name(folder, self.project) for folder in folders]
 
 # %% ../../nbs/30_capture/20_observations.ipynb #20dd3a3c
 _CELL_WORDS = frozenset(["_", "__", "___", "_i", "_ii", "_iii", "In", "Out", "_oh", "_ih", "get_ipython"])
@@ -265,7 +277,7 @@ def _read_source(path: str) -> bytes:
 # %% ../../nbs/30_capture/20_observations.ipynb #53085d0f
 def _without_unused(notes: list[dict]) -> list[dict]:
     "Notes without those about modules that were imported in advance and that nobody asked for"
-    released = {None, *(name for note in notes if note["kind"] == "code" for name in note["released"])}
+    released = {None, *(name for note in notes for name in note.get("released", ()))}
     return [note for note in notes if note.get("importer") in released]
 
 # %% ../../nbs/30_capture/20_observations.ipynb #e94e4c24
@@ -386,7 +398,8 @@ def describe_observation(name: str, was: str | None, now: str | None) -> str:
         module = place.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         return f"{module}.{function} ({place}) {verb}" if function else f"{module} ({place}) {verb}"
     if kind == "import":
-        return f"import {what}: found at {now}, was {was or 'not found'}" if now else f"import {what}: no longer found"
+        name = what.partition(" ")[0]
+        return f"import {name}: found at {now}, was {was or 'not found'}" if now else f"import {name}: no longer found"
     if kind in ("package", "distribution") and was and now:
         before, after = (answer.partition(" ")[0] for answer in (was, now))
         return f"package {what}: {before} -> {after}" if before != after else f"package {what}: {after}, other content"

@@ -184,7 +184,7 @@ class CurrentState:
         if kind == "package":
             return self._package(what, detail)
         if kind == "import":
-            return self._found_at(what, detail)
+            return self._found_at(what.partition(" ")[0], detail)
         return _OTHER_QUESTIONS[kind](self, what)
 
     def _package(self, name: str, detail: dict) -> str | None:

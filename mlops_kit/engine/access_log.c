@@ -1,13 +1,14 @@
 /* Log what a process, and every program that it starts, asks the file system for. Loaded by LD_PRELOAD (Linux).
  *
  * The functions of the C library that take a path are defined here again: each calls the real one and appends a record
- * to the log. No result is changed, nor errno. A record is NUL, kind, number, colon, name, NUL, in one write. Its number
- * says whether the thing was there (0 or 1); for programs it is the process.
+ * to the log. No result is changed, nor errno. A record is NUL, kind, number, @, process, colon, name, NUL, in one
+ * write. Its number says whether the thing was there (0 or 1); for programs it is a process.
  *
  *   r opened to read    w made (0); opened to write, moved, removed (1)    s stat, access    k lstat, readlink, realpath
  *   l listed            m library loaded                             v variable        u can't be followed
  *   x about to be executed by this process    f it could not be    y started as this process    p begins, observed
  *   t symbolic link made: the number is the length of its path, which where it leads to follows
+ *   h this process observes itself from now on: what it asked for until then was on Python's own account
  *
  * Between fork and exec nothing here allocates or takes a lock. Not seen: what the C library does on its own account
  * (the dynamic loader, locales, the resolver), system calls that a program makes itself, statically linked programs,
@@ -80,12 +81,20 @@ static int fits(size_t length) { /* beyond the limit, a write would kill the pro
     return !getrlimit(RLIMIT_FSIZE, &limit) && log_state.st_size + length <= limit.rlim_cur;
 }
 
+static size_t put_number(char *text, size_t used, unsigned number) {
+    char digits[12];
+    size_t count = 0;
+    do digits[count++] = '0' + number % 10; while (number /= 10);
+    while (count) text[used++] = digits[--count];
+    return used;
+}
+
 static int append(char kind, unsigned number,
     const char *folder, const char *joint, const char *name, const char *more) {
-    char head[16] = {0, kind}, digits[12];
-    size_t used = 2, count = 0;
-    do digits[count++] = '0' + number % 10; while (number /= 10);
-    while (count) head[used++] = digits[--count];
+    char head[40] = {0, kind};
+    size_t used = put_number(head, 2, number);
+    head[used++] = '@';
+    used = put_number(head, used, getpid());
     head[used++] = ':';
     struct iovec parts[5] = {{head, used}};
     const char *texts[] = {folder, joint, name, more};
@@ -194,13 +203,14 @@ static int is_there(int folder, const char *path, int how) {
 /* Begin to log: also called in a fork of a process that was started without a log. Calls that come from these
  * addresses don't count. Returns whether the log can be written. */
 int mlops_access_log(const char *path, const char *skipped, uintptr_t from, uintptr_t to) {
+    int goes_on = *log_path != 0;
     snprintf(log_path, PATH_MAX, "%s", path);
     snprintf(skip, 4 * PATH_MAX, "%s", strlen(skipped) < 4 * PATH_MAX ? skipped : "");
     left_out_from = from, left_out_to = to, log_fd = -1, activated = begun = 1;
     memset(seen, 0, sizeof seen);
     moved = !read_link(HERE, "/proc/self/cwd", working_folder) || working_folder[0] != '/';
     if (!moved && !working_folder[1]) working_folder[0] = 0;
-    return open_log();
+    return open_log() && (!goes_on || append('h', 0, "", "", "", ""));
 }
 
 static char *variable(const char *name) { /* with its "=" */

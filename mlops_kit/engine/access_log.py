@@ -113,18 +113,19 @@ KINDS = {
 @dataclass(frozen=True)
 class _Record:
     kind: str
-    number: int # 0 or 1: was it there? A process, or a length
+    number: int  # 0 or 1: was it there? A process, or a length
+    process: int
     name: bytes
 
 def _split_records(content: bytes) -> Iterator[_Record]:
     "The records of a log; a damaged one as unseen"
     pieces = content.split(b"\0")
     for piece, after in zip(pieces, [*pieces[1:], b"torn"]):
-        match = None if after else re.fullmatch(rb"([rwlskmvutxfyp])(\d+):(.*)", piece, re.S)
+        match = None if after else re.fullmatch(rb"([rwlskmvutxfyph])(\d+)@(\d+):(.*)", piece, re.S)
         if match:
-            yield _Record(match[1].decode(), int(match[2]), match[3])
+            yield _Record(match[1].decode(), int(match[2]), int(match[3]), match[4])
         elif piece:
-            yield _Record("u", 0, b"damaged record")
+            yield _Record("u", 0, 0, b"damaged record")
 
 # %% ../../nbs/20_engine/26_access_log.ipynb #c5547d69
 def _normal_path(name: bytes) -> str:
@@ -157,7 +158,7 @@ def _file_accesses(records: Iterable[_Record]) -> Iterator[Access]:
         if record.kind == "t":
             link, target = record.name[:record.number], record.name[record.number:]
             links[_normal_path(link)] = _normal_path(os.path.join(os.path.dirname(link), target))
-        elif record.kind not in "xfyp":
+        elif record.kind not in "xfyph":
             access = Access(KINDS[record.kind], record.number == 1, _normal_path(record.name))
             yield access
             if links and record.kind in "kw":
@@ -185,10 +186,23 @@ def _program_accesses(records: list[_Record]) -> Iterator[Access]:
         expected |= {process: path} if record.kind == "x" else {}
     yield from (Access("program", False, path) for path in expected.values())
 
+# %% ../../nbs/20_engine/26_access_log.ipynb #900f1976
+def _without_python_start(records: list[_Record]) -> list[_Record]:
+    "Records without what processes asked for between their start and the moment when they observed themselves"
+    left_out, since_start = set(), {} # process -> where its records are, since it started
+    for at, record in enumerate(records):
+        if record.kind == "p":
+            since_start[record.process] = []
+        elif record.kind == "h":
+            left_out.update(since_start.pop(record.process, []))
+        elif record.process in since_start and record.kind in "rslkv":
+            since_start[record.process].append(at)
+    return [record for at, record in enumerate(records) if at not in left_out and record.kind != "h"]
+
 # %% ../../nbs/20_engine/26_access_log.ipynb #aab5d6b4
 def read_access_log(path: Path) -> list[Access]:
     "What was logged by all processes, in order, each once; programs last"
-    records = list(_split_records(path.read_bytes()))
+    records = _without_python_start(list(_split_records(path.read_bytes())))
     programs = [record for record in records if record.kind in "xfyp"]
     return list(dict.fromkeys([*_file_accesses(records), *_program_accesses(programs)]))
 

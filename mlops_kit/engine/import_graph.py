@@ -14,7 +14,7 @@ __all__ = ['MODULE_NAME', 'current', 'is_external', 'with_parents', 'ImportGraph
 
 # %% ../../nbs/20_engine/28_import_graph.ipynb #b9947544
 import builtins, sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.machinery import ModuleSpec
 from importlib.util import resolve_name
 from types import ModuleType
@@ -77,10 +77,14 @@ class ImportGraph:
         self.base = frozenset(sys.modules)      # loaded before: modules of the engine
         self.base_files = _files_of(self.base)
         self.imports: dict[str, set[str]] = {}  # importing module -> the modules that it asked for
-        self.searches: dict[str, dict[str, list[str] | None]] = {}  # importing module -> name -> folders
+        # importing module -> name -> where it was looked for: lists of folders; None for the standard path
+        self.searches: dict[str, dict[str, list[list[str] | None]]] = {}
         self.held: dict[str, ModuleType] = {}   # hidden modules
         self.released: set[str] = set()         # modules that were hidden and came back
         self.original_import, self.is_recording = builtins.__import__, False
+        # called for each search, and with modules that come back
+        self.on_search: Callable[[str, list[str]], None] = lambda name, folders: None
+        self.on_release: Callable[[set[str]], None] = lambda names: None
 
     def __enter__(self) -> "ImportGraph":
         "Record who imports whom"
@@ -110,7 +114,10 @@ class ImportGraph:
         if sys._getframe(2).f_code.co_name == "_find_and_load_unlocked":  # not of `importlib.util.find_spec`
             self.imports.setdefault(importer, set()).add(name)
         standard = path is None and self.is_recording
-        self.searches.setdefault(importer, {})[name] = None if standard else [*map(str, path or sys.path)]
+        folders = None if standard else [*map(str, path or sys.path)]
+        places = self.searches.setdefault(importer, {}).setdefault(name, [])
+        places += [] if folders in places else [folders]
+        self.on_search(name, folders)
         return None
 
     def importer(self) -> str | None:
@@ -128,20 +135,26 @@ class ImportGraph:
 
     def release(self, name: str) -> None:
         "Bring back a hidden module with all that was loaded for it"
-        needed = self.needed_for(name)
+        needed = self.needed_for(name) & self.held.keys()
         for held in [held for held in self.held if held in needed]:
             sys.modules[held] = self.held.pop(held)
-            self.released.add(held)
+        self.released |= needed
+        self.on_release(needed)
 
     def loaded(self) -> dict[str, str | None]:
         "The modules that somebody asked for since then, and their files"
         return _files_of([name for name in sys.modules if name not in self.base])
 
-    def all_searches(self) -> dict[str, list[str] | None]:
+    def files_of(self, names: Iterable[str]) -> list[str]:
+        "The files of loaded modules"
+        return sorted(filter(None, _files_of(names).values()))
+
+    def all_searches(self) -> dict[str, list[list[str] | None]]:
         "Where the modules were looked for that somebody asked for since then"
         found = {}
-        for importer in (*self.released, "__main__"):
-            found |= self.searches.get(importer, {})
+        for importer in (*sorted(self.released), "__main__"):
+            for name, places in self.searches.get(importer, {}).items():
+                found[name] = [*found.get(name, []), *places]
         return found
 
     def needed_for(self, name: str) -> set[str]:

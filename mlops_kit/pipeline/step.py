@@ -120,7 +120,9 @@ def preimport_for_plan(plan: Plan) -> None:
         modules = {}
         for name in names:
             modules |= dict.fromkeys(_modules_to_preimport(plan, name))
-        preload_modules(plan.prepared[names[0]].env["threads"], modules)
+        threads = plan.prepared[names[0]].env["threads"]
+        variables = make_env_variables(plan.pipeline.project, threads, tuple(config["pass_env"]))
+        preload_modules(threads, modules, {**variables, "MLOPS_STEP": names[0]})
 
 # %% ../../nbs/40_pipeline/30_step.ipynb #c2ff4a11
 def _step_variables(request: StepRequest) -> dict[str, str]:

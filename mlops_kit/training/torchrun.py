@@ -68,7 +68,8 @@ def torchrun_env(
     threads = {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
     threads |= {name: value for name, value in inherited.items() if _THREAD_VARIABLES.fullmatch(name)}
     shared = {name: str(max(1, int(number) // processes)) for name, number in threads.items()}
-    path = os.pathsep.join(map(os.path.abspath, sys.path))
+    folders = [*filter(None, inherited.get("PYTHONPATH", "").split(os.pathsep)), *map(os.path.abspath, sys.path)]
+    path = os.pathsep.join(dict.fromkeys(folders))
     return inherited | _LOOPBACK_ONLY | shared | {"PYTHONPATH": path}
 
 # %% ../../nbs/70_training/35_torchrun.ipynb #998bcf42
@@ -357,7 +358,7 @@ def _forward_sigterm(pid: int) -> Iterator[None]:
 # %% ../../nbs/70_training/35_torchrun.ipynb #6bc2059c
 def _start_torchrun(folder: Path, processes: int) -> subprocess.Popen:
     "Start torchrun in a session of its own; it dies with this process"
-    die_with_parent = [sys.executable, "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]
+    die_with_parent = [sys.executable, "-c", _DIE_WITH_PARENT, str(os.getpid())]
     with open(folder / "torchrun.log", "wb") as log:
         return subprocess.Popen(
             [*die_with_parent, *torchrun_command(folder, processes)], env=torchrun_env(processes),

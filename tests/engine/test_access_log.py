@@ -398,7 +398,7 @@ RECORDS = st.lists(st.tuples(st.sampled_from("rwskluvm"), st.booleans(), st.text
 @given(RECORDS, st.data())
 def test_a_damaged_record_is_told_and_spoils_no_other(tmp_path_factory: pytest.TempPathFactory, records: list, data: st.DataObject):
     log = tmp_path_factory.getbasetemp() / "damaged"
-    whole = [f"\0{kind}{found:d}:/x{name}\0".encode() for kind, found, name in records]
+    whole = [f"\0{kind}{found:d}@7:/x{name}\0".encode() for kind, found, name in records]
     torn = data.draw(st.sets(st.sampled_from(range(len(whole)))) if whole else st.just(set()))
     parts = [record[:data.draw(st.integers(2, len(record) - 1))] if number in torn else record for number, record in enumerate(whole)]
     log.write_bytes(b"".join(record for number, record in enumerate(whole) if number not in torn))
