@@ -181,7 +181,8 @@ def lay_out(root: Path) -> None:
         (root / name).unlink(missing_ok=True)
     script = "import colorsys, os, sys\nsys.path.append(os.environ['MLOPS_PROJECT'])\nimport shop\nprint(shop.price())\n"
     for name, text in {"shop.py": SHOP, "rate.txt": "2", "scripts/script.py": script, "xmltodict_like.py": "VALUE = 1\n"}.items():
-        (root / name).write_text(text)
+        if not (root / name).exists() or (root / name).read_text() != text:  # programs look at times
+            (root / name).write_text(text)
 
 
 @pytest.fixture(scope="module")

@@ -285,9 +285,9 @@ def test_a_process_without_the_library_does_not_begin(tmp_path: Path):
     assert not start_access_log(tmp_path / "log") and not (tmp_path / "log").exists()
 
 
-def test_an_own_preload_stays_and_the_library_comes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_the_user_preloads_is_not_passed_on(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LD_PRELOAD", f"/usr/lib/other.so {access_library()}:third.so")
-    assert preload_variables()["LD_PRELOAD"] == f"{access_library()}:/usr/lib/other.so:third.so"
+    assert preload_variables()["LD_PRELOAD"] == str(access_library())
 
 
 def test_a_folder_with_a_space_is_no_obstacle(root: Path, monkeypatch: pytest.MonkeyPatch):
