@@ -302,6 +302,6 @@ def _checked_value(parameter: Parameter, value) -> object:
         wanted = coerce_value(parameter.annotation, value)
         json.dumps(wanted, allow_nan=False, sort_keys=True)
     except (ValueError, TypeError) as error:
-        words = f" {error}" if error.args else f": expected {parameter.type}, got {value!r}"
+        words = f" {error}" if isinstance(error, ValueError) and error.args else f": expected {parameter.type}, got {value!r}"
         raise ValueError(words) from None
     return wanted

@@ -1,17 +1,13 @@
-"""Each setting of a step, and each variable that reaches one: in the key, or without any part in its result (I1)."""
+"""Each setting of a step is in its key, or takes effect without running it; what can't be observed is told (I1)."""
 import json
-import os
-import re
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 
-from helpers.project import PARAMETERS, Project, notebook
-from mlops_kit.capture import environment
+from helpers.project import PARAMETERS, Project
 from mlops_kit.ledger import seal
 from mlops_kit.pipeline import graph
-from mlops_kit.store import canonical_json, digest
+from mlops_kit.store import canonical_json
 
 STEP = {"notebook": "notebooks/one.ipynb", "params": {"number": 1}, "sources": {"data": "data.txt"}, "outs": {"result": "result.json", "more": "more.json"}}
 OUTS = PARAMETERS + '\nmore: Path = Path("out/more.json")\nnumber: int = 1\ndata: Path = Path("in/data.txt")'
