@@ -302,6 +302,7 @@ def _checked_value(parameter: Parameter, value) -> object:
         wanted = coerce_value(parameter.annotation, value)
         json.dumps(wanted, allow_nan=False, sort_keys=True)
     except (ValueError, TypeError) as error:
-        words = f" {error}" if isinstance(error, ValueError) and error.args else f": expected {parameter.type}, got {value!r}"
+        is_told = isinstance(error, ValueError) and error.args
+        words = f" {error}" if is_told else f": expected {parameter.type}, got {value!r}"
         raise ValueError(words) from None
     return wanted
