@@ -45,10 +45,10 @@ def exit_code(run) -> int:
 def run_to_json(run) -> dict:
     "A run for programs: its status, its steps and its metrics"
     names = ("status", "key", "seconds", "outs", "error")
-    steps = {
-        step: {**{name: outcome[name] for name in names}, "unobserved": outcome.get("unobserved", [])}
-        for step, outcome in run.steps.items()
-    }
+    steps = {step: {name: outcome[name] for name in names} for step, outcome in run.steps.items()}
+    for step, outcome in run.steps.items():
+        if unobserved := outcome.get("unobserved"):
+            steps[step]["unobserved"] = unobserved
     return {"run": run.id, "status": run.status, "steps": steps, "metrics": run.metrics}
 
 def _finish_run(args, finished) -> tuple[object, int]:
