@@ -19,7 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import ConfigError, unknown_name
+from .errors import ConfigError, raise_problems, unknown_name
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -85,11 +85,24 @@ def _compose_with_hydra(project: Path, overrides: list[str]) -> "DictConfig":
         return hydra_compose(primary, overrides=[*map(_allow_new_key, overrides), search_path])
 
 # %% ../nbs/01_config.ipynb #94d3e0e9
+_NAME_LISTS = "pass_env", "mask", "unmask", "warm"
+
+def _list_problems(resolved: dict) -> list[str]:
+    "Settings that want a list of names and have something else"
+    problems = []
+    for setting in _NAME_LISTS:
+        value = resolved.get(setting)
+        is_list = isinstance(value, list) and all(isinstance(name, str) for name in value)
+        if not is_list and value is not None and (setting, value) != ("warm", "auto"):
+            problems.append(f"{setting} wants a list of names, not {value!r}: write {setting}: [NAME]")
+    return problems
+
 def _to_config(project: Path, overrides: list[str], composed: "DictConfig") -> Config:
     "A composed configuration as plain values"
     from omegaconf import OmegaConf
 
     resolved = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    raise_problems(_list_problems(resolved))
     return Config(project, tuple(overrides), resolved, OmegaConf.to_container(composed))
 
 # %% ../nbs/01_config.ipynb #dec03bf1

@@ -420,8 +420,13 @@ def _instruction(frame: FrameType) -> tuple[int, int]:
 
 def _read_by_stdlib(frame: FrameType) -> bool:
     "Does the standard library read variables for reasons of its own: to find a proxy, the home folder or a program?"
-    own = [caller.f_code.co_name for caller in _frames(frame) if _is_stdlib(caller)]
-    return bool({"getproxies_environment", "expanduser", "get_exec_path", "which"} & set(own[:4]))
+    own = takewhile(_is_stdlib, _frames(frame))
+    return not _OWN_READERS.isdisjoint(caller.f_code.co_name for caller in own)
+
+_OWN_READERS = {
+    "getproxies_environment", "proxy_bypass_environment", "expanduser", "get_exec_path", "which",
+    "_candidate_tempdir_list", "get_default_verify_paths",
+}
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #46415e8a
 current: Auditor | None = None

@@ -46,6 +46,9 @@ def run_to_json(run) -> dict:
     "A run for programs: its status, its steps and its metrics"
     names = ("status", "key", "seconds", "outs", "error")
     steps = {step: {name: outcome[name] for name in names} for step, outcome in run.steps.items()}
+    for step, outcome in run.steps.items():
+        if unobserved := outcome.get("unobserved"):
+            steps[step]["unobserved"] = unobserved
     return {"run": run.id, "status": run.status, "steps": steps, "metrics": run.metrics}
 
 def _finish_run(args, finished) -> tuple[object, int]:
@@ -90,8 +93,8 @@ def plan(args) -> tuple[object, int]:
     made = pipeline.plan(None, args.overrides, args.until)
     if not args.json:
         terminal.print_plan(made)
-    steps = made.decisions.items()
-    return {name: {"action": step.action, "reason": step.reason, "key": step.key} for name, step in steps}, 0
+    names = "action", "reason", "key", "unobserved"
+    return {step: {name: getattr(made.decisions[step], name) for name in names} for step in made.decisions}, 0
 
 # %% ../../nbs/85_cli/20_commands.ipynb #fa6ef6ee
 @command("mlops runs -n 5", argument("-n", "--number", type=int, default=20, help="how many (default: 20)"))

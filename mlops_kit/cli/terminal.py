@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from .progress import STATUS_SIGNS, STATUS_STYLES, make_table, safe_text
 from ..display import format_number, format_seconds
 from ..ledger import Run
-from ..pipeline import Plan
+from ..pipeline import Plan, unobserved_text
 from ..sweep import Leaderboard, column_titles, row_cells, status_summary
 from ..verification import read_proofs
 
@@ -127,20 +127,27 @@ def print_run(
     console.print(run_title(run, seconds))
     if steps:
         console.print(steps_table(run))
-    errors = {} if steps else _step_errors(run)
-    rows = [(safe_text(f"  {name}", "bold"), safe_text(error)) for name, error in errors.items()]
-    console.print(pairs_table(rows[:MAX_ROWS]))
+    errors, unobserved = {} if steps else _step_errors(run), _unobserved_texts(run)
+    for texts in (errors, unobserved):
+        rows = [(safe_text(f"  {name}", "bold"), safe_text(text)) for name, text in texts.items()]
+        console.print(pairs_table(rows[:MAX_ROWS]))
     for step, values in islice(run.metrics.items(), MAX_ROWS):
         console.print(safe_text(f"\n{step}", "bold"), _metrics_table(values), sep="\n")
-    for what, number in {"errors": len(errors), "steps with metrics": len(run.metrics)}.items():
-        if number > MAX_ROWS:
-            console.print(f"... and {number - MAX_ROWS} more {what}: mlops show {run.id}")
+    counts = {"errors": errors, "such steps": unobserved, "steps with metrics": run.metrics}
+    for what, shown in counts.items():
+        if len(shown) > MAX_ROWS:
+            console.print(f"... and {len(shown) - MAX_ROWS} more {what}: mlops show {run.id}")
     hint = [("go on", f"mlops resume {run.id}")] if run.status == "interrupted" else []
     console.print("", pairs_table([*output_locations(run), *hint]), sep="\n")
 
 def _step_errors(run: Run) -> dict[str, str]:
     "The errors of steps that did not just wait for a failed one"
     return {name: step["error"] for name, step in run.steps.items() if step["error"] and step["status"] != "skipped"}
+
+def _unobserved_texts(run: Run) -> dict[str, str]:
+    "What is said about steps whose results depend on what nobody can look at again"
+    steps = {name: step.get("unobserved") for name, step in run.steps.items()}
+    return {name: f"{run.steps[name]['status']}; {unobserved_text(names)}" for name, names in steps.items() if names}
 
 def _metrics_table(values: dict) -> "Table":
     "A table of the metrics that are numbers or text"

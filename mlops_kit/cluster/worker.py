@@ -20,14 +20,14 @@ from functools import lru_cache, partial, reduce
 from operator import getitem
 from pathlib import Path
 
-from ..capture import CurrentState, describe_environment, describe_hardware
+from ..capture import describe_environment, describe_hardware, variables_key
 from .bundle import retry, send_result, unpack, worker_store
 from ..config import Config, parse_duration
 from ..errors import MlopsError, StepError, StoreError, disk_error_text, raise_problems
 from ..ledger import Record, Remote, Run, open_remote, read_record
 from mlops_kit.pipeline import (
-    INTERRUPTED, Decision, Pipeline, Plan, StepRequest, failure_outcome, key_changes, key_parts, open_store,
-    prepare_steps, read_pipeline, run_step, step_key,
+    INTERRUPTED, Decision, Pipeline, Plan, StepRequest, current_state, failure_outcome, key_changes, key_parts,
+    open_store, prepare_steps, read_pipeline, run_step, step_key,
 )
 from ..redaction import Redactor, is_redactable, is_secret_name, make_redactor
 from ..store import Source, Store, canonical_json, file_lock, put_bytes
@@ -126,6 +126,7 @@ def step_message(
         "records": _needed_records(request, whole=bundle is not None),
         "sources": {name: [source.digest, source.size] for name, source in sources.items()},
         "kept": [source.digest for source in sources.values() if source.digest in plan.stored_sources],
+        "variables_key": variables_key(plan.store).hex(),
         "run": request.run.id, "git": request.run.data["git"], "mode": request.tracking_mode,
     }
     return json.dumps(message)
@@ -187,11 +188,11 @@ def _check_store(store: Store, run: str) -> None:
 def _plan_of_message(message: dict, pipeline: Pipeline, store: Store) -> Plan:
     "A plan of the one step, with the sources as the caller saw them"
     name, problems = message["step"], []
-    prepared = prepare_steps(pipeline, [name], problems)
+    prepared = prepare_steps(pipeline, [name], problems, bytes.fromhex(message["variables_key"]))
     raise_problems(problems)
     urls = pipeline.steps[name].sources
     sources = {key: Source(urls[key], pipeline.project, *known) for key, known in message["sources"].items()}
-    plan = Plan(pipeline, store, prepared, {name: sources}, {}, CurrentState(pipeline.project))
+    plan = Plan(pipeline, store, prepared, {name: sources}, {}, current_state(pipeline, store))
     vars(plan)["stored_sources"] = frozenset(message["kept"])  # decided for all sources of the run together
     return plan
 

@@ -20,7 +20,7 @@ from .report import Explanation
 from ..ledger import KeyParts, Record
 from ..notebook import ast_digest, parse_cell
 from ..pipeline import step_key
-from ..store import Store, encode_tree, get_bytes, put_bytes, tree_entries
+from ..store import Store, canonical_json, encode_tree, get_bytes, keep_order, put_bytes, tree_entries
 
 # %% ../../nbs/60_explanation/70_exchange.ipynb #56d37d4c
 def _short_list(names: list[str]) -> str:
@@ -206,7 +206,15 @@ def _mixed_inject(record: Record, pair: tuple[dict, dict]) -> dict:
     "What is injected into a mixture: its parameters, and what is no declared parameter"
     declared = {name for original in pair for name in original["parts"]["params"]}
     others = {name: value for name, value in record["inject"].items() if name not in declared}
-    return others | record["parts"]["params"]
+    return others | {name: _given_value(name, value, pair) for name, value in record["parts"]["params"].items()}
+
+def _given_value(name: str, value: object, pair: tuple[dict, dict]) -> object:
+    "The value of a parameter as it was injected into a step that had it, in the same order"
+    for original in pair:
+        own = original["parts"]["params"].get(name)
+        if name in original["inject"] and canonical_json(own) == canonical_json(value):
+            return original["inject"][name]
+    return keep_order(value)
 
 def _module_digests(store: Store, record: Record, pair: tuple[dict, dict]) -> dict[str, str]:
     "What the modules say that both runs used"

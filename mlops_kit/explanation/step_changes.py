@@ -23,7 +23,7 @@ from mlops_kit.explanation.changes import (
 )
 from .code_changes import cell_changes, fold_consequences, function_changes, is_consequence
 from .distance import change_distance, distances_to_outs
-from ..ledger import Record, Run, record_from_json
+from ..ledger import Record, Run, record_from_json, with_declared
 from ..pipeline import Pipeline, read_pipeline
 from ..store import Store, get_bytes
 
@@ -101,7 +101,8 @@ def view_step(
     "One step of a run, as far as it is known"
     outcome = run.steps[name]
     params, inputs = _configured(pipeline, name)
-    record = _stored_record(run.store, outcome["key"]) or _partial_record(run, name, params)
+    stored = _stored_record(run.store, outcome["key"])
+    record = with_declared(stored, outcome) if stored else _partial_record(run, name, params)
     outs, metrics = outcome["outs"], outcome["metrics"]
     return StepView(outcome["status"], outcome["key"], record, outs, metrics, outcome["error"], inputs)
 

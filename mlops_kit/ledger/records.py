@@ -10,8 +10,9 @@ whenever it is missing or damaged."""
 
 # %% auto #0
 __all__ = ['read_record', 'publish_record', 'utc_now', 'Run', 'start_run', 'append_event', 'end_run', 'read_events',
-           'started_steps', 'ended_steps', 'read_run', 'series_path', 'step_history', 'run_histories', 'run_ids',
-           'matching_runs', 'select_run', 'find_run', 'RunSummary', 'RunIndex', 'summarize_run', 'runs', 'run_html']
+           'started_steps', 'ended_steps', 'recorded_step', 'with_declared', 'read_run', 'series_path', 'step_history',
+           'run_histories', 'run_ids', 'matching_runs', 'select_run', 'find_run', 'RunSummary', 'RunIndex',
+           'summarize_run', 'runs', 'run_html']
 
 # %% ../../nbs/25_ledger/10_records.ipynb #2b3c45cc
 import os
@@ -54,12 +55,13 @@ def read_record(
 def publish_record(
     store: Store,
     record: Record, # of a step that succeeded
+    replace: bool = False, # a record that stands there; else that one stays
 ) -> Record:
     "Publish the record of a step; returns the record that now stands under its key"
     name = f"records/{record['key']}.json"
     record_from_json(cast(dict, record), name)
     sealed = cast(Record, seal(cast(dict, record)))
-    write_file(store.files, name, canonical_json(sealed))
+    write_file(store.files, name, canonical_json(sealed), replace=replace)
     if existing := read_record(store, record["key"]):
         return existing
     write_file(store.files, name, canonical_json(sealed), replace=True)
@@ -186,6 +188,20 @@ def ended_steps(run: Run) -> dict[str, StepOutcome]:
     "How the steps of a run ended, by its events"
     ended = [cast(EndedEvent, event) for event in read_events(run) if event["event"] == "ended"]
     return {event["step"]: event["outcome"] for event in ended}
+
+# %% ../../nbs/25_ledger/10_records.ipynb #94596901
+def recorded_step(run: Run, name: str) -> Record | None:
+    "The record of a step of a run, with the metrics and tolerances of that run; None when there is none"
+    outcome = run.steps[name]
+    record = read_record(run.store, outcome["key"]) if outcome["key"] else None
+    return record and with_declared(record, outcome)
+
+def with_declared(record: Record, outcome: StepOutcome) -> Record:
+    "A record with what a run declared about the step"
+    declared = {field: outcome[field] for field in _DECLARED if field in outcome}
+    return cast(Record, {**record, **declared}) if len(declared) == len(_DECLARED) else record
+
+_DECLARED = "metrics", "metrics_out", "tolerance"
 
 # %% ../../nbs/25_ledger/10_records.ipynb #779ad125
 def read_run(

@@ -156,7 +156,7 @@ class Record(TypedDict):
     metrics: dict[str, Any]
     metrics_out: Name | None       # the output that holds the metrics
     tolerance: dict[str, Any]      # metric -> {"abs": ..., "rel": ...}, used by `mlops verify`
-    inject: dict[str, Any]         # parameters as they were injected
+    inject: dict[str, Any]         # parameters as they were injected, see `keep_order`
     masked: list[str]              # parameters that held a secret
     pass_env: list[str]            # environment variables that the step could see
     notebook: RecordedNotebook
@@ -186,6 +186,9 @@ class StepOutcome(TypedDict):
     error: str | None
     outs: dict[Name, Digest]
     metrics: dict[str, Any]
+    metrics_out: NotRequired[Name | None]      # what this run declared: the output that holds the metrics
+    tolerance: NotRequired[dict[str, Any]]     # and how far numbers may differ in `mlops verify`
+    unobserved: NotRequired[list[Line]]        # what the result depends on and nobody can look at again
     run: NotRequired[Name]         # the run that executed it
     series: NotRequired[Digest | None]
     began: NotRequired[Name | None]

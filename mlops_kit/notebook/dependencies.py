@@ -52,7 +52,8 @@ def _counted_statements(cell: Cell, notebook: Notebook, given: Collection[str]) 
     return [node for node in body if not (names := _assigned_names(node)) or not names <= replaced]
 
 # %% ../../nbs/15_notebook/10_dependencies.ipynb #e0ec4b66
-_COUNTED_TAGS = "raises-exception", "skip-execution"  # they change how a cell is executed
+# they change how a cell is executed; papermill replaces what it injected before
+_COUNTED_TAGS = "raises-exception", "skip-execution", "injected-parameters"
 
 def _statement_digests(cell: Cell, statements: list[ast.stmt]) -> list[str]:
     "What the statements of one cell say; those of a cell that is executed in its own way are taken together"
@@ -68,7 +69,9 @@ def cell_statements(
 ) -> dict[int, list[str]]:
     "Number of a code cell -> digests of its statements; cells that say nothing are left out"
     counted = {cell: _counted_statements(cell, notebook, given) for cell in notebook.cells}
-    return {cell.number: _statement_digests(cell, statements) for cell, statements in counted.items() if statements}
+    digests = {cell.number: _statement_digests(cell, statements) for cell, statements in counted.items()}
+    digests[notebook.parameters_cell].append("values are injected here")
+    return {number: said for number, said in digests.items() if said}
 
 def cell_digests(
     notebook: Notebook,

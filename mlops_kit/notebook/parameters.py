@@ -98,8 +98,8 @@ def read_notebook(
 
 def _language(metadata: dict) -> str:
     "The language of a notebook"
-    about = metadata.get("kernelspec") or metadata.get("language_info") or {}
-    return about.get("language", "python")
+    spec, info = metadata.get("kernelspec", {}), metadata.get("language_info", {})
+    return spec.get("language") or info.get("name") or "python"
 
 # %% ../../nbs/15_notebook/00_parameters.ipynb #31612b2b
 def _code_cells(content: dict) -> Iterator[Cell]:
@@ -300,8 +300,9 @@ def _checked_value(parameter: Parameter, value) -> object:
     "The value as the annotation wants it; ValueError with the words to put behind the parameter's name"
     try:
         wanted = coerce_value(parameter.annotation, value)
-        json.dumps(wanted, allow_nan=False)
+        json.dumps(wanted, allow_nan=False, sort_keys=True)
     except (ValueError, TypeError) as error:
-        words = f" {error}" if error.args else f": expected {parameter.type}, got {value!r}"
+        is_told = isinstance(error, ValueError) and error.args
+        words = f" {error}" if is_told else f": expected {parameter.type}, got {value!r}"
         raise ValueError(words) from None
     return wanted

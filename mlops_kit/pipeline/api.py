@@ -18,14 +18,14 @@ from pathlib import Path
 from .. import ledger
 from ..config import Config, find_project
 from ..errors import ConfigError, unknown_name
-from ..ledger import Run, find_run, read_record, shared_lock
+from ..ledger import Run, find_run, recorded_step, shared_lock
 from .compose_cache import compose_cached
 from .plan import Plan, make_plan
 from .prepare import open_store
 from .scheduler import Progress, run_plan
 from .staging import restore_recorded_step
 from ..redaction import make_redactor
-from ..store import Store, canonical_json, get_bytes
+from ..store import Store, canonical_json, get_bytes, restore_order
 
 # %% ../../nbs/40_pipeline/60_api.ipynb #4b91fe23
 def plan(
@@ -83,8 +83,7 @@ def find_step(
     "How a step of a run ended, with the step's own record if it has one"
     if name not in run.steps:
         raise ConfigError(f"{unknown_name('step', name, run.steps)} (run {run.id})")
-    outcome = run.steps[name]
-    return {**outcome, "record": read_record(run.store, outcome["key"]) if outcome["key"] else None}
+    return {**run.steps[name], "record": recorded_step(run, name)}
 
 def restore_step(
     run: Run,
@@ -100,7 +99,7 @@ def restore_step(
 # %% ../../nbs/40_pipeline/60_api.ipynb #6d512152
 def _recorded_config(run: Run) -> Config:
     "The configuration of a run; ConfigError when it holds secrets that are no longer known"
-    stored = json.loads(get_bytes(run.store, run.data["composed"]))
+    stored = restore_order(json.loads(get_bytes(run.store, run.data["composed"])))
     if "***" in canonical_json(stored).decode():
         stored = _with_todays_secrets(run, stored)
     return Config(find_project(), tuple(run.data["overrides"]), stored, run.data["config"])

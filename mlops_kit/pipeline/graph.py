@@ -65,11 +65,17 @@ class Step:
     resources: dict[str, int] = field(default_factory=dict) # "cpu", "gpu", or a resource of the executor -> how many
     # out, or <out>.<name> of a JSON out -> how far its numbers may differ in `verify`, absolutely or relatively
     tolerance: dict[str, float] = field(default_factory=dict)
+    hermetic: bool = False        # fail if it uses what can't be observed: the network, programs
 
     @property
     def group(self) -> str:
         "The name in the configuration: `score` of `score@4` and of `score@4@oslo`"
         return self.name.partition("@")[0]
+
+    @property
+    def tolerances(self) -> dict[str, dict]:
+        "The tolerances as `verify` takes them"
+        return {name: {"abs": number, "rel": number} for name, number in self.tolerance.items()}
 
     @cached_property
     def inputs(self) -> dict[str, InputRef]:
@@ -120,7 +126,7 @@ class Pipeline:
 # %% ../../nbs/40_pipeline/00_graph.ipynb #fe1711d5
 _STEP_KEYS = (
     "notebook", "foreach", "matrix", "params", "ins", "sources", "outs", "metrics", "timeout", "retries", "resources",
-    "tolerance",
+    "tolerance", "hermetic",
 )
 _NAME_PATTERN = re.compile(r"[A-Za-z_][\w-]*")
 
@@ -227,6 +233,9 @@ def _parse_step(name: str, body: dict, where: str, problems: list[str]) -> Step:
     retries = body.get("retries") or 0
     if not isinstance(retries, int) or retries < 0:
         problems.append(f"{where}: retries wants a number of attempts, not {retries!r}")
+    fields["hermetic"] = body.get("hermetic") or False
+    if not isinstance(fields["hermetic"], bool):
+        problems.append(f"{where}: hermetic wants true or false, not {fields['hermetic']!r}")
     return Step(name, str(body["notebook"]), retries=retries, metrics=body.get("metrics"), **fields)
 
 def _parse_mappings(body: dict, where: str, problems: list[str]) -> dict:

@@ -10,6 +10,7 @@ those of the last good record: what makes the key and what explains it are the s
 __all__ = ['key_parts', 'step_key', 'changed_entries', 'key_changes']
 
 # %% ../../nbs/40_pipeline/15_keys.ipynb #2794eb48
+import json
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 from itertools import chain
@@ -17,7 +18,7 @@ from itertools import chain
 from ..capture import describe_observation
 from ..ledger import KeyParts
 from .prepare import PreparedStep
-from ..store import canonical_json, digest
+from ..store import canonical_json, digest, keep_order
 
 # %% ../../nbs/40_pipeline/15_keys.ipynb #34cf202b
 def key_parts(
@@ -45,7 +46,8 @@ _HASHED_PARTS = "code", "params", "ins", "sources", "env", "seed", "observed"
 # %% ../../nbs/40_pipeline/15_keys.ipynb #14d93fa9
 def step_key(parts: KeyParts) -> str:
     "The key of a step"
-    return digest(["step", _KEY_VERSION, *(parts[name] for name in _HASHED_PARTS)])
+    exact = {**parts, "params": {name: keep_order(value) for name, value in parts["params"].items()}}
+    return digest(["step", _KEY_VERSION, *(exact[name] for name in _HASHED_PARTS)])
 
 # %% ../../nbs/40_pipeline/15_keys.ipynb #7c8c8bc9
 def changed_entries(old: dict, new: dict) -> Iterator[tuple[str, str, object, object]]:
@@ -73,13 +75,14 @@ def key_changes(
     changes += _named_changes("input ", old["ins"], new["ins"])
     changes += _named_changes("source ", old["sources"], new["sources"])
     changes += _observed_changes(old["observed"], new["observed"])
+    changes += _observed_changes(_variable_answers(old), _variable_answers(new))
     other = changed_entries(_other_parts(old), _other_parts(new))
     return changes + [f"{name} {was} -> {now}" for name, _, was, now in other]
 
 def _parameter_changes(old: dict, new: dict) -> list[str]:
     "Which parameters changed, with their values"
     changes = []
-    for name, verb, was, now in changed_entries(old, new):
+    for name, verb, was, now in changed_entries(old, json.loads(canonical_json(new))):
         changes.append(f"parameter {name}: {was!r} -> {now!r}" if verb == "changed" else f"parameter {name} {verb}")
     return changes
 
@@ -88,6 +91,10 @@ def _observed_changes(old: dict, new: dict) -> list[str]:
     changed = [(name, was, now) for name, _, was, now in changed_entries(old, new)]
     changed.sort(key=lambda change: not change[0].startswith(("module ", "code ")))
     return [describe_observation(*change) for change in changed]
+
+def _variable_answers(parts: KeyParts) -> dict[str, str]:
+    "The variables that count in any case, as what was observed"
+    return {f"variable {name}": answer for name, answer in parts["env"]["variables"].items()}
 
 def _cell_changes(old: list[str], cells: dict[int, list[str]]) -> list[str]:
     "Which code cells changed; where statements are gone, the cell that follows"
@@ -105,4 +112,5 @@ def _named_changes(prefix: str, old: dict, new: dict) -> list[str]:
 
 def _other_parts(parts: KeyParts) -> dict:
     "The environment, the seed and the outs"
-    return {**parts["env"], "seed": parts["seed"], "outs": parts["code"]["outs"]}
+    env = {name: value for name, value in parts["env"].items() if name != "variables"}
+    return {**env, "seed": parts["seed"], "outs": parts["code"]["outs"]}

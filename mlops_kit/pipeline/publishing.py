@@ -10,23 +10,22 @@ anything but what the record lists, and the store must never hold a secret."""
 __all__ = ['read_metrics', 'store_code', 'publish_result']
 
 # %% ../../nbs/40_pipeline/28_publishing.ipynb #8deba088
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from mlops_kit.capture import (
-    Observations, collect_observations, save_questions, store_observed, store_questions,
+    Observations, collect_observations, save_questions, store_observed, store_questions, unobserved_accesses,
 )
 from ..engine import ExecutionOutcome
 from ..errors import StepError
 from ..ledger import STEP_SCHEMA, KeyParts, publish_record, utc_now
 from ..notebook import find_import_aliases, parse_cell, find_hazards
 from .keys import step_key
-from .plan import current_state, secret_message
+from .plan import current_state, parse_metrics, secret_message
 from .staging import StepRequest, stored_notebook
 from ..redaction import Redactor, find_secret_in, redact_by_name
 from mlops_kit.store import (
-    Store, digest_path, put_path, put_bytes, set_ref, content_size, canonical_json, encode_tree,
+    Store, digest_path, put_path, put_bytes, set_ref, content_size, canonical_json, encode_tree, keep_order,
 )
 
 # %% ../../nbs/40_pipeline/28_publishing.ipynb #5961e453
@@ -50,14 +49,8 @@ def _check_outs(request: StepRequest, out: Path) -> None:
 
 # %% ../../nbs/40_pipeline/28_publishing.ipynb #fa848997
 def read_metrics(path: Path) -> dict:
-    "Read the metrics of a step; what JSON cannot hold (NaN, infinity) becomes text"
-    try:
-        values = json.loads(path.read_text("utf8"), parse_constant=str)
-    except ValueError as error:
-        raise StepError(f"the metrics in out/{path.name} are not JSON: {error}") from None
-    if isinstance(values, dict):
-        return values
-    raise StepError(f"the metrics in out/{path.name} must be an object of names and numbers")
+    "Read the metrics of a step"
+    return parse_metrics(path.read_bytes(), path.name)
 
 # %% ../../nbs/40_pipeline/28_publishing.ipynb #241c5792
 def _check_secrets(request: StepRequest, folder: Path, redactor: Redactor) -> None:
@@ -107,7 +100,7 @@ def _collect_observed(request: StepRequest, kernel: Path) -> Observations:
     "What the step was seen to use; StepError when some of it changed meanwhile"
     started = (kernel / "step.ipynb").stat().st_ctime_ns
     cells = tuple(cell.source for cell in request.prepared.notebook.cells)
-    state = current_state(request.store, request.project)
+    state = current_state(request.plan.pipeline, request.store)
     own = str(kernel.parent), str(request.store.root)
     observed = collect_observations(kernel / "notes", kernel / "accesses", own, state, started, cells)
     if observed.changed_files:
@@ -117,7 +110,19 @@ def _collect_observed(request: StepRequest, kernel: Path) -> Observations:
         )
     if clock := _clock_hazards(request):
         observed.other_accesses["clock"] = clock
+    if request.prepared.step.hermetic:
+        _check_hermetic(observed)
     return observed
+
+def _check_hermetic(observed: Observations) -> None:
+    "StepError with all that a hermetic step used and that can't be observed"
+    accesses = unobserved_accesses(observed.other_accesses).items()
+    used = [f"{name} in In [{cell}]" if cell else name for name, cell in accesses]
+    if used:
+        raise StepError(
+            f"the step is hermetic, but it used what can't be observed: {', '.join(used)}. "
+            "Declare what it needs as a source, or remove hermetic"
+        )
 
 def _store_observed(request: StepRequest, observed: Observations) -> str:
     "Put what was observed into the store, and remember the questions; their digest"
@@ -146,7 +151,8 @@ def _parameter_facts(request: StepRequest, parts: KeyParts, redactor: Redactor) 
     injected = request.prepared.injected
     shown_params, shown_injected = redactor.redact(parts["params"]), redactor.redact(injected)
     masked = _changed_names(parts["params"], shown_params) | _changed_names(injected, shown_injected)
-    return {"parts": {**parts, "params": shown_params}, "inject": shown_injected, "masked": sorted(masked)}
+    inject = {name: keep_order(value) for name, value in shown_injected.items()}
+    return {"parts": {**parts, "params": shown_params}, "inject": inject, "masked": sorted(masked)}
 
 def _changed_names(plain: dict, redacted: dict) -> set[str]:
     "The names of the values that were masked"
@@ -157,7 +163,7 @@ def _code_facts(request: StepRequest) -> dict:
     notebook = request.prepared.notebook
     content = put_bytes(request.store, stored_notebook(request))
     entry = {"name": request.prepared.step.notebook, "digest": content, "parameters_cell": notebook.parameters_cell}
-    return {"notebook": entry, "pass_env": list(request.config["pass_env"])}
+    return {"notebook": entry, "pass_env": list(request.config["pass_env"] or ())}
 
 def _source_facts(request: StepRequest) -> dict:
     "Where the sources of a step came from, and whether the store has them"
@@ -173,8 +179,7 @@ def _out_facts(request: StepRequest, out: Path) -> dict:
     step = request.prepared.step
     outs = {name: _store_out(request.store, out / file, file) for name, file in step.outs.items()}
     metrics = read_metrics(out / step.outs[step.metrics]) if step.metrics else {}
-    tolerance = {name: {"abs": number, "rel": number} for name, number in step.tolerance.items()}
-    return {"outs": outs, "metrics": metrics, "metrics_out": step.metrics, "tolerance": tolerance}
+    return {"outs": outs, "metrics": metrics, "metrics_out": step.metrics, "tolerance": step.tolerances}
 
 def _run_facts(request: StepRequest) -> dict:
     "What the run, its engine and its machine contribute to a record"
@@ -212,6 +217,7 @@ def publish_result(
         **_code_facts(request), **_source_facts(request), **_run_facts(request),
         "ended": utc_now(), "seconds": round(outcome.seconds, 3), "cells": list(outcome.cells), **attempt_facts,
     }
-    record = publish_record(request.store, redactor.redact_values(record))
+    hermetic = request.prepared.step.hermetic
+    record = publish_record(request.store, redactor.redact_values(record), replace=hermetic)
     set_ref(request.store, f"steps/{pipeline}/{request.name}", record["key"])
     return record

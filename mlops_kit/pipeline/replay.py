@@ -20,7 +20,7 @@ from ..engine import ExecutionOutcome, RunningNotebook, Execution, execute_noteb
 from ..ledger import Record
 from ..notebook import find_modules, read_notebook
 from .publishing import read_metrics
-from .staging import stage_code, stage_recorded_inputs, with_parameters_tag
+from .staging import given_parameters, stage_code, stage_recorded_inputs, with_parameters_tag
 from ..store import Store, digest_path
 
 # %% ../../nbs/40_pipeline/50_replay.ipynb #d9e7f701
@@ -86,7 +86,7 @@ def _build_replay(record: Record, folder: Path, options: ReplayOptions) -> Execu
     modules = frozenset(find_modules(notebook, folder / "project", parts["params"]).external)
     return Execution(
         notebook=str(kernel / "step.ipynb"), output=str(kernel / "executed.ipynb"), log=str(folder / "log"),
-        folder=str(folder / "step"), parameters=record["inject"],
+        folder=str(folder / "step"), parameters=given_parameters(record),
         environment=_replay_variables(record, folder) | options.variables,
         prelude=options.prelude + render_seed_code(parts["seed"], modules), engine=options.engine or record["engine"],
         timeout=options.timeout, threads=parts["env"]["threads"], preload=tuple(sorted(modules)),

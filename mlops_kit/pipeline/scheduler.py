@@ -36,7 +36,7 @@ from .plan import Decision, Plan, decide_step
 from .staging import StepRequest
 from .step import INTERRUPTED, PREEMPTED, PRUNED, failure_outcome, run_step, success_outcome
 from ..redaction import redact_arguments, keep_env_references
-from ..store import Store, checkout, put_bytes, canonical_json, write_file
+from ..store import Store, checkout, keep_order, put_bytes, canonical_json, write_file
 from ..tracking import live_upload
 
 # %% ../../nbs/40_pipeline/45_scheduler.ipynb #88b11d99
@@ -62,7 +62,7 @@ def run_metadata(
         "overrides": redactor.redact_values(redact_arguments(config.overrides)),
         "config": redactor.redact(config.unresolved),
         "command": redactor.redact_values(redact_arguments(command)),
-        "composed": put_bytes(store, canonical_json(redactor.redact(config.resolved))),
+        "composed": put_bytes(store, canonical_json(keep_order(redactor.redact(config.resolved)))),
         "git": _git_facts(plan),
         "environment": put_bytes(store, canonical_json(describe_environment(), pretty=True)),
         "hardware": describe_hardware(),

@@ -7,7 +7,7 @@ such folders: for a step that is about to run, for one that is replayed, and for
 
 # %% auto #0
 __all__ = ['StepRequest', 'stage_objects', 'store_inputs', 'stage_inputs', 'with_parameters_tag', 'stored_notebook',
-           'stage_recorded_inputs', 'stage_code', 'restore_recorded_step']
+           'stage_recorded_inputs', 'stage_code', 'given_parameters', 'restore_recorded_step']
 
 # %% ../../nbs/40_pipeline/25_staging.ipynb #8deba088
 import json
@@ -24,7 +24,7 @@ from .graph import resolve_input
 from .plan import Decision, Plan
 from .prepare import PreparedStep
 from ..redaction import redact_notebook
-from ..store import Store, copy_source, checkout, get_bytes, store_source, canonical_json
+from ..store import Store, copy_source, checkout, get_bytes, store_source, canonical_json, restore_order
 
 # %% ../../nbs/40_pipeline/25_staging.ipynb #4ff27ba8
 @dataclass(frozen=True)
@@ -150,6 +150,10 @@ def stage_code(
     (project / name).parent.mkdir(parents=True, exist_ok=True)
     (project / name).write_bytes(get_bytes(store, content))
 
+def given_parameters(record: Record) -> dict:
+    "The values that papermill injected"
+    return {name: restore_order(value) for name, value in record["inject"].items()}
+
 def restore_recorded_step(
     store: Store,
     record: Record, # of a step
@@ -162,4 +166,10 @@ def restore_recorded_step(
     notebook = record["notebook"]
     tagged = with_parameters_tag(get_bytes(store, notebook["digest"]), notebook["parameters_cell"])
     (folder / "notebook.ipynb").write_bytes(tagged)
-    (folder / "parameters.yaml").write_bytes(canonical_json(record["inject"], pretty=True))  # JSON is YAML
+    (folder / "parameters.yaml").write_text(_to_yaml(given_parameters(record)), "utf8")
+
+def _to_yaml(values: dict) -> str:
+    "Values as YAML"
+    from yaml import safe_dump
+
+    return safe_dump(values, sort_keys=False, allow_unicode=True)

@@ -18,11 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import capture, tracking
-from ..capture import make_env_variables, render_seed_code
+from ..capture import CurrentState, make_env_variables, render_seed_code, unobserved_accesses
 from ..engine import ExecutionOutcome, Execution, execute_notebook, preload_modules, preload_variables
 from ..errors import StepError, StoreError, disk_error_text
 from ..ledger import Record, StepOutcome, series_path, utc_now
-from .plan import Decision, Plan, current_state, find_record
+from .plan import Decision, Plan, as_declared, current_state, find_record
 from .publishing import publish_result
 from .staging import StepRequest, stage_inputs, stored_notebook, with_parameters_tag
 from ..redaction import Redactor, find_secret_in, redacted_log, find_secrets
@@ -68,6 +68,8 @@ def success_outcome(status: str, record: Record, reason: str) -> StepOutcome:
         "seconds": record["seconds"] if status == "ran" else 0.0, "metrics": record["metrics"],
         "outs": {name: out["digest"] for name, out in record["outs"].items()},
         "series": record.get("series"), "began": record.get("began"),
+        "metrics_out": record["metrics_out"], "tolerance": record["tolerance"],
+        "unobserved": list(unobserved_accesses(record["notes"])),
     }
 
 def failure_outcome(
@@ -127,7 +129,7 @@ def preimport_for_plan(plan: Plan) -> None:
 # %% ../../nbs/40_pipeline/30_step.ipynb #c2ff4a11
 def _step_variables(request: StepRequest) -> dict[str, str]:
     "The environment variables of a step's process"
-    threads, passed = request.prepared.env["threads"], tuple(request.config["pass_env"])
+    threads, passed = request.prepared.env["threads"], tuple(request.config["pass_env"] or ())
     variables = make_env_variables(request.project, threads, passed)
     variables |= _tracking_variables(request) | _own_variables(request)
     if request.gpus:
@@ -220,13 +222,19 @@ def _complete_lines(path: Path) -> bytes:
 # %% ../../nbs/40_pipeline/30_step.ipynb #5672bfa3
 def run_step(request: StepRequest) -> StepOutcome:
     "Run one step, or take the result of another run that just computed it; its outcome"
-    state = current_state(request.store, request.project)
-    find = lambda: find_record(request.store, state, request.decision.parts, request.prepared.notebook)
-    is_settled = lambda: request.should_stop() or find() is not None
+    state = current_state(request.plan.pipeline, request.store)
+    is_settled = lambda: request.should_stop() or _find_result(request, state) is not None
     with hold_lease(request.store.files, f"{request.key}.json", until=is_settled):
-        if record := find():
+        if record := _find_result(request, state):
             return success_outcome("hit", record, "computed by another run meanwhile")
         return _run_attempts(request)
+
+def _find_result(request: StepRequest, state: CurrentState) -> Record | None:
+    "The record that another run made meanwhile"
+    record = find_record(request.store, state, request.decision.parts, request.prepared.notebook)
+    with suppress(StepError):
+        return record and as_declared(request.plan, request.name, record)
+    return None
 
 def _run_attempts(request: StepRequest) -> StepOutcome:
     "Run a step until it has a result or no attempt is left; its outcome"

@@ -8,14 +8,14 @@ through `store.files`, so a crash at any instant leaves either the old state or 
 # %% auto #0
 __all__ = ['Files', 'Source', 'Store', 'append_json_line', 'canonical_json', 'checkout', 'content_size', 'copy_file',
            'copy_source', 'digest', 'digest_path', 'encode_tree', 'failpoint', 'file_lock', 'find_source', 'get_bytes',
-           'hold_lease', 'is_abandoned', 'is_alive', 'is_complete', 'lease_holder', 'process_identity', 'publish',
-           'put_bytes', 'put_path', 'read_json_lines', 'read_ref', 'remove_path', 'set_ref', 'store_source',
-           'temporary', 'tree_entries', 'write_file']
+           'hold_lease', 'is_abandoned', 'is_alive', 'is_complete', 'keep_order', 'lease_holder', 'process_identity',
+           'publish', 'put_bytes', 'put_path', 'read_json_lines', 'read_ref', 'remove_path', 'restore_order', 'set_ref',
+           'store_source', 'temporary', 'tree_entries', 'write_file']
 
 # %% ../../nbs/10_store/90_store.ipynb #0c4d757f
 from mlops_kit.store.files import (
-    Files, append_json_line, canonical_json, copy_file, failpoint, file_lock, is_abandoned, publish, read_json_lines,
-    remove_path, temporary, write_file,
+    Files, append_json_line, canonical_json, copy_file, failpoint, file_lock, is_abandoned, keep_order, publish,
+    read_json_lines, remove_path, restore_order, temporary, write_file,
 )
 from .leases import hold_lease, is_alive, lease_holder, process_identity
 from mlops_kit.store.objects import (
@@ -27,6 +27,6 @@ from .sources import Source, copy_source, find_source, store_source
 # %% ../../nbs/10_store/90_store.ipynb #ae5b626d
 _all_ = ["Files", "Source", "Store", "append_json_line", "canonical_json", "checkout", "content_size", "copy_file",
          "copy_source", "digest", "digest_path", "encode_tree", "failpoint", "file_lock", "find_source", "get_bytes",
-         "hold_lease", "is_abandoned", "is_alive", "is_complete", "lease_holder", "process_identity", "publish",
-         "put_bytes", "put_path", "read_json_lines", "read_ref", "remove_path", "set_ref", "store_source",
-         "temporary", "tree_entries", "write_file"]
+         "hold_lease", "is_abandoned", "is_alive", "is_complete", "keep_order", "lease_holder", "process_identity",
+         "publish", "put_bytes", "put_path", "read_json_lines", "read_ref", "remove_path", "restore_order", "set_ref",
+         "store_source", "temporary", "tree_entries", "write_file"]

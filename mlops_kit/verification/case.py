@@ -18,8 +18,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from mlops_kit.capture import (
-    CHANGED_BY_STEP, CurrentState, describe_hardware, describe_observation, environment_key, read_questions,
-    render_call_code,
+    CHANGED_BY_STEP, KEYED, CurrentState, VariableDigests, describe_hardware, describe_observation, environment_key,
+    read_questions, render_call_code,
 )
 from ..compare import Diff, compare_paths
 from ..ledger import Record
@@ -75,10 +75,16 @@ _COMES_FROM_HERE = "variable", "program", "package", "distribution", "entry", "s
 _NO_PROJECT = Path("/nowhere")
 
 # %% ../../nbs/55_verification/20_case.ipynb #632ea3f6
-def _variable_changes(record: Record) -> list[ChangeSinceRecording]:
+def _variables_now(store: Store, record: Record) -> VariableDigests:
+    "What variables are worth now; those that were secret then still are"
+    answers = {**record["parts"]["env"]["variables"], **record["parts"]["observed"]}
+    secret = [name for name, answer in answers.items() if answer and answer.startswith(KEYED)]
+    return VariableDigests(store, frozenset(name.removeprefix("variable ") for name in secret))
+
+def _variable_changes(store: Store, record: Record) -> list[ChangeSinceRecording]:
     "The environment variables that count in any case, where they differ"
-    was = record["parts"]["env"]["variables"]
-    now = environment_key(record["parts"]["env"]["threads"], tuple(record["pass_env"]))["variables"]
+    env, variables = record["parts"]["env"], _variables_now(store, record)
+    was, now = env["variables"], environment_key(env["threads"], variables, tuple(record["pass_env"]))["variables"]
     names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
     questions = {name: f"variable {name}" for name in names}
     texts = {name: describe_observation(questions[name], was.get(name), now.get(name)) for name in names}
@@ -88,7 +94,7 @@ def _answer_changes(store: Store, record: Record) -> list[ChangeSinceRecording]:
     "What the step used from outside of the project and that differs"
     questions = read_questions(store, record["questions"]) or {}
     outside = {name: detail for name, detail in questions.items() if _is_outside(name)}
-    now, changes = CurrentState(_NO_PROJECT).answer_all(outside), []
+    now, changes = CurrentState(_NO_PROJECT, _variables_now(store, record)).answer_all(outside), []
     for name, was in record["parts"]["observed"].items():
         if was == CHANGED_BY_STEP:
             text = f"{name} is changed by the step itself"
@@ -104,7 +110,7 @@ def changes_since_recording(
     record: Record, # of a step
 ) -> list[ChangeSinceRecording]:
     "What differs on this machine from the time when the step was recorded"
-    changes = [*_machine_changes(record), *_variable_changes(record), *_answer_changes(store, record)]
+    changes = [*_machine_changes(record), *_variable_changes(store, record), *_answer_changes(store, record)]
     return list({change.name: change for change in changes}.values())
 
 # %% ../../nbs/55_verification/20_case.ipynb #5d858284

@@ -22,7 +22,7 @@ from ..capture import describe_hardware
 from ..compare import Diff
 from ..config import find_project
 from ..errors import ConfigError, StoreError, raise_problems, unknown_name
-from ..ledger import Record, Run, read_record, seal, shared_lock, unseal, utc_now
+from ..ledger import Record, Run, recorded_step, seal, shared_lock, unseal, utc_now
 from ..notebook import Hazard
 from ..pipeline import InterruptHandler, Replay, handle_interrupts
 from ..store import Store, canonical_json, find_source, remove_path, store_source, write_file
@@ -168,7 +168,7 @@ def _records_of(run: Run, steps: list[str]) -> dict[str, dict]:
     "The records of the wanted steps of a run; ConfigError when there is nothing to verify"
     keys = {name: step["key"] for name, step in run.steps.items()}
     raise_problems([unknown_name("step", name, keys) + f" (run {run.id})" for name in steps if name not in keys])
-    records = {name: read_record(run.store, keys[name]) if keys[name] else None for name in steps or keys}
+    records = {name: recorded_step(run, name) for name in steps or keys}
     unrecorded = [name for name in steps if records[name] is None]
     raise_problems([
         f"step {name} of run {run.id} ended as {run.steps[name]['status']}: it has no record to verify"

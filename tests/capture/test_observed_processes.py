@@ -214,7 +214,7 @@ def test_what_only_a_python_child_uses_counts(starters, kind):
     edit(starters)
     changed = must_run(starters)
     lay_out(starters.root)
-    assert changed == expected
+    assert expected <= changed <= expected | SILENT  # which also depend on the times of files
 
 
 ALIKE = """import subprocess, sys, os

@@ -193,3 +193,141 @@ def test_a_result_that_is_gone_or_damaged(shop):
     finally:
         path.write_bytes(aside)
     assert decision(shop)["action"] == "hit"
+
+
+WRITTEN = {  # the same to Python or to JSON, but not to a step: a default in the notebook, or a value in the configuration
+    "a whole number and one with a point": ("1", "1.0"),
+    "a number and a truth": ("1", "True"),
+    "a number and a text": ("1", "'1'"),
+    "keys that are numbers or texts": ("{0: 'a'}", "{'0': 'a'}"),
+    "keys that are truths or texts": ("{True: 'a'}", "{'true': 'a'}"),
+    "the order of a mapping": ("{'a': 1, 'b': 2}", "{'b': 2, 'a': 1}"),
+    "the order of a mapping in a list": ("[{'a': 1, 'b': 2}]", "[{'b': 2, 'a': 1}]"),
+    "the order of a mapping in a mapping": ("{'c': {'a': 1, 'b': 2}}", "{'c': {'b': 2, 'a': 1}}"),
+    "the order of a list": ("[1, 2]", "[2, 1]"),
+    "the sign of nothing": ("0.0", "-0.0"),
+    "an empty mapping and an empty list": ("{}", "[]"),
+}
+PLACES = "default", "given"
+CASES = [(kind, place) for kind in WRITTEN for place in PLACES]
+
+
+def write_values(project, number: int) -> None:
+    "A step for each case with the first or the second value"
+    steps = []
+    for place, (position, pair) in ((place, one) for one in enumerate(WRITTEN.values()) for place in PLACES):
+        value, name = pair[number], f"{place}{position}"
+        default = value if place == "default" else "None"
+        params = "{}" if place == "default" else "{value: %s}" % value.replace("'", '"').replace("True", "true")
+        parameters = f"from pathlib import Path\nvalue: object = {default}\nresult: Path = Path('out/result.txt')"
+        project.notebook(name, "result.write_text(repr(value))", parameters=parameters)
+        steps.append(f"{name}: {{notebook: notebooks/{name}.ipynb, params: {params}, outs: {{result: result.txt}}}}")
+    project.pipeline("\n".join(steps))
+
+
+def said(project, run: dict) -> dict[str, str]:
+    "What each step has written"
+    outs = {name: step["outs"]["result"] for name, step in run["steps"].items()}
+    return {name: (project.root / ".mlops/objects" / out[:2] / out[2:]).read_text() for name, out in outs.items()}
+
+
+@pytest.fixture(scope="module")
+def values(tmp_path_factory) -> dict[str, dict]:
+    "What happens with the first values, the second ones, and the first ones again"
+    import yaml
+    from helpers.project import Project
+
+    project = Project(tmp_path_factory.mktemp("values") / "project")
+    write_values(project, 0)
+    seen = {"first": said(project, project.json("run", "pipeline=demo"))}
+    write_values(project, 1)
+    seen["plan"] = project.json("plan", "pipeline=demo")
+    seen["second"] = said(project, project.json("run", "pipeline=demo"))
+    seen["resumed"] = project.json("resume")["steps"]
+    ordered = [f"given{position}" for position, kind in enumerate(WRITTEN) if "order of a mapping" in kind]
+    seen["verified"] = project.json("verify", "last", *ordered)["steps"]
+    seen["restored"] = {}
+    for name in (name for name in seen["plan"] if name.startswith("given")):
+        project.mlops("show", "last", name, "--folder", f"again/{name}")
+        seen["restored"][name] = repr(yaml.safe_load((project.root / f"again/{name}/parameters.yaml").read_text())["value"])
+    write_values(project, 0)
+    seen["again"] = project.json("plan", "pipeline=demo")
+    return seen
+
+
+@pytest.mark.parametrize("kind, place", CASES)
+def test_a_value_counts_as_it_is_written(values, kind, place):
+    (first, second), name = WRITTEN[kind], f"{place}{list(WRITTEN).index(kind)}"
+    assert (values["plan"][name]["action"], values["again"][name]["action"]) == ("run", "hit")
+    if not (place == "given" and kind.startswith("keys")):  # papermill makes texts of all keys
+        assert (values["first"][name], values["second"][name]) == (first, second)
+    assert values["resumed"][name]["status"] == "hit", "a run that is resumed has the same values"
+    assert values["restored"].get(name, second) == second
+    if place == "given" and "order of a mapping" in kind:
+        assert values["plan"][name]["reason"] == "parameter value: another order, or another type of keys"
+        assert values["verified"][name]["status"] == "identical"
+
+
+def test_keys_of_several_types_in_one_mapping_are_refused(project):
+    project.notebook("says", "result.write_text('1')", parameters="from pathlib import Path\nvalue: dict = {}\nresult: Path = Path('out/result.txt')")
+    project.pipeline("says: {notebook: notebooks/says.ipynb, params: {value: {0: 1, a: 2}}, outs: {result: result.txt}}")
+    assert "parameter value: expected dict" in project.mlops("plan", "pipeline=demo", code=2)
+
+
+SAME = "number: int = 1"
+BOOK = {"cells": [
+    {"cell_type": "code", "id": "a", "metadata": {"tags": ["parameters"]}, "execution_count": None, "outputs": [], "source": f"from pathlib import Path\nresult = Path('out/result.txt')\n{SAME}"},
+    {"cell_type": "code", "id": "b", "metadata": {}, "execution_count": None, "outputs": [], "source": f"from pathlib import Path\nresult = Path('out/result.txt')\n{SAME}"},
+    {"cell_type": "code", "id": "c", "metadata": {}, "execution_count": None, "outputs": [], "source": "result.write_text(str(number))"},
+], "metadata": {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def tag(*tags_by_cell: str):
+    "A change: the tags of the cells"
+    def change(book: dict) -> None:
+        for cell, tags in zip(book["cells"], tags_by_cell):
+            cell["metadata"] = {"tags": tags.split()}
+    return change
+
+
+BOOKS = {  # change of a notebook -> does it change how the notebook is executed?
+    "the tag of the parameters cell, in another cell that says the same": (tag("", "parameters", ""), True),
+    "a cell that papermill replaces": (tag("parameters", "injected-parameters", ""), True),
+    "a cell that may raise": (tag("parameters", "", "raises-exception"), True),
+    "a cell that is skipped": (tag("parameters", "skip-execution", ""), True),
+    "a second parameters cell": (tag("parameters", "parameters", ""), False),
+    "a tag of somebody's own": (tag("parameters", "figure", "hide-input"), False),
+    "a collapsed cell": (lambda book: book["cells"][1]["metadata"].update(collapsed=True, jupyter={"source_hidden": True}), False),
+    "another kernel for Python": (lambda book: book["metadata"]["kernelspec"].update(name="mlops", display_name="Python (mlops)"), False),
+    "no kernel": (lambda book: book["metadata"].clear(), False),
+    "the version of Python that last ran it": (lambda book: book["metadata"].update(language_info={"name": "python", "version": "3.9.1"}), False),
+    "a minor version of the format": (lambda book: book.update(nbformat_minor=4), False),
+}
+
+
+@pytest.fixture(scope="module")
+def booked(tmp_path_factory):
+    "A project whose notebook has two cells that say the same"
+    from helpers.project import Project
+
+    project = Project(tmp_path_factory.mktemp("books") / "project")
+    (project.root / "notebooks/book.ipynb").write_text(json.dumps(BOOK))
+    project.pipeline("book: {notebook: notebooks/book.ipynb, params: {number: 5}, outs: {result: result.txt}}")
+    assert project.statuses() == {"book": "ran"}
+    return project
+
+
+@pytest.mark.parametrize("kind", BOOKS)
+def test_metadata_that_changes_the_execution_counts(booked, kind):
+    change, counts = BOOKS[kind]
+    book = json.loads(json.dumps(BOOK))
+    change(book)
+    (booked.root / "notebooks/book.ipynb").write_text(json.dumps(book))
+    assert booked.json("plan", "pipeline=demo")["book"]["action"] == ("run" if counts else "hit")
+
+
+@pytest.mark.parametrize("metadata", [{"kernelspec": {"name": "ir", "language": "R"}}, {"language_info": {"name": "R"}}, {"kernelspec": {"name": "ir"}, "language_info": {"name": "R"}}])
+def test_another_language_is_refused(project, metadata):
+    (project.root / "notebooks/book.ipynb").write_text(json.dumps(BOOK | {"metadata": metadata}))
+    project.pipeline("book: {notebook: notebooks/book.ipynb, params: {number: 5}, outs: {result: result.txt}}")
+    assert "its language is R" in project.mlops("plan", "pipeline=demo", code=2)
