@@ -21,7 +21,7 @@ from helpers.trial import Row, Trial, Verdict, show
 ROWS: dict[str, dict[str, Row]] = {  # group -> rows of one project
     "imports": code.IMPORTS, "reached": code.REACHED, "defined": code.DEFINED, "cells": code.CELLS,
     "files": data.FILES, "names": data.NAMES, "declared": data.DECLARED, "programs": data.PROGRAMS, "native": data.NATIVE, "unseen": data.UNSEEN,
-    "passed": surroundings.PASSED, "composed": surroundings.COMPOSED, "caller": surroundings.CALLER,
+    "passed": surroundings.PASSED, "later": surroundings.LATER, "composed": surroundings.COMPOSED, "caller": surroundings.CALLER,
     "home": surroundings.HOME, "kernel": surroundings.KERNEL, "packages": surroundings.PACKAGES,
     "neutral code": neutral.CODE, "neutral cells": neutral.CELLS, "neutral files": neutral.FILES, "neutral packages": surroundings.PACKAGES_NEUTRAL,
     "in doubt": neutral.IN_DOUBT,
@@ -41,8 +41,10 @@ def trial(group: str, folder: Path) -> Trial:
     rows, root = (ELSEWHERE | ROWS)[group], folder / "project"
     if group.startswith("inside"):
         return Trial(Path(group.removeprefix("inside "), "work/project"), rows)
+    words = (f"pass_env=[{','.join(colours(rows, ''))}]",)
+    if group == "later":
+        return Trial(root, rows, words_after=words, environment=colours(rows, "red"))
     if group in ("passed", "composed"):
-        words = (f"pass_env=[{','.join(colours(rows, ''))}]",)
         return Trial(root, rows, words, environment=colours(rows, "red"), environment_after=colours(rows, "blue"))
     if group == "caller":
         return Trial(root, rows, environment=caller(folder, "anna"), environment_after=caller(folder, "berta"))
@@ -78,8 +80,8 @@ def call_python(python: Path, root: Path, *words: str, **variables: str) -> dict
 
 
 @cache
-def judged(group: str, folder: Path) -> dict[str, Verdict]:
-    return trial(group, folder).judge(EXPECTED.get(group, "miss"))
+def judged(group: str, folder: Path, is_thorough: bool = False) -> dict[str, Verdict]:
+    return replace(trial(group, folder), is_thorough=is_thorough).judge(EXPECTED.get(group, "miss"))
 
 
 @pytest.fixture(scope="session")
@@ -98,11 +100,23 @@ def test_a_change_is_never_a_hit_and_nothing_else_is_a_miss(folders, group, name
     assert verdict.kind == "right", verdict
 
 
+@pytest.mark.parametrize("group", ["cells", "declared", "neutral cells"])
+def test_the_run_does_what_the_plan_says(tmp_path, group):
+    verdicts = judged(group, tmp_path, is_thorough=True)
+    assert not {name: str(verdict) for name, verdict in verdicts.items() if verdict.kind == "broken"}
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("warm", ["[]", "[json,attr]"])
 def test_packages_that_the_fork_server_does_not_hold(tmp_path, warm):
     ended = replace(trial("packages", tmp_path / "work"), words=(f"warm={warm}",)).judge("miss")
     assert not {name: str(verdict) for name, verdict in ended.items() if verdict.kind != "right"}
+
+
+def test_pass_env_is_a_list(project):
+    project.notebook("step", "result.write_text('1')")
+    project.pipeline("step: {notebook: notebooks/step.ipynb, outs: {result: result.json}}")
+    assert "pass_env" in project.mlops("plan", "pipeline=demo", "pass_env=SITE", code=2)
 
 
 def test_another_folder(tmp_path):
@@ -136,7 +150,7 @@ def main(wanted: tuple[str, ...]) -> None:
             ROWS[group] = {name: row for name, row in rows.items() if group.startswith(wanted) or name.startswith(wanted)}
             if ROWS[group]:
                 print(f"-- {group}")
-                show(judged(group, Path(work, group.replace(" ", "-").replace("/", ""))).items())
+                show(judged(group, Path(work, group.replace(" ", "-").replace("/", "")), is_thorough=True).items())
         subprocess.run([Path(sys.executable).with_name("mlops"), "engine", "stop"], capture_output=True)
 
 

@@ -1,9 +1,13 @@
 """Changes of what a step reads, whoever reads it: Python, a native library, another process."""
+import json
+import mmap
 import os
 import sqlite3
 import subprocess
 import sys
+import time
 import zipfile
+from functools import cache
 from pathlib import Path
 
 from helpers.trial import Change, Place, Row, append, edit, folder, link, move, remove, same_stamp, stamp, write
@@ -82,6 +86,7 @@ FILES = {
     "a logo in an image": looks("import PIL.Image\nvalue = PIL.Image.open(here / 'a.ppm').getpixel((0, 0))", write("d§/a.ppm", b"P6 1 1 255\n\3\0\0"), "a.ppm", {"d§/a.ppm": b"P6 1 1 255\n\2\0\0"}),
     "a style of matplotlib": looks("import matplotlib\nvalue = matplotlib.rc_params_from_file(here / 'a.mplstyle', use_default_template=False)['figure.dpi']", write("d§/a.mplstyle", "figure.dpi: 60"), "a.mplstyle", {"d§/a.mplstyle": "figure.dpi: 50"}),
     "git's head as a file": looks("value = (here / '.git/HEAD').read_text()", lambda place: git(place, "checkout", "-qb", "other"), ".git/HEAD", before=lambda place: repository(place)),
+    "a file that is written through a memory map": looks("value = (here / 'map.bin').read_bytes()[0]", lambda place: MAPS[place].__setitem__(0, 3), "map.bin", NOTHING, before=lambda place: mapped(place)),
     "a log that somebody appends to": looks("value = (here / 'a.txt').read_text()", append("d§/a.txt", "\n3")),
     "an empty file gets content": looks("value = (here / 'a.txt').read_text()", THREE, files={"d§/a.txt": ""}),
     "a file name with a line break": looks("value = (here / 'a\\nb.txt').read_text()", write("d§/a\nb.txt", "3"), "d§", {"d§/a\nb.txt": "2"}),
@@ -168,6 +173,7 @@ DECLARED = {
     "a source: the same size and time": declared("value = Path('in/a.txt').read_text()", "d§/a.txt", same_stamp("d§/a.txt", "3")),
     "a source that is a link": declared("value = Path('in/current').read_text()", "d§/current", link("d§/current", "b.txt"), {"d§/a.txt": "2", "d§/b.txt": "3"}, before=link("d§/current", "a.txt")),
     "a link in a source folder": declared("value = Path('in/s/current').read_text()", "d§/s", link("d§/s/current", "b.txt"), {"d§/s/a.txt": "2", "d§/s/b.txt": "3"}, before=link("d§/s/current", "a.txt")),
+    "a source that is written through a memory map": declared("value = Path('in/map.bin').read_bytes()[0]", "d§/map.bin", lambda place: MAPS[place].__setitem__(0, 3), {}, before=lambda place: mapped(place)),
     "an empty folder in a source folder": declared("value = sorted(one.name for one in Path('in/s').iterdir())", "d§/s", folder("d§/s/empty"), {"d§/s/1.txt": "2"}),
     "a new file in a source folder": declared("value = sorted(one.name for one in Path('in/s').iterdir())", "d§/s", write("d§/s/2.txt", ""), {"d§/s/1.txt": "2"}),
     "a hidden file in a source folder": declared("value = sorted(one.name for one in Path('in/s').iterdir())", "d§/s", write("d§/s/.x", ""), {"d§/s/1.txt": "2"}),
@@ -280,8 +286,8 @@ NATIVE = {
     "scikit-learn loads files: one more": looks("from sklearn.datasets import load_files\nvalue = [one.decode() for one in load_files(str(here), shuffle=False).data]", write("d§/dog/2.txt", "c"), "dog", {"d§/cat/1.txt": "a", "d§/dog/1.txt": "b"}),
     "safetensors": looks("from safetensors.numpy import load_file\nvalue = load_file(here / 'a.safetensors')['a'].tolist()", lambda place: tensors(place, 3), "a.safetensors", NOTHING, before=lambda place: tensors(place, 2)),
     "safetensors, opened": looks("from safetensors import safe_open\nwith safe_open(here / 'a.safetensors', 'np') as file:\n    value = file.get_tensor('a').tolist()", lambda place: tensors(place, 3), "a.safetensors", NOTHING, before=lambda place: tensors(place, 2)),
-    "torch loads": looks("import torch\nvalue = torch.load(here / 'a.pt', weights_only=True).tolist()", lambda place: torch_file(place, "torch.save(torch.ones(1) * 3, 'a.pt')"), "a.pt", NOTHING, before=lambda place: torch_file(place, "torch.save(torch.ones(1) * 2, 'a.pt')")),
-    "torch loads a script": looks("import torch\nvalue = torch.jit.load(str(here / 'a.pt'))(torch.ones(1)).tolist()", lambda place: torch_file(place, SCRIPT.format(3)), "a.pt", NOTHING, before=lambda place: torch_file(place, SCRIPT.format(2))),
+    "torch loads": looks("import torch\nvalue = torch.load(here / 'a.pt', weights_only=True).tolist()", lambda place: torch_file(place, "tensor", 3), "a.pt", NOTHING, before=lambda place: torch_file(place, "tensor", 2)),
+    "torch loads a script": looks("import torch\nvalue = torch.jit.load(str(here / 'a.pt'))(torch.ones(1)).tolist()", lambda place: torch_file(place, "script", 3), "a.pt", NOTHING, before=lambda place: torch_file(place, "script", 2)),
     "torch maps a file": looks("import torch\nvalue = torch.from_file(str(here / 'a.bin'), size=1, dtype=torch.int32).tolist()", write("d§/a.bin", b"\3\0\0\0"), "a.bin", {"d§/a.bin": b"\2\0\0\0"}),
     "ONNX Runtime": looks("import numpy as np, onnxruntime\nvalue = onnxruntime.InferenceSession(str(here / 'a.onnx')).run(None, {'x': np.ones(1, dtype='float32')})[0].tolist()", lambda place: onnx_model(place, 3), "a.onnx", NOTHING, before=lambda place: onnx_model(place, 2)),
     "ONNX Runtime with weights beside the model": looks("import numpy as np, onnxruntime\nvalue = onnxruntime.InferenceSession(str(here / 'a.onnx')).run(None, {'x': np.ones(1, dtype='float32')})[0].tolist()", write("d§/w.bin", b"\0\0\x40\x40"), "w.bin", NOTHING, before=lambda place: onnx_model(place, 2, beside=True)),
@@ -297,7 +303,27 @@ UNSEEN = {
 # -- making files ------------------------------------------------------------------------------------------------------------
 
 OPEN: dict[Place, sqlite3.Connection] = {}
-SCRIPT = "class M(torch.nn.Module):\n    def forward(self, x):\n        return x * {}\ntorch.jit.trace(M(), torch.ones(1)).save('a.pt')"
+MAPS: dict[Place, mmap.mmap] = {}
+TORCH = """
+import io, json, torch
+
+def content(save):
+    file = io.BytesIO()
+    save(file)
+    return file.getvalue().hex()
+
+class Times(torch.nn.Module):
+    def __init__(self, k):
+        super().__init__()
+        self.k = k
+
+    def forward(self, x):
+        return x * self.k
+
+made = {f"tensor {k}": content(lambda file: torch.save(torch.ones(1) * k, file)) for k in (2, 3)}
+made |= {f"script {k}": content(lambda file: torch.jit.save(torch.jit.trace(Times(k), torch.ones(1)), file)) for k in (2, 3)}
+print(json.dumps(made))
+"""
 
 
 def given(place: Place, name: str, path: str) -> None:
@@ -329,6 +355,14 @@ def shelved(place: Place, value: int) -> None:
 
     with shelve.Shelf(dbm.dumb.open(str(place.path("d§/shelf")))) as shelf:
         shelf["a"] = value
+
+
+def mapped(place: Place) -> None:
+    "A file that stays mapped, and was last written long ago"
+    with open(place.write("d§/map.bin", b"\2" + b"\0" * 4095), "r+b") as file:
+        MAPS[place] = mmap.mmap(file.fileno(), 4096)
+    MAPS[place][1] = 1
+    time.sleep(2.5)  # seconds: longer than any file system's clock is coarse
 
 
 def odd_name(place: Place, text: str) -> None:
@@ -426,8 +460,14 @@ def tensors(place: Place, value: int) -> None:
     save_file({"a": numpy.array([value])}, place.path("d§/a.safetensors"))
 
 
-def torch_file(place: Place, code: str) -> None:
-    subprocess.run([sys.executable, "-c", f"import torch\n{code}"], cwd=place.path("d§"), check=True, capture_output=True)
+@cache
+def made_by_torch() -> dict[str, str]:
+    "Files of torch, made in a process of their own: their content in hexadecimal"
+    return json.loads(subprocess.run([sys.executable, "-c", TORCH], check=True, capture_output=True).stdout)
+
+
+def torch_file(place: Place, kind: str, value: int) -> None:
+    place.write("d§/a.pt", bytes.fromhex(made_by_torch()[f"{kind} {value}"]))
 
 
 def onnx_model(place: Place, value: float, beside: bool = False) -> None:

@@ -44,6 +44,9 @@ PASSED = {
     "whether it is set": reads("value = os.environ['COLOUR§'] == 'red' or 'other'"),
 }
 
+# a variable that pass_env names later, with the value that it always had
+LATER = {"a variable let through later": Row("value = os.environ.get('COLOUR§', 'none')", (), "COLOUR§")}
+
 # a value in the configuration comes from a variable; this is a parameter like any other
 COMPOSED = {
     "a parameter from a variable": Row("value = x", (), "x", parameters="from pathlib import Path\nx: str = ''\nresult: Path = Path('out/result.json')", step="params: {x: '${oc.env:COLOUR§}'}"),
