@@ -3,8 +3,15 @@
 Modules:
 
 - `mlops_kit.capture.audit_hooks`: Sits in the process of a step and notes what the step looks at besides its inputs
+- `mlops_kit.capture.code_observer`: Sits in the process of a step and notes which modules it loads, which functions run, and where names are looked for
+- `mlops_kit.capture.distributions`: Which installed distribution a file belongs to, and in what state that distribution is
 - `mlops_kit.capture.environment`: What may influence a result besides code and data: how it is fixed, and recorded
-- `mlops_kit.capture.undeclared_inputs`: What a step read without declaring it: digested, and part of its key
+- `mlops_kit.capture.import_search`: Where a name would be imported from, found without importing anything
+- `mlops_kit.capture.instruments`: The code that makes a process observe itself
+- `mlops_kit.capture.mentions`: Which names a piece of code uses, and whether it could find names that it does not use
+- `mlops_kit.capture.observations`: What a step was seen to use, beyond what it declares: collected, remembered, and part of its key
+- `mlops_kit.capture.questions`: What was observed, as questions that can be asked again, and their answers now
+- `mlops_kit.capture.source_units`: A module as a step sees it: what ran of it, and everything else but the bodies of functions that didn't run
 - `mlops_kit.cli.commands`: The commands of `mlops` and their options
 - `mlops_kit.cli.parser`: How commands are declared, parsed and run
 - `mlops_kit.cli.progress`: How a run is watched while it goes on, in a terminal and in a log file
@@ -26,6 +33,7 @@ Modules:
 - `mlops_kit.display`: Pictures and a page that need nothing but a browser, the same bytes every time
 - `mlops_kit.engine.execute`: Execute one notebook in a process of its own, follow it, and report how it ended
 - `mlops_kit.engine.forkserver`: A server process that has heavy packages imported and forks a child for each notebook
+- `mlops_kit.engine.import_graph`: Notes which modules import which, and hides what was imported in advance until somebody asks for it
 - `mlops_kit.engine.inprocess`: Execute a notebook's cells in this process, with the outputs of a Jupyter kernel
 - `mlops_kit.engine.kernel`: Execute a notebook's cells in a real Jupyter kernel, through papermill: the reference engine
 - `mlops_kit.engine.papermill_engine`: Run papermill in a child process: save less often, keep secrets out, say how it ended
@@ -55,7 +63,7 @@ Modules:
 - `mlops_kit.ledger.remote`: Share records, runs and all that they name: push and pull
 - `mlops_kit.ledger.schema`: The JSON files of the ledger: what they contain, and the one reader that checks them
 - `mlops_kit.ledger.transport`: Move files between a store and a remote, verified on the way
-- `mlops_kit.notebook.dependencies`: All the code that the result of a step may depend on
+- `mlops_kit.notebook.dependencies`: What the cells of a notebook say, and which modules they mention
 - `mlops_kit.notebook.nondeterminism`: Why a result comes out differently: the usual suspects in a piece of code
 - `mlops_kit.notebook.parameters`: A notebook as a step: its cells, and what it can be given
 - `mlops_kit.pipeline.api`: What users call: plan, run, resume, runs, show

@@ -236,7 +236,7 @@ def _overview_row(record: dict) -> dict[str, str]:
     return {"step": record["step"], "notebook": record["notebook"], "key": record["key"][:12], "outputs": files}
 
 def provenance_html(
-    records: list[dict], # one per step: step, notebook, key, params, ins, sources, outs, env, seed
+    records: list[dict], # one per step: step, notebook, key, params, ins, sources, outs, env, packages, seed
 ) -> "Markup":
     "The steps that the results come from: an overview, and the details of each in a fold"
     return join_html([data_table(list(map(_overview_row, records))), *map(step_details, records)])
@@ -253,7 +253,7 @@ def _detail_lines(record: dict) -> list[str]:
     env = record["env"]
     params = [f"{name} = {json.dumps(value)}" for name, value in record["params"].items()]
     files = [f"{digest[:16]}  {name}" for name, digest in _file_digests(record).items()]
-    packages = [f"{name}=={version}" for name, version in env["packages"].items()]
+    packages = [f"{name}=={version}" for name, version in record["packages"].items()]
     return [
         f"key     {record['key']}",
         f"seed    {record['seed']}",

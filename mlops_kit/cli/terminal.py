@@ -188,9 +188,25 @@ def _step_rows(run: Run, name: str, step: dict, record: dict) -> list[tuple[str,
         *(("metric", title, format_number(value)) for title, value in step["metrics"].items()),
         *(("cell", str(cell["cell"]), f"{cell['status']}  {format_seconds(cell['seconds'])}") for cell in cells),
         *(("proof", *_proof_texts(proof)) for proof in read_proofs(run.store, step["key"] or "")),
-        *(("observed", title, str(value or "")[:16]) for title, value in parts.get("observed", {}).items()),
+        *_observed_rows(parts.get("observed", {})),
         ("key", "", step["key"] or ""), ("notebook", "", relative_path(notebook)),
     ]
+
+def _observed_rows(observed: dict[str, str | None]) -> list[tuple[str, str, str]]:
+    "What a step was seen to use; of modules that were found, and of packages that were only looked for, --json tells"
+    rows = []
+    for question, answer in observed.items():
+        kind, _, what = question.partition(" ")
+        if kind == "package" and answer:
+            rows.append((kind, what, answer.partition(" ")[0]))
+        elif kind not in _UNSHOWN:
+            rows.append((kind, what, _answer_text(answer)))
+    return rows
+
+_UNSHOWN = "import", "startup", "shadowed", "entry"
+
+def _answer_text(answer: str | None) -> str:
+    return "(nothing)" if answer is None else answer[:16]
 
 def _input_rows(kind: str, inputs: dict[str, list[str]]) -> list[tuple[str, str, str]]:
     return [(kind, name, f"{content[:16]}  {path}") for name, (path, content) in inputs.items()]

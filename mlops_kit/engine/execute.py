@@ -39,6 +39,7 @@ class Execution:
     parameters: dict = field(default_factory=dict)   # JSON values for papermill to inject
     environment: dict = field(default_factory=dict)  # all environment variables of the child
     prelude: str = ""              # code that runs before the first cell and leaves no trace in the notebook
+    postlude: str = ""             # the same after the last cell, if all cells ended well
     engine: str = "mlops"          # name of a papermill engine
     timeout: float | None = None   # seconds for the whole notebook
     threads: int = 1               # that the packages of the step may use

@@ -24,6 +24,7 @@ from pathlib import Path
 from types import ModuleType
 
 import mlops_kit
+from .import_graph import start_graph
 from mlops_kit.engine.process import (
     PR_SET_CHILD_SUBREAPER, JsonLines, setup_child, serve_child_request, kill_tree, prctl,
 )
@@ -82,7 +83,7 @@ class ModulePreloader:
     "Import third-party modules before they are needed"
 
     def __init__(self):
-        self.tried = set()
+        self.tried, self.graph = set(), start_graph()
         self.warning_modules = {"tqdm.autonotebook"}  # modules that warn; tqdm.auto silences this one
 
     def __call__(self, names: list[str]) -> None:
@@ -94,7 +95,7 @@ class ModulePreloader:
         for name in [*names, *_lazy_imports(names)]:
             if name not in self.tried and self.is_installed(name.partition(".")[0]):
                 # BaseException: also of a module that calls sys.exit; builtin_trap: so that it finds a kernel
-                with suppress(BaseException), get_ipython().builtin_trap:
+                with self.graph, suppress(BaseException), get_ipython().builtin_trap:
                     import_module(name)
             self.tried.add(name)
         gc.enable()
@@ -292,12 +293,13 @@ def main() -> None:
 # %% ../../nbs/20_engine/30_forkserver.ipynb #c79f68ee
 def serve_once() -> None:
     "Be the server of one child: the connection to its caller is standard input"
-    lines, server = JsonLines(socket.socket(fileno=os.dup(0))), Server(None, 0)
+    lines = JsonLines(socket.socket(fileno=os.dup(0)))
     request = lines.read()
     gc.disable()
     import_engine(request["call"].partition(":")[0])
     gc.enable()
     sys.path.remove(str(KIT_FOLDER.parent))
+    server = Server(None, 0)
     server.fork_child({**request, "preload": []}, lines)
     server.serve_until_idle()
 

@@ -65,6 +65,7 @@ class ExecutionContext:
     "Reports, limits and the journal of one execution"
     report: Callable[[dict], None] = lambda event: None # called when a cell begins and ends
     prelude: str = ""                                   # code that runs before the first cell
+    postlude: str = ""                                  # code that runs after the last cell, if all ended well
     timeout: float | None = None                        # seconds for the whole notebook
     journal: BinaryIO | None = None                     # gets the notebook, then all outputs, as JSON lines
     redactor: Redactor = Redactor()                     # applied to what the journal gets
@@ -143,15 +144,14 @@ class ReportingClient(PapermillNotebookClient):
         if self.execution_context.deadline:
             self.timeout_func = lambda cell: max(0.01, self.execution_context.deadline - time.monotonic())
         self.execution_context.write_journal(notebook=self.nb)
-        self.run_prelude()
-        for index, cell in enumerate(self.nb.cells):
-            if not self._execute(index, cell):
-                break
+        self.run_silently(self.execution_context.prelude)
+        if all(self._execute(index, cell) for index, cell in enumerate(self.nb.cells)):
+            self.run_silently(self.execution_context.postlude)
 
-    def run_prelude(self) -> None:
-        "Run the context's code before the first cell"
-        if prelude := self.execution_context.prelude:
-            self.wait_for_reply(self.kc.execute(prelude, silent=True, store_history=False))
+    def run_silently(self, code: str) -> None:
+        "Run code that leaves no trace in the notebook"
+        if code:
+            self.wait_for_reply(self.kc.execute(code, silent=True, store_history=False))
 
     def _execute(self, index: int, cell: NotebookNode) -> bool:
         "Execute one cell; False when it is the last to run"
@@ -283,10 +283,10 @@ class DirectClient(ReportingClient):
             self.kc.close()
         return self.nb
 
-    def run_prelude(self) -> None:
-        "Run the context's code before the first cell"
-        if prelude := self.execution_context.prelude:
-            self.execute_code(prelude, silent=True, store_history=False)
+    def run_silently(self, code: str) -> None:
+        "Run code that leaves no trace in the notebook"
+        if code:
+            self.execute_code(code, silent=True, store_history=False)
 
     def execute_code(
         self, code: str, silent: bool = False, store_history: bool = True, stop_on_error: bool = True,

@@ -124,7 +124,7 @@ def execute_with_papermill(
     if redactor:
         papermill_io.register(work["output"], RedactingHandler(redactor))
     with open(own_stdout, "w", buffering=1) as log, open(f"{work['output']}.journal", "ab", buffering=0) as journal:
-        context = ExecutionContext(report, work["prelude"], work["timeout"], journal, redactor)
+        context = ExecutionContext(report, work["prelude"], work["postlude"], work["timeout"], journal, redactor)
         try:
             notebook = execute_notebook(
                 work["notebook"], work["output"], work["parameters"], engine_name=work["engine"],

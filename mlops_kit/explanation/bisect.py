@@ -162,12 +162,12 @@ class Experiment:
 
     def execute_step(self, name: str, record: Record) -> dict | StepBroke:
         "The record of a step with its result: that of one of the two runs when the key is the same"
-        old, new = (view.record for view in self.step_pairs[name])
-        known = {new["key"]: new, old["key"]: old}
-        with tempfile.TemporaryDirectory(prefix="mlops-bisect-") as temp:
-            record = rekey(self.store, record, (old, new), Path(temp) / "code")
-            key = record["key"]
-            if key not in known and key not in self.executed:
+        pair = tuple(view.record for view in self.step_pairs[name])
+        known = {rekey(self.store, original, pair)["key"]: original for original in reversed(pair)}
+        record = rekey(self.store, record, pair)
+        key = record["key"]
+        if key not in known and key not in self.executed:
+            with tempfile.TemporaryDirectory(prefix="mlops-bisect-") as temp:
                 self.executed[key] = self.replay_step(name, record, Path(temp) / "replay")
         return known.get(key) or self.executed[key]
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from ..compare import short_value
 from .changes import CHANGE_KINDS, Change, content_diff_lines, step_names_text
+from .code_changes import is_consequence
 from .step_changes import StepPair, StepView, find_changes
 from ..pipeline import InputRef, changed_entries
 from ..store import Store
@@ -193,7 +194,7 @@ def _narrow_steps(change: Change, differing: set[str], order: list[str]) -> Chan
 def _rank(change: Change, order: list[str]) -> tuple:
     "What causes are sorted by"
     kind, step = CHANGE_KINDS.index(change.kind), order.index(change.steps[0])
-    return change.kind == "machine", change.distance < 0, kind, step, change.distance
+    return change.kind == "machine", is_consequence(change), change.distance < 0, kind, step, change.distance
 
 # %% ../../nbs/60_explanation/40_causes.ipynb #c5236840
 def rank_causes(

@@ -9,7 +9,7 @@ is the subject of `causes`."""
 
 # %% auto #0
 __all__ = ['CHANGE_KINDS', 'ABSENT', 'step_names_text', 'Change', 'value_changes', 'content_diff_lines', 'data_changes',
-           'undeclared_changes', 'environment_changes']
+           'undeclared_changes', 'search_changes', 'package_changes', 'environment_changes']
 
 # %% ../../nbs/60_explanation/00_changes.ipynb #9183c8a7
 import json
@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from ..capture import describe_observation
 from ..compare import compare_stored, describe_file, format_diffs, short_value
 from ..ledger import Record
 from ..pipeline import changed_entries
@@ -24,8 +25,8 @@ from ..store import Store, get_bytes, is_complete, tree_entries
 
 # %% ../../nbs/60_explanation/00_changes.ipynb #31426198
 CHANGE_KINDS = (
-    "parameter", "input", "cell", "function", "source", "observed", "seed", "threads", "out", "python", "package",
-    "machine",
+    "parameter", "input", "cell", "function", "import", "source", "observed", "seed", "threads", "out", "python",
+    "package", "machine",
 )
 
 ABSENT = "(none)"  # the text of a value that one of the records does not have
@@ -189,20 +190,33 @@ def data_changes(
             yield _one_sided_source(step, name, old.get(name, []), new.get(name, []))
 
 # %% ../../nbs/60_explanation/00_changes.ipynb #17effed3
-_UNDECLARED_LABELS = {
+_DATA_LABELS = {
     "file": "undeclared file {}", "folder": "the list of files in undeclared folder {}",
-    "variable": "environment variable {}", "there": "the existence of {}",
+    "entries": "the sizes and times of files in undeclared folder {}", "glob": "the files that match {}",
+    "rglob": "the files that match {}", "pathglob": "the files that match {}", "there": "the existence of {}",
+    "stat": "the size or time of {}", "link": "the target of link {}", "variable": "environment variable {}",
+    "program": "program {}",
 }
-_UNDECLARED_VERBS = {"is new": "is now read", "is gone": "is no longer read"}
+_DATA_VERBS = {"is new": "is now read", "is gone": "is no longer read"}
 
-def _undeclared_verb(verb: str, was: str | None, now: str | None) -> str:
+def _data_verb(verb: str, was: str | None, now: str | None) -> str:
     "How an undeclared input changed; None means that there was nothing to read"
-    if verb in _UNDECLARED_VERBS:
-        return _UNDECLARED_VERBS[verb]
+    if verb in _DATA_VERBS:
+        return _DATA_VERBS[verb]
     if was is None:
         return "is new"
     return "is gone" if now is None else "changed"
 
+def _data_summary(name: str, verb: str, was: str | None, now: str | None) -> str:
+    "What changed about an undeclared input"
+    kind, _, what = name.partition(" ")
+    return f"{_DATA_LABELS[kind].format(what.replace('//', '/'))} {_data_verb(verb, was, now)}"
+
+def _answer_text(answer: str | None) -> str:
+    "What there was to read"
+    return "(nothing)" if answer is None else short_value(answer)
+
+# %% ../../nbs/60_explanation/00_changes.ipynb #18bd2a7b
 def _listed_files(store: Store, digest: str) -> set[str]:
     "The names in the list of a folder's files"
     return {name for name, _ in json.loads(get_bytes(store, digest))}
@@ -214,23 +228,12 @@ def _folder_details(store: Store, old: str, new: str) -> Iterator[str]:
         if names:
             yield short_value(f"{verb}: {', '.join(sorted(names))}")
 
-def _undeclared_details(store: Store, name: str, old: str | None, new: str | None) -> tuple[str, ...]:
+def _data_details(store: Store, name: str, old: str | None, new: str | None) -> tuple[str, ...]:
     "Where an undeclared file or folder differs"
     kind, _, path = name.partition(" ")
     if kind not in ("file", "folder") or not (old and new) or not _are_comparable(store, old, new):
         return ()
     return content_diff_lines(store, old, new, path) if kind == "file" else tuple(_folder_details(store, old, new))
-
-# %% ../../nbs/60_explanation/00_changes.ipynb #18bd2a7b
-def _undeclared_summary(name: str, verb: str, was: str | None, now: str | None) -> str:
-    "What changed about an undeclared input"
-    kind, _, path = name.partition(" ")
-    what = _UNDECLARED_LABELS.get(kind, "{}").format(path)
-    return f"{what} {_undeclared_verb(verb, was, now)}"
-
-def _undeclared_text(value: str | None) -> str:
-    "What there was to read"
-    return "(nothing)" if value is None else short_value(value)
 
 def undeclared_changes(
     store: Store,
@@ -240,10 +243,65 @@ def undeclared_changes(
 ) -> Iterator[Change]:
     "A change for each undeclared input that differs"
     for name, verb, *_ in changed_entries(old, new):
-        was, now = old.get(name), new.get(name)
-        texts = _undeclared_text(was), _undeclared_text(now)
-        summary, details = _undeclared_summary(name, verb, was, now), _undeclared_details(store, name, was, now)
-        yield Change("observed", name, (step,), *texts, summary, details=details)
+        if name.partition(" ")[0] in _DATA_LABELS:
+            was, now = old.get(name), new.get(name)
+            summary, details = _data_summary(name, verb, was, now), _data_details(store, name, was, now)
+            yield Change("observed", name, (step,), _answer_text(was), _answer_text(now), summary, details=details)
+
+# %% ../../nbs/60_explanation/00_changes.ipynb #a7dd068c
+_SEARCH_KINDS = "import", "startup", "shadowed", "entry"
+
+def _is_place(answer: str) -> bool:
+    "Is this a file of the project?"
+    return answer.endswith(".py") and not answer.startswith(("/", "<env>/", "~/"))
+
+def _search_file(was: str | None, now: str | None) -> str:
+    "The file of the project that came or went, or is found instead"
+    return next((answer for answer in (now, was) if answer and _is_place(answer)), "")
+
+def _search_texts(verb: str, was: str | None, now: str | None) -> tuple[str, str]:
+    "Where a name was found"
+    texts = [ABSENT if verb == "is new" else was or "not found", ABSENT if verb == "is gone" else now or "not found"]
+    return short_value(texts[0]), short_value(texts[1])
+
+def search_changes(
+    step: str,
+    old: dict[str, str | None], # "import shop" -> where it is found; None: nowhere
+    new: dict[str, str | None],
+) -> Iterator[Change]:
+    "A change for each difference in how Python finds modules, and in what it runs at its start"
+    for name, verb, was, now in changed_entries(old, new):
+        kind, _, module = name.partition(" ")
+        if kind not in _SEARCH_KINDS:
+            continue
+        texts, file = _search_texts(verb, was, now), _search_file(was, now) if kind == "import" else ""
+        summary = f"{name} {_DATA_VERBS[verb]}" if verb in _DATA_VERBS else describe_observation(name, was, now)
+        yield Change("import", module if kind == "import" else name, (step,), *texts, summary, file=file)
+
+# %% ../../nbs/60_explanation/00_changes.ipynb #04acacf8
+def _package_answers(observed: dict[str, str | None]) -> dict[str, str | None]:
+    "The state of each package that a step used, or of which it only asked the version"
+    answers = {}
+    for kind in ("distribution ", "package "):
+        answers |= {name.removeprefix(kind): answer for name, answer in observed.items() if name.startswith(kind)}
+    return answers
+
+def _version_text(answer: str | None) -> str:
+    "The version of a package, with quotation marks"
+    return _value_text(answer.partition(" ")[0]) if answer else "not installed"
+
+def package_changes(
+    step: str,
+    old: dict[str, str | None], # "package numpy" -> "2.4.6 0053cd..."
+    new: dict[str, str | None],
+) -> Iterator[Change]:
+    "A change for each installed package that differs"
+    for name, verb, was, now in changed_entries(_package_answers(old), _package_answers(new)):
+        before = ABSENT if verb == "is new" else _version_text(was)
+        after = ABSENT if verb == "is gone" else _version_text(now)
+        other_content = f"package {name} changed: {after}, other content"
+        summary = other_content if before == after else _value_summary(f"package {name}", before, after)
+        yield Change("package", name, (step,), before, after, summary)
 
 # %% ../../nbs/60_explanation/00_changes.ipynb #916d259f
 _MACHINE_FIELDS = ("machine", "system")        # of the environment in the key
@@ -257,7 +315,7 @@ def _machine(record: Record) -> dict:
 
 def _interpreter(record: Record) -> dict:
     "What is known about Python"
-    others = {"packages", "threads", *_MACHINE_FIELDS}
+    others = {"variables", "threads", *_MACHINE_FIELDS}
     return {name: value for name, value in record["parts"]["env"].items() if name not in others}
 
 # %% ../../nbs/60_explanation/00_changes.ipynb #d7552f77
@@ -266,7 +324,6 @@ _ENVIRONMENT: dict[str, tuple[str, Callable[[dict], dict]]] = {  # kind -> label
     "threads": ("the {name}", lambda record: {"number of threads": record["parts"]["env"]["threads"]}),
     "out": ("the file of out {name}", lambda record: record["parts"]["code"]["outs"]),
     "python": ("{name}", _interpreter),
-    "package": ("package {name}", lambda record: record["parts"]["env"]["packages"]),
     "machine": ("the machine's {name}", _machine),
 }
 
@@ -275,6 +332,6 @@ def environment_changes(
     old: dict, # records
     new: dict,
 ) -> Iterator[Change]:
-    "A change for each difference of seed, threads, files of outs, Python, packages and machine"
+    "A change for each difference of seed, threads, files of outs, Python and machine"
     for kind, (label, values) in _ENVIRONMENT.items():
         yield from value_changes(kind, step, values(old), values(new), label)

@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .changes import Change
-from .code_changes import relevant_cells, unit_short_name, unit_sources
+from mlops_kit.explanation.code_changes import (
+    code_questions, relevant_cells, unit_name, unit_short_name, unit_sources,
+)
 from ..ledger import Record
 from ..notebook import parse_cell
 from ..store import Store, get_bytes
@@ -74,17 +76,26 @@ class _CodeNode(NamedTuple):
         "Does a statement name one of these outs, or its file?"
         return bool(outs & self.reads) or any(file in self.text for file in files)
 
-def _statement_nodes(notebook: bytes) -> Iterator[_CodeNode]:
+def _statement_nodes(notebook: bytes, params: frozenset[str]) -> Iterator[_CodeNode]:
     "The statements of the cells"
-    for cell in relevant_cells(notebook):
+    for cell in relevant_cells(notebook, params):
         for node in parse_cell(cell.source).body:
             yield _CodeNode(f"cell {cell.number}", used_names(node), changed_names(node), ast.unparse(node))
 
 def _unit_nodes(store: Store, record: Record) -> Iterator[_CodeNode]:
     "The units of the project's code"
-    units = unit_sources(store, record, list(record["parts"]["code"]["units"]))
-    for name, unit in units.items():
-        yield _CodeNode(name, used_names(parse_cell(unit.text)), {unit_short_name(name)})
+    units = unit_sources(store, record, code_questions(record["parts"]["observed"]))
+    for question, unit in units.items():
+        name, tree = unit_name(question), parse_cell(unit.text)
+        is_module = question.startswith("module ")
+        yield _module_node(name, tree) if is_module else _CodeNode(name, used_names(tree), {unit_short_name(name)})
+
+def _module_node(name: str, tree: ast.Module) -> _CodeNode:
+    "A module without the bodies of its functions"
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    others = ast.Module([node for node in tree.body if node not in functions], [])
+    defined = {unit_short_name(name), *(node.name for node in functions)}
+    return _CodeNode(name, used_names(others), changed_names(others) | defined)
 
 def _parameter_nodes(record: Record) -> Iterator[_CodeNode]:
     "The parameters and sources"
@@ -116,7 +127,8 @@ def distances_to_outs(
 ) -> dict[str, int]:
     "The distance of cells, units and parameters from the nearest of some outs"
     files = {record["outs"][out]["file"] for out in outs if out in record["outs"]}
-    statements = list(_statement_nodes(get_bytes(store, record["notebook"]["digest"])))
+    notebook, params = get_bytes(store, record["notebook"]["digest"]), frozenset(record["parts"]["params"])
+    statements = list(_statement_nodes(notebook, params))
     start = [index for index, statement in enumerate(statements) if statement.mentions(outs, files)]
     nodes = [*statements, *_unit_nodes(store, record), *_parameter_nodes(record)]
     return _count_hops(nodes, start, len(statements))

@@ -11,17 +11,16 @@ since halves of a change rarely run. Packages and machines can't be exchanged fr
 __all__ = ['Exchange', 'ChangedPart', 'changed_parts', 'exchange_part', 'rekey']
 
 # %% ../../nbs/60_explanation/70_exchange.ipynb #41a3a1b5
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from .changes import Change
+from .code_changes import relevant_cells
 from .report import Explanation
 from ..ledger import KeyParts, Record
-from ..notebook import StepCode, collect_code, find_targets, read_notebook
-from ..pipeline import stage_project, step_key
-from ..store import Store, encode_tree, put_bytes, tree_entries
+from ..notebook import ast_digest, parse_cell
+from ..pipeline import step_key
+from ..store import Store, encode_tree, get_bytes, put_bytes, tree_entries
 
 # %% ../../nbs/60_explanation/70_exchange.ipynb #56d37d4c
 def _short_list(names: list[str]) -> str:
@@ -61,23 +60,23 @@ class ChangedPart:
         return f"{self.kind} {self.name}"
 
 # %% ../../nbs/60_explanation/70_exchange.ipynb #19d2c663
-_PART_KINDS = {"cell": "cells", "function": "file"}  # changes that are exchanged together
+_PART_KINDS = {"cell": "cells", "function": "file", "import": "file"}  # changes that are exchanged together
 
 def _is_exchangeable(change: Change) -> bool:
     "Can this be exchanged without touching the machine or the pipeline?"
     if change.kind == "observed":
         kind, _, path = change.name.partition(" ")
-        return kind in ("file", "folder", "there") and not path.startswith("/")
+        return kind in ("file", "folder", "there") and not path.startswith(("/", "<env>/", "~/"))
     return change.kind in ("parameter", "cell", "source", "seed", "threads") or bool(change.file)
 
 def _part_name(change: Change) -> str:
     "The name of the part that a change belongs to"
-    names = {"parameter": change.name.partition(".")[0], "cell": change.steps[0], "function": change.file}
-    return names.get(change.kind, change.name)
+    names = {"parameter": change.name.partition(".")[0], "cell": change.steps[0]}
+    return names.get(change.kind, change.file or change.name)
 
 def _part_identity(change: Change) -> tuple[str, str, tuple[str, ...]]:
     "Kind and name of the part that a change belongs to, and its steps where these tell parts apart"
-    steps = () if change.kind in ("function", "seed", "threads") else change.steps
+    steps = () if change.kind in ("function", "import", "seed", "threads") else change.steps
     return _PART_KINDS.get(change.kind, change.kind), _part_name(change), steps
 
 # %% ../../nbs/60_explanation/70_exchange.ipynb #d16c3c22
@@ -147,23 +146,24 @@ def _replace_files(store: Store, mine: str, theirs: str, names: set[str]) -> str
     entries += [entry for entry in tree_entries(store, theirs) if entry[0] in names]
     return put_bytes(store, encode_tree(entries), ".tree")
 
+def _other_imports(record: Record, other: dict) -> list[str]:
+    "The imports that both projects search, and that find something else"
+    ours, theirs = (side["parts"]["observed"] for side in (record, other))
+    imports = [question for question in ours if question.startswith("import ") and question in theirs]
+    return [question for question in imports if ours[question] != theirs[question]]
+
 def _exchange_file(store: Store, record: Record, other: dict, name: str) -> dict:
-    "Exchange a file of the project"
+    "Exchange a file of the project, and where imports find it"
+    ours, theirs = (side["parts"]["observed"] for side in (record, other))
+    imports = [question for question in _other_imports(record, other) if name in (ours[question], theirs[question])]
+    for question in (f"file {name}", *imports):
+        record = _exchange_entry("observed")(store, record, other, question)
     return {**record, "code": _replace_files(store, record["code"], other["code"], {name})}
 
 # %% ../../nbs/60_explanation/70_exchange.ipynb #7b38708e
 def _with_paths(mine: dict, theirs: dict) -> dict:
     "Our inputs at the paths where the other notebook reads them"
     return {name: [theirs.get(name, [path])[0], digest] for name, (path, digest) in mine.items()}
-
-def _file_names(store: Store, tree: str) -> set[str]:
-    "The names in a tree"
-    return {file for file, *_ in tree_entries(store, tree)}
-
-def _add_files(store: Store, record: Record, other: dict) -> str:
-    "Our tree of the project with the files that only the other record has"
-    ours, theirs = (_file_names(store, side["code"]) for side in (record, other))
-    return _replace_files(store, record["code"], other["code"], theirs - ours)
 
 def _parts_for_cells(parts: KeyParts, theirs: dict) -> dict:
     "The parts of our key, for the other notebook"
@@ -176,10 +176,15 @@ def _parts_for_cells(parts: KeyParts, theirs: dict) -> dict:
 def _exchange_cells(store: Store, record: Record, other: dict, name: str) -> dict:
     "Exchange the notebook"
     notebook = {field: other[field] for field in ("notebook", "outs", "metrics_out", "inject")}
-    exchanged = {**record, "code": _add_files(store, record, other), **notebook}
-    return _with_parts(exchanged, **_parts_for_cells(record["parts"], other["parts"]))
+    return _with_parts({**record, **notebook}, **_parts_for_cells(record["parts"], other["parts"]))
 
 # %% ../../nbs/60_explanation/70_exchange.ipynb #50afe66c
+def _further_files(store: Store, record: Record, other: dict) -> set[str]:
+    "The files that only the other record has, and that change nothing until other code uses them"
+    ours, theirs = ({file for file, *_ in tree_entries(store, side["code"])} for side in (record, other))
+    found_instead = {other["parts"]["observed"][question] for question in _other_imports(record, other)}
+    return theirs - ours - found_instead
+
 _EXCHANGES = {
     "parameter": _exchange_entry("params"), "source": _exchange_source, "observed": _exchange_entry("observed"),
     "file": _exchange_file, "seed": _exchange_seed, "threads": _exchange_threads, "cells": _exchange_cells,
@@ -191,43 +196,51 @@ def exchange_part(
     other: dict,  # of the same step, in the other run
     part: ChangedPart,
 ) -> dict:
-    "A record with one part of the other one"
-    return _EXCHANGES[part.kind](store, record, other, part.name)
+    "A record with one part of the other one; the modules that only the other one used come with it"
+    record = _EXCHANGES[part.kind](store, record, other, part.name)
+    files = _further_files(store, record, other)
+    return {**record, "code": _replace_files(store, record["code"], other["code"], files)}
 
 # %% ../../nbs/60_explanation/70_exchange.ipynb #13e96771
-def _mixed_code(store: Store, record: Record, folder: Path) -> StepCode:
-    "The code that a mixture depends on"
-    stage_project(store, record, folder)
-    notebook = read_notebook(folder / record["notebook"]["name"])
-    code = collect_code(notebook, folder, tuple(find_targets(record["parts"]["params"])))
-    shutil.rmtree(folder)
-    return code
-
-def _mixed_packages(old: dict, new: dict) -> dict:
-    "The packages of a mixture: those of the newer run, if no version changed"
-    unchanged = all(new[name] == version for name, version in old.items() if name in new)
-    return new if unchanged else old
-
-def _is_same_code(record: Record, other: dict) -> bool:
-    "Do two records have the same notebook and the same files of the project?"
-    return (record["code"], record["notebook"]["digest"]) == (other["code"], other["notebook"]["digest"])
-
 def _mixed_inject(record: Record, pair: tuple[dict, dict]) -> dict:
     "What is injected into a mixture: its parameters, and what is no declared parameter"
     declared = {name for original in pair for name in original["parts"]["params"]}
     others = {name: value for name, value in record["inject"].items() if name not in declared}
     return others | record["parts"]["params"]
 
+def _module_digests(store: Store, record: Record, pair: tuple[dict, dict]) -> dict[str, str]:
+    "What the modules say that both runs used"
+    first, second = ({file for file, *_ in tree_entries(store, original["code"])} for original in pair)
+    digests = {}
+    for file, content, _ in tree_entries(store, record["code"]):
+        if file in first & second:
+            source = get_bytes(store, content).decode("utf8", "replace")
+            digests[file] = ast_digest(parse_cell(source).body)
+    return digests
+
+_ABOUT_TEXT = "module ", "code "
+_ABOUT_CODE = *_ABOUT_TEXT, "import ", "package ", "distribution "
+
+def _lasting_answers(record: Record, pair: tuple[dict, dict]) -> dict[str, str | None]:
+    "The answers about data, and those about imports and packages that both runs asked for"
+    first, second = (original["parts"]["observed"] for original in pair)
+    return {
+        name: answer for name, answer in record["parts"]["observed"].items()
+        if not name.startswith(_ABOUT_CODE) or name in first and name in second and not name.startswith(_ABOUT_TEXT)
+    }
+
+# %% ../../nbs/60_explanation/70_exchange.ipynb #adcb30ef
 def rekey(
     store: Store,
-    record: Record,            # with something exchanged
+    record: Record,          # with something exchanged
     pair: tuple[dict, dict], # the records of the two runs
-    folder: Path,            # temporary; must not exist
 ) -> dict:
-    "A record with the key that belongs to its parts"
-    if not _is_same_code(record, pair[0]):
-        parts = record["parts"]
-        code = {**_mixed_code(store, record, folder).key_part, "outs": parts["code"]["outs"]}
-        packages = _mixed_packages(*(original["parts"]["env"]["packages"] for original in pair))
-        record = _with_parts(record, code=code, env={**parts["env"], "packages": packages})
-    return {**record, "inject": _mixed_inject(record, pair), "key": step_key(record["parts"])}
+    "A record with the key of a mixture: equal keys mean equal mixtures"
+    parts = record["parts"]
+    cells = relevant_cells(get_bytes(store, record["notebook"]["digest"]), frozenset(parts["params"]))
+    code = {
+        "cells": [cell.digest for cell in cells], "modules": _module_digests(store, record, pair),
+        "outs": parts["code"]["outs"],
+    }
+    key = step_key({**parts, "code": code, "observed": _lasting_answers(record, pair)})
+    return {**record, "inject": _mixed_inject(record, pair), "key": key}

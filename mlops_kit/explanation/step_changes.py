@@ -18,8 +18,10 @@ from typing import NamedTuple
 
 from ..config import Config
 from ..errors import MlopsError, StoreError
-from .changes import Change, data_changes, environment_changes, undeclared_changes, value_changes
-from .code_changes import cell_changes, fold_consequences, function_changes
+from mlops_kit.explanation.changes import (
+    Change, data_changes, environment_changes, package_changes, search_changes, undeclared_changes, value_changes,
+)
+from .code_changes import cell_changes, fold_consequences, function_changes, is_consequence
 from .distance import change_distance, distances_to_outs
 from ..ledger import Record, Run, record_from_json
 from ..pipeline import Pipeline, read_pipeline
@@ -119,20 +121,36 @@ def _parameter_changes(step: str, pair: StepPair) -> Iterator[Change]:
     old, new = params if pair.has_full_records else _common_entries(*params)
     return value_changes("parameter", step, old, new)
 
+def _given_names(pair: StepPair, changes: list[Change]) -> set[str]:
+    "The parameters that are injected, or whose change is told already"
+    names = {name for view in pair for name in view.record.get("inject", view.record["parts"]["params"])}
+    return names | {change.name.partition(".")[0] for change in changes}
+
 def _declared_changes(store: Store, step: str, pair: StepPair) -> Iterator[Change]:
     "What can be compared even if a step failed: parameters, inputs and cells"
-    yield from _parameter_changes(step, pair)
+    params = list(_parameter_changes(step, pair))
+    yield from params
     if pair.old.inputs and pair.new.inputs:
         yield from value_changes("input", step, pair.old.inputs, pair.new.inputs)
-    yield from cell_changes(step, *(_notebook_bytes(store, view.record) for view in pair))
+    notebooks = (_notebook_bytes(store, view.record) for view in pair)
+    yield from cell_changes(step, *notebooks, _given_names(pair, params))
+
+# %% ../../nbs/60_explanation/30_step_changes.ipynb #51d077da
+def _answers(record: Record, variables: list[str]) -> dict[str, str | None]:
+    "What a step was seen to use, and the variables that count in any case"
+    values = record["parts"]["env"]["variables"]
+    return {f"variable {name}": values.get(name) for name in variables} | record["parts"]["observed"]
 
 def _recorded_changes(store: Store, step: str, old: dict, new: dict) -> Iterator[Change]:
-    "What only a record tells: functions, data, undeclared inputs and the environment"
-    before, after = old["parts"], new["parts"]
+    "What only a record tells: code, data, what else was used, and the environment"
+    variables = [name for record in (old, new) for name in record["parts"]["env"]["variables"]]
+    before, after = (_answers(record, variables) for record in (old, new))
     yield from function_changes(store, step, old, new)
-    yield from data_changes(store, step, before["sources"], after["sources"])
-    yield from undeclared_changes(store, step, before["observed"], after["observed"])
+    yield from search_changes(step, before, after)
+    yield from data_changes(store, step, old["parts"]["sources"], new["parts"]["sources"])
+    yield from undeclared_changes(store, step, before, after)
     yield from environment_changes(step, old, new)
+    yield from package_changes(step, before, after)
 
 # %% ../../nbs/60_explanation/30_step_changes.ipynb #9eff278f
 def _with_distances(store: Store, pair: StepPair, changes: list[Change]) -> list[Change]:
@@ -154,4 +172,7 @@ def find_changes(
     if not pair.has_full_records:
         return fold_consequences(changes)
     changes += _recorded_changes(store, step, pair.old.record, pair.new.record)
-    return _with_distances(store, pair, fold_consequences(changes))
+    changes = fold_consequences(changes)
+    if len({str(view.record["parts"]["ins"]) for view in pair}) > 1:  # other inputs can bring in other code
+        changes = [change for change in changes if not is_consequence(change)]
+    return _with_distances(store, pair, changes)

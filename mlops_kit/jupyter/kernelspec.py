@@ -28,7 +28,7 @@ from jupyter_client.provisioning import LocalProvisioner
 from ..config import compose, find_project
 from ..engine import KIT_FOLDER, ChildProcess, connect_server, find_imports, current_thread_count
 from ..errors import ConfigError, MlopsError
-from ..notebook import Notebook, collect_code, read_notebook
+from ..notebook import Notebook, find_modules, read_notebook
 
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #2ed61228
 def run_kernel(
@@ -201,15 +201,18 @@ class ForkProvisioner(LocalProvisioner):
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #6395e0e4
 @cache
 def project_modules(project: Path) -> tuple[str, ...]:
-    "The modules that `warm` in the configuration names, or else all that the project's step notebooks import"
+    "The modules that `warm` in the configuration names, or else all that the project's step notebooks mention"
     try:
         named = compose([], project).resolved.get("warm", "auto")
     except MlopsError:
         named = "auto"
     if named != "auto":
         return tuple(named)
-    codes = [collect_code(notebook, project) for notebook in find_step_notebooks(project)]
-    return tuple(sorted({name for code in codes for name in code.external_modules}))
+    mentioned = set()
+    for notebook in find_step_notebooks(project):
+        with suppress(ConfigError):  # a module of the project has a syntax error
+            mentioned |= find_modules(notebook, project).external
+    return tuple(sorted(mentioned))
 
 # %% ../../nbs/80_jupyter/00_kernelspec.ipynb #a5d1a709
 def find_step_notebooks(project: Path) -> Iterator[Notebook]:

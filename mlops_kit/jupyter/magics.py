@@ -80,7 +80,8 @@ def open_step(
     folder = _enter_step_folder(plan, name, _upstream_records(plan, name))
     prepared = plan.prepared[name]
     ParameterInjector(shell, prepared.notebook, prepared.injected)
-    shell.run_code(compile(render_seed_code(prepared.seed, prepared.code.external_modules), "seeds", "exec"))
+    modules = frozenset(plan.modules(name).external)
+    shell.run_code(compile(render_seed_code(prepared.seed, modules), "seeds", "exec"))
     return folder
 
 # %% ../../nbs/80_jupyter/10_magics.ipynb #25189926

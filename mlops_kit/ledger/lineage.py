@@ -60,7 +60,8 @@ def _uses(record: Record) -> Iterator[tuple[str | None, str, str]]:
     parts, notebook = record["parts"], record["notebook"]
     yield from ((content, "input", name) for name, (_, content) in parts["ins"].items())
     yield from ((content, "source", name) for name, (_, content) in parts["sources"].items())
-    yield from ((content, "observed", name) for name, content in parts["observed"].items())
+    contents = [(name, content) for name, content in parts["observed"].items() if name.startswith(("file ", "folder "))]
+    yield from ((content, "observed", name) for name, content in contents)
     yield notebook["digest"], "code", notebook["name"]
     yield record["code"], "code", ""
 

@@ -84,7 +84,6 @@ StepInput = tuple[RelativePath, Digest]  # where the step reads it, below its wo
 class CodePart(TypedDict):
     "The code that a step's result depends on"
     cells: list[str]               # a digest for each code cell
-    units: dict[str, Any]          # functions and modules that the cells reach -> their digests
     outs: dict[Name, RelativePath] # declared outputs -> the files that the step writes
 
 class EnvironmentPart(TypedDict):
@@ -94,7 +93,7 @@ class EnvironmentPart(TypedDict):
     machine: str                   # "x86_64"
     system: str                    # "Linux"
     threads: int
-    packages: dict[str, str | None] # distributions that the step imports -> version, and content where that counts
+    variables: dict[str, str]      # those that count in any case -> digests
 
 class KeyParts(TypedDict):
     "Everything that a step's key is made of"
@@ -104,7 +103,7 @@ class KeyParts(TypedDict):
     sources: dict[Name, StepInput] # data from outside
     env: EnvironmentPart
     seed: int
-    observed: dict[str, str | None]  # undeclared inputs, as "file data/x.csv" -> digest; None: it was missing
+    observed: dict[str, str | None]  # what else it was seen to use: "file data/x.csv" -> digest; None: missing
 
 # %% ../../nbs/25_ledger/05_schema.ipynb #99ad160d
 class Out(TypedDict):
@@ -138,7 +137,7 @@ class CellOutcome(TypedDict):
     seconds: float | None
 
 # %% ../../nbs/25_ledger/05_schema.ipynb #265bc590
-STEP_SCHEMA = 2  # of the record of a step; a record of another schema is no hit
+STEP_SCHEMA = 3  # of the record of a step; a record of another schema is no hit
 
 class Record(TypedDict):
     "The record of a step that succeeded: what its result depends on, and what came out"
@@ -150,7 +149,8 @@ class Record(TypedDict):
     status: str                    # "done"
     attempt: int                   # 1, unless it was retried
     parts: KeyParts
-    looked: dict[str, Any]         # undeclared input -> the cell that accessed it first, and the file's state then
+    questions: Digest              # how to ask again what it was seen to use: `parts["observed"]` has the answers
+    looked: dict[str, Any]         # question -> the cell that asked it first, and the file's state then
     notes: dict[str, Any]          # what else may explain a difference: "network", "program", "clock", ...
     outs: dict[Name, Out]
     metrics: dict[str, Any]
@@ -406,12 +406,13 @@ def blank_record(
     nothing = digest(b"")
     environment = {"python": "3.11", "implementation": "CPython", "machine": "x86_64", "system": "Linux"}
     parts = {
-        "code": {"cells": [], "units": {}, "outs": {}}, "params": {}, "ins": {}, "sources": {},
-        "env": {**environment, "threads": 1, "packages": {}}, "seed": 0, "observed": {},
+        "code": {"cells": [], "outs": {}}, "params": {}, "ins": {}, "sources": {},
+        "env": {**environment, "threads": 1, "variables": {}}, "seed": 0, "observed": {},
     }
     record = {
         "schema": STEP_SCHEMA, "key": digest(["step", step]), "pipeline": "demo", "step": step, "run": "r1",
-        "status": "done", "attempt": 1, "looked": {}, "notes": {}, "outs": {}, "metrics": {}, "metrics_out": None,
+        "status": "done", "attempt": 1, "questions": nothing, "looked": {}, "notes": {}, "outs": {},
+        "metrics": {}, "metrics_out": None,
         "tolerance": {}, "inject": {}, "masked": [], "pass_env": [], "code": nothing + ".tree", "sources": {},
         "notebook": {"name": f"{step.partition('@')[0]}.ipynb", "digest": nothing, "parameters_cell": 1},
         "executed": nothing, "log": nothing, "engine": "mlops", "environment": None, "hardware": {}, "git": {},

@@ -353,6 +353,11 @@ def _raise_no_pipeline(project: Path) -> NoReturn:
     raise ConfigError(f"no pipeline selected: pass pipeline=<name>; available: {available}")
 
 # %% ../../nbs/40_pipeline/00_graph.ipynb #2a7138bf
+def _package_versions(observed: dict[str, str | None]) -> dict[str, str]:
+    "The packages among what a step was seen to use: name -> version"
+    packages = {name.removeprefix("package "): state for name, state in observed.items() if name.startswith("package ")}
+    return {name: state.partition(" ")[0] for name, state in packages.items() if state}
+
 def record_summary(record: Record) -> dict:
     "The lasting facts of a step's record: without times, hosts and runs"
     parts, sources = record["parts"], {}
@@ -361,6 +366,7 @@ def record_summary(record: Record) -> dict:
     return {
         **{name: record[name] for name in ("step", "key", "outs")}, "notebook": record["notebook"]["name"],
         **{name: parts[name] for name in ("params", "seed", "env", "observed")},
+        "packages": _package_versions(parts["observed"]),
         "ins": {name: content for name, (_, content) in parts["ins"].items()}, "sources": sources,
     }
 

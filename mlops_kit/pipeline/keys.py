@@ -11,7 +11,10 @@ __all__ = ['key_parts', 'step_key', 'changed_entries', 'key_changes']
 
 # %% ../../nbs/40_pipeline/15_keys.ipynb #2794eb48
 from collections.abc import Iterator
+from difflib import SequenceMatcher
+from itertools import chain
 
+from ..capture import describe_observation
 from ..ledger import KeyParts
 from .prepare import PreparedStep
 from ..store import canonical_json, digest
@@ -23,12 +26,12 @@ def key_parts(
     sources: dict[str, str], # name -> digest
 ) -> KeyParts:
     "The parts of a step's key"
-    code = {**prepared.code.key_part, "outs": prepared.step.outs}
+    code = {"cells": list(chain.from_iterable(prepared.cells.values())), "outs": prepared.step.outs}
     return {
         "code": code, "params": prepared.params,
         "ins": _with_paths(prepared, ins), "sources": _with_paths(prepared, sources),
         "env": prepared.env, "seed": prepared.seed,
-        "observed": {},  # undeclared inputs, known when the step has run
+        "observed": {},  # what else it uses, known when the step has run
     }
 
 def _with_paths(prepared: PreparedStep, digests: dict[str, str]) -> dict[str, list[str]]:
@@ -36,7 +39,7 @@ def _with_paths(prepared: PreparedStep, digests: dict[str, str]) -> dict[str, li
     return {name: [prepared.paths[name], content] for name, content in digests.items()}
 
 # %% ../../nbs/40_pipeline/15_keys.ipynb #3f8d2a21
-_KEY_VERSION = 2
+_KEY_VERSION = 3
 _HASHED_PARTS = "code", "params", "ins", "sources", "env", "seed", "observed"
 
 # %% ../../nbs/40_pipeline/15_keys.ipynb #14d93fa9
@@ -62,16 +65,14 @@ def changed_entries(old: dict, new: dict) -> Iterator[tuple[str, str, object, ob
 def key_changes(
     old: dict,                    # parts of the last good record
     new: dict,                    # parts now
-    numbers: tuple[int, ...] = (),# numbers of the code cells in the notebook
+    cells: dict[int, list[str]] | None = None, # of the notebook now: number -> digests of its statements
 ) -> list[str]:
     "What changed between two sets of parts, as short phrases"
-    changes = _cell_changes(old["code"]["cells"], new["code"]["cells"], numbers)
-    changes += _named_changes("", old["code"]["units"], new["code"]["units"])
+    changes = _cell_changes(old["code"]["cells"], cells or dict(enumerate(([one] for one in new["code"]["cells"]), 1)))
     changes += _parameter_changes(old["params"], new["params"])
     changes += _named_changes("input ", old["ins"], new["ins"])
     changes += _named_changes("source ", old["sources"], new["sources"])
-    changes += _named_changes("", old["observed"], new["observed"])
-    changes += _package_changes(old["env"]["packages"], new["env"]["packages"])
+    changes += _observed_changes(old["observed"], new["observed"])
     other = changed_entries(_other_parts(old), _other_parts(new))
     return changes + [f"{name} {was} -> {now}" for name, _, was, now in other]
 
@@ -82,25 +83,26 @@ def _parameter_changes(old: dict, new: dict) -> list[str]:
         changes.append(f"parameter {name}: {was!r} -> {now!r}" if verb == "changed" else f"parameter {name} {verb}")
     return changes
 
-def _package_changes(old: dict, new: dict) -> list[str]:
-    "Which packages changed, with their versions"
-    changes = []
-    for name, verb, was, now in changed_entries(old, new):
-        changes.append(f"package {name} {was} -> {now}" if verb == "changed" else f"package {name} {verb}")
-    return changes
+def _observed_changes(old: dict, new: dict) -> list[str]:
+    "Which answers changed: code first, as it is the usual reason"
+    changed = [(name, was, now) for name, _, was, now in changed_entries(old, new)]
+    changed.sort(key=lambda change: not change[0].startswith(("module ", "code ")))
+    return [describe_observation(*change) for change in changed]
 
-def _cell_changes(old: list, new: list, numbers: tuple[int, ...]) -> list[str]:
-    "Which code cells changed"
-    if len(old) != len(new):
-        return [f"{len(new)} code cells instead of {len(old)}"]
-    shown = [*numbers, *range(len(numbers) + 1, len(new) + 1)]
-    return [f"cell {shown[index]} changed" for index, cell in enumerate(new) if cell != old[index]]
+def _cell_changes(old: list[str], cells: dict[int, list[str]]) -> list[str]:
+    "Which code cells changed; where statements are gone, the cell that follows"
+    numbers = [number for number, statements in cells.items() for _ in statements]
+    new = list(chain.from_iterable(cells.values()))
+    changed = set()
+    for tag, _, _, start, end in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if tag != "equal":
+            changed.update(numbers[start:max(end, start + 1)] or numbers[-1:])
+    return [f"cell {number} changed" for number in sorted(changed)]
 
 def _named_changes(prefix: str, old: dict, new: dict) -> list[str]:
     "Which entries changed"
     return [f"{prefix}{name} {verb}" for name, verb, _, _ in changed_entries(old, new)]
 
 def _other_parts(parts: KeyParts) -> dict:
-    "The environment without packages, the seed and the outs"
-    env = {name: value for name, value in parts["env"].items() if name != "packages"}
-    return {**env, "seed": parts["seed"], "outs": parts["code"]["outs"]}
+    "The environment, the seed and the outs"
+    return {**parts["env"], "seed": parts["seed"], "outs": parts["code"]["outs"]}

@@ -19,8 +19,7 @@ from pathlib import Path, PurePosixPath
 from ..capture import environment_key, resolve_threads
 from ..config import Config
 from ..errors import ConfigError, unknown_name
-from ..notebook import StepCode, Notebook, check_parameters, find_targets, read_notebook
-from .compose_cache import find_code_cached
+from ..notebook import Notebook, cell_statements, check_parameters, read_notebook
 from .graph import InputRef, Pipeline, Step
 from ..store import Source, Store, find_source
 
@@ -122,7 +121,7 @@ class PreparedStep:
     params: dict             # the values of all plain parameters
     paths: dict[str, str]    # where each input, source and out lies in the step's folder
     injected: dict           # what papermill injects: the given parameters, and paths that are text
-    code: StepCode
+    cells: dict[int, list[str]] # number of a code cell -> digests of its statements
     env: dict                # the part of the key
     seed: int
 
@@ -134,10 +133,8 @@ def prepare_steps(
 ) -> dict[str, PreparedStep]:
     "Check every notebook against its step"
     project, config = pipeline.project, pipeline.config
-    threads, store = resolve_threads(config["threads"]), open_store(config)
+    env = environment_key(resolve_threads(config["threads"]), tuple(config["pass_env"]))
     read = cache(lambda name: read_notebook(project / name, name))
-    code_for = cache(lambda name, targets: find_code_cached(read(name), project, targets, store))
-    env_for = cache(lambda packages: environment_key(packages, threads))
     prepared = {}
     for name in names:
         step = pipeline.steps[name]
@@ -146,10 +143,9 @@ def prepare_steps(
             paths, texts = step_paths(pipeline, step, notebook, problems)
             params, parameter_problems = check_parameters(notebook, step.params, set(paths), name)
             problems += parameter_problems
-            code = code_for(step.notebook, tuple(find_targets(params)))
             injected = {key: params[key] for key in step.params if key in params} | texts
-            env = env_for(code.external_packages)
-            prepared[name] = PreparedStep(step, notebook, params, paths, injected, code, env, config["seed"])
+            cells = cell_statements(notebook, injected)
+            prepared[name] = PreparedStep(step, notebook, params, paths, injected, cells, env, config["seed"])
         except ConfigError as error:
             problems += error.problems
     return prepared

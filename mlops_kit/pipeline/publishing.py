@@ -11,21 +11,25 @@ __all__ = ['read_metrics', 'store_code', 'publish_result']
 
 # %% ../../nbs/40_pipeline/28_publishing.ipynb #8deba088
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
-from ..capture import UndeclaredInputs, store_undeclared, collect_undeclared, save_undeclared_names
+from mlops_kit.capture import (
+    Observations, collect_observations, save_questions, store_observed, store_questions,
+)
 from ..engine import ExecutionOutcome
 from ..errors import StepError
 from ..ledger import STEP_SCHEMA, KeyParts, publish_record, utc_now
-from ..notebook import find_import_aliases, parse_cell, collect_code, find_hazards, find_targets
+from ..notebook import find_import_aliases, parse_cell, find_hazards
 from .keys import step_key
+from .plan import current_state, secret_message
 from .staging import StepRequest, stored_notebook
 from ..redaction import Redactor, find_secret_in, redact_by_name
 from mlops_kit.store import (
     Store, digest_path, put_path, put_bytes, set_ref, content_size, canonical_json, encode_tree,
 )
 
-# %% ../../nbs/40_pipeline/28_publishing.ipynb #c1a69933
+# %% ../../nbs/40_pipeline/28_publishing.ipynb #5961e453
 def _check_inputs(request: StepRequest, folder: Path) -> None:
     "StepError when the notebook changed one of its inputs"
     parts = request.decision.parts
@@ -43,18 +47,6 @@ def _check_outs(request: StepRequest, out: Path) -> None:
         files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
         written = ", ".join(files) or "nothing"
         raise StepError(f"the notebook ended without writing {', '.join(missing)}; in out/ there is {written}")
-
-def _check_code(request: StepRequest) -> None:
-    "StepError when the project's code changed while the step ran"
-    known = request.prepared.code
-    if known.unchanged():
-        return
-    targets = tuple(find_targets(request.prepared.params))
-    code = collect_code(request.prepared.notebook, request.project, targets)
-    if code.units != known.units:
-        raise StepError(
-            "the project's code changed while the step ran, so it is unknown which code made its result: run again"
-        )
 
 # %% ../../nbs/40_pipeline/28_publishing.ipynb #fa848997
 def read_metrics(path: Path) -> dict:
@@ -80,13 +72,22 @@ def _check_secrets(request: StepRequest, folder: Path, redactor: Redactor) -> No
             )
 
 # %% ../../nbs/40_pipeline/28_publishing.ipynb #85aef088
-def store_code(request: StepRequest) -> str:
-    "Put the modules that a step reaches into the store; the digest of their tree"
+def _project_modules(observed: Observations) -> list[str]:
+    "The modules of the project that a step used"
+    names = [name.removeprefix("module ") for name in observed.details if name.startswith("module ")]
+    return [name for name in names if not name.startswith(("/", "<env>/", "~/"))]
+
+def store_code(
+    store: Store,
+    project: Path,
+    names: Iterable[str], # files of modules, relative to the project
+) -> str:
+    "Put modules of the project into the store; the digest of their tree"
     entries = []
-    for path, content in request.prepared.code.source_files.items():
-        name = path.relative_to(request.project).as_posix()
-        entries.append((name, put_bytes(request.store, content), len(content)))
-    return put_bytes(request.store, encode_tree(entries), ".tree")
+    for name in names:
+        content = (project / name).read_bytes()
+        entries.append((name, put_bytes(store, content), len(content)))
+    return put_bytes(store, encode_tree(entries), ".tree")
 
 def _store_out(store: Store, path: Path, file: str) -> dict:
     "Put an out into the store; its entry in the record"
@@ -94,29 +95,38 @@ def _store_out(store: Store, path: Path, file: str) -> dict:
     return {"file": file, "digest": content, "size": content_size(store, content)}
 
 # %% ../../nbs/40_pipeline/28_publishing.ipynb #720de8c0
-def _record_undeclared(request: StepRequest, folder: Path) -> UndeclaredInputs:
-    "Store the undeclared inputs of a step; StepError when one changed meanwhile"
-    undeclared = _find_undeclared(request, folder / ".kernel")
-    if clock := _clock_hazards(request):
-        undeclared.other_accesses["clock"] = clock
-    names = list(undeclared.digests)
-    if names:
-        limit = float(request.config["sources_limit"])
-        store_undeclared(request.store, request.project, undeclared.digests, limit)
-        save_undeclared_names(request.store, request.key, names)
-        request.notice(_undeclared_notice(request.name, names))
-    return undeclared
+def _check_modules(request: StepRequest, names: list[str]) -> None:
+    "StepError when a module of the project holds a secret"
+    for name in names:
+        text = (request.project / name).read_bytes().decode("utf8", "replace")
+        for value, secret in request.plan.redactor.redactable.items():
+            if value in text:
+                raise StepError(secret_message(name, secret))
 
-def _find_undeclared(request: StepRequest, kernel: Path) -> UndeclaredInputs:
-    "What the step read without declaring it"
+def _collect_observed(request: StepRequest, kernel: Path) -> Observations:
+    "What the step was seen to use; StepError when some of it changed meanwhile"
     started = (kernel / "step.ipynb").stat().st_ctime_ns
-    undeclared = collect_undeclared(kernel / "notes", request.project, started)
-    if undeclared.changed_files:
-        names = ", ".join(undeclared.changed_files)
+    cells = tuple(cell.source for cell in request.prepared.notebook.cells)
+    state = current_state(request.store, request.project)
+    observed = collect_observations(kernel / "notes", state, started, cells)
+    if observed.changed_files:
+        names = ", ".join(observed.changed_files)
         raise StepError(
-            f"{names} changed while the step read it, so it is unknown what its result was made from: run again"
+            f"{names} changed while the step used it, so it is unknown what its result was made from: run again"
         )
-    return undeclared
+    if clock := _clock_hazards(request):
+        observed.other_accesses["clock"] = clock
+    return observed
+
+def _store_observed(request: StepRequest, observed: Observations) -> str:
+    "Put what was observed into the store, and remember the questions; their digest"
+    limit = float(request.config["sources_limit"])
+    store_observed(request.store, request.project, observed.answers, limit)
+    questions = store_questions(request.store, observed.details)
+    save_questions(request.store, request.key, questions)
+    if undeclared := observed.undeclared():
+        request.notice(_undeclared_notice(request.name, undeclared))
+    return questions
 
 def _clock_hazards(request: StepRequest) -> dict[str, None]:
     "Where the notebook reads the clock (hazard R5)"
@@ -146,7 +156,7 @@ def _code_facts(request: StepRequest) -> dict:
     notebook = request.prepared.notebook
     content = put_bytes(request.store, stored_notebook(request))
     entry = {"name": request.prepared.step.notebook, "digest": content, "parameters_cell": notebook.parameters_cell}
-    return {"notebook": entry, "code": store_code(request), "pass_env": list(request.config["pass_env"])}
+    return {"notebook": entry, "pass_env": list(request.config["pass_env"])}
 
 def _source_facts(request: StepRequest) -> dict:
     "Where the sources of a step came from, and whether the store has them"
@@ -186,14 +196,17 @@ def publish_result(
     "Check the result, put the outs into the store and publish the record"
     _check_inputs(request, folder)
     _check_outs(request, folder / "out")
-    _check_code(request)
     _check_secrets(request, folder, redactor)
-    undeclared = _record_undeclared(request, folder)
-    parts = {**request.decision.parts, "observed": undeclared.digests}
+    observed = _collect_observed(request, folder / ".kernel")
+    modules = _project_modules(observed)
+    _check_modules(request, modules)
+    parts = {**request.decision.parts, "observed": observed.answers}
     pipeline = request.plan.pipeline.name
     record = {
         "schema": STEP_SCHEMA, "key": step_key(parts), "pipeline": pipeline, "step": request.name, "status": "done",
-        "looked": undeclared.first_access, "notes": undeclared.other_accesses,
+        "looked": observed.first_access, "notes": observed.other_accesses,
+        "questions": _store_observed(request, observed),
+        "code": store_code(request.store, request.project, modules),
         **_parameter_facts(request, parts, redactor), **_out_facts(request, folder / "out"),
         **_code_facts(request), **_source_facts(request), **_run_facts(request),
         "ended": utc_now(), "seconds": round(outcome.seconds, 3), "cells": list(outcome.cells), **attempt_facts,

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..capture import stage_undeclared, render_seed_code, make_env_variables
+from ..capture import stage_observed, render_seed_code, make_env_variables
 from ..engine import ExecutionOutcome, RunningNotebook, Execution, execute_notebook
 from ..ledger import Record
-from ..notebook import collect_code, read_notebook, find_targets
+from ..notebook import find_modules, read_notebook
 from .publishing import read_metrics
 from .staging import stage_code, stage_recorded_inputs, with_parameters_tag
 from ..store import Store, digest_path
@@ -31,7 +31,7 @@ def stage_project(
 ) -> None:
     "Make the project as the recorded step saw it: its notebook, the modules that it reached, and its undeclared inputs"
     stage_code(store, record["code"], (record["notebook"]["name"], record["notebook"]["digest"]), folder)
-    stage_undeclared(store, record["parts"]["observed"], folder)
+    stage_observed(store, record["parts"]["observed"], folder)
 
 # %% ../../nbs/40_pipeline/50_replay.ipynb #027f5dc7
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _build_replay(record: Record, folder: Path, options: ReplayOptions) -> Execu
     kernel.mkdir()
     notebook = read_notebook(folder / "project" / record["notebook"]["name"], record["notebook"]["name"])
     (kernel / "step.ipynb").write_bytes(with_parameters_tag(notebook.raw, notebook.parameters_cell))
-    modules = collect_code(notebook, folder / "project", tuple(find_targets(parts["params"]))).external_modules
+    modules = frozenset(find_modules(notebook, folder / "project", parts["params"]).external)
     return Execution(
         notebook=str(kernel / "step.ipynb"), output=str(kernel / "executed.ipynb"), log=str(folder / "log"),
         folder=str(folder / "step"), parameters=record["inject"],

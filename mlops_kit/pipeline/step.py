@@ -18,11 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import capture, tracking
-from ..capture import render_call_code, render_seed_code, make_env_variables
+from ..capture import make_env_variables, render_seed_code
 from ..engine import ExecutionOutcome, Execution, execute_notebook, preload_modules
 from ..errors import StepError, StoreError, disk_error_text
 from ..ledger import Record, StepOutcome, series_path, utc_now
-from .plan import Decision, Plan, find_record
+from .plan import Decision, Plan, current_state, find_record
 from .publishing import publish_result
 from .staging import StepRequest, stage_inputs, stored_notebook, with_parameters_tag
 from ..redaction import Redactor, find_secret_in, redacted_log, find_secrets
@@ -109,7 +109,7 @@ def _modules_to_preimport(plan: Plan, name: str) -> tuple[str, ...]:
     configured = plan.pipeline.config.resolved.get("warm", "auto")
     if configured != "auto":
         return tuple(configured)
-    return tuple(sorted(plan.prepared[name].code.external_modules))
+    return tuple(sorted(plan.modules(name).external))
 
 def preimport_for_plan(plan: Plan) -> None:
     "Let the fork server import what the steps of a plan will need"
@@ -149,17 +149,9 @@ def _tracking_variables(request: StepRequest) -> dict[str, str]:
 # %% ../../nbs/40_pipeline/30_step.ipynb #7653dbd7
 def _prelude(request: StepRequest, folder: Path) -> str:
     "The code that runs before the notebook"
-    prepared = request.prepared
-    audit = _audit_code(request, folder, folder / ".kernel/notes")
-    return audit + render_seed_code(prepared.seed, prepared.code.external_modules)
-
-def _audit_code(request: StepRequest, folder: Path, journal: Path) -> str:
-    "Code that records what the step reads without declaring it"
-    known = [*request.prepared.code.source_files, request.project / request.prepared.step.notebook]
-    return render_call_code(
-        capture.start_auditing, project=str(request.project), folder=str(folder), store=str(request.store.root),
-        known=[str(path) for path in known], variables=list(request.config["pass_env"]), journal=str(journal),
-    )
+    modules = frozenset(_modules_to_preimport(request.plan, request.name))
+    seed = render_seed_code(request.prepared.seed, modules)
+    return capture.render_prelude(seed, folder, request.store.root, folder / ".kernel/notes")
 
 # %% ../../nbs/40_pipeline/30_step.ipynb #6d0f3da7
 def _build_execution(request: StepRequest, folder: Path) -> Execution:
@@ -172,7 +164,8 @@ def _build_execution(request: StepRequest, folder: Path) -> Execution:
     return Execution(
         notebook=str(kernel / "step.ipynb"), output=str(kernel / "executed.ipynb"),
         log=str(request.run.folder / f"{request.name}.log"), folder=str(folder),
-        parameters=prepared.injected, environment=variables, prelude=_prelude(request, folder),
+        parameters=prepared.injected, environment=variables,
+        prelude=_prelude(request, folder), postlude=capture.render_postlude(),
         engine=request.config["engine"], timeout=prepared.step.timeout, threads=prepared.env["threads"],
         preload=_modules_to_preimport(request.plan, request.name), secrets=_known_secrets(request, variables),
     )
@@ -225,7 +218,8 @@ def _complete_lines(path: Path) -> bytes:
 # %% ../../nbs/40_pipeline/30_step.ipynb #5672bfa3
 def run_step(request: StepRequest) -> StepOutcome:
     "Run one step, or take the result of another run that just computed it; its outcome"
-    find = lambda: find_record(request.store, request.project, request.decision.parts)
+    state = current_state(request.store, request.project)
+    find = lambda: find_record(request.store, state, request.decision.parts, request.prepared.notebook)
     is_settled = lambda: request.should_stop() or find() is not None
     with hold_lease(request.store.files, f"{request.key}.json", until=is_settled):
         if record := find():

@@ -11,14 +11,15 @@ __all__ = ['FRESH_PROCESS_PERTURBATIONS', 'ALL_PERTURBATIONS', 'ChangeSinceRecor
            'outcome_of', 'StepUnderTest']
 
 # %% ../../nbs/55_verification/20_case.ipynb #ecc6ceb4
-import json, os, platform
+import json, platform
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from uuid import uuid4
 
 from mlops_kit.capture import (
-    CHANGED_BY_STEP, current_digest, describe_environment, describe_hardware, render_call_code, resolve_packages,
+    CHANGED_BY_STEP, CurrentState, describe_hardware, describe_observation, environment_key, read_questions,
+    render_call_code,
 )
 from ..compare import Diff, compare_paths
 from ..ledger import Record
@@ -33,23 +34,10 @@ from .perturb import PERTURBATIONS, apply_perturbations, perturbed_env
 class ChangeSinceRecording:
     "Something on this machine that is not what it was when the step was recorded"
     hazard_id: str # the hazard that it may be
-    name: str      # of the package, or of the undeclared input
+    name: str      # what differs: "python", or a question of the record, "package numpy"
     text: str      # a sentence for people
 
 # %% ../../nbs/55_verification/20_case.ipynb #7030cd29
-def _package_changes(record: Record) -> list[ChangeSinceRecording]:
-    "The packages of a record that have another version here"
-    recorded = record["parts"]["env"]["packages"]
-    here = describe_environment()["packages"]
-    for name, version in recorded.items():  # None: installed as editable
-        if version is None and resolve_packages(frozenset({name})) == {name: None}:
-            here = here | {name: None}
-    changes = []
-    for name, version in recorded.items():
-        if here.get(name) != version:
-            changes.append(ChangeSinceRecording("R14", name, f"package {name}: {version} -> {here.get(name)}"))
-    return changes
-
 def _machine_changes(record: Record) -> list[ChangeSinceRecording]:
     "The Python version and the hardware, where they differ"
     changes, was = [], record["parts"]["env"]["python"]
@@ -63,34 +51,61 @@ def _machine_changes(record: Record) -> list[ChangeSinceRecording]:
     return changes
 
 # %% ../../nbs/55_verification/20_case.ipynb #6e7a4e0a
-def _hazard_of_input(record: Record, name: str) -> str:
-    "The hazard that a changed undeclared input is"
+_HAZARDS = {
+    "variable": "R12", "folder": "R4", "entries": "R4", "glob": "R4", "rglob": "R4", "pathglob": "R4", "package": "R14",
+    "distribution": "R14", "entry": "R14", "startup": "R14", "module": "R13", "code": "R13",
+}
+
+def _hazard_of_answer(record: Record, name: str) -> str:
+    "The hazard that another answer is"
     kind, _, what = name.partition(" ")
-    if kind in ("variable", "folder") or record["parts"]["observed"][name] == CHANGED_BY_STEP:
-        return {"variable": "R12", "folder": "R4"}.get(kind, "R10")
-    state, path = record["looked"][name]["state"], Path(what)
+    if kind in _HAZARDS or record["parts"]["observed"][name] == CHANGED_BY_STEP:
+        return _HAZARDS.get(kind, "R10")
+    state, path = record["looked"].get(name, {}).get("state"), Path(what)
     if state and path.exists() and [path.stat().st_size, path.stat().st_mtime_ns] == state[:2]:
         return "R15"
     return "R13" if what.endswith(".py") else "R11"
 
-def _input_changes(record: Record) -> list[ChangeSinceRecording]:
-    "The undeclared inputs outside the project that differ"
-    changes = []
+def _is_outside(name: str) -> bool:
+    "Is a question about something that doesn't come with the record?"
+    kind, _, what = name.partition(" ")
+    return kind in _COMES_FROM_HERE or what.startswith(("/", "<env>/", "~/"))
+
+_COMES_FROM_HERE = "variable", "program", "package", "distribution", "entry", "startup"
+_NO_PROJECT = Path("/nowhere")
+
+# %% ../../nbs/55_verification/20_case.ipynb #632ea3f6
+def _variable_changes(record: Record) -> list[ChangeSinceRecording]:
+    "The environment variables that count in any case, where they differ"
+    was = record["parts"]["env"]["variables"]
+    now = environment_key(record["parts"]["env"]["threads"], tuple(record["pass_env"]))["variables"]
+    names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+    questions = {name: f"variable {name}" for name in names}
+    texts = {name: describe_observation(questions[name], was.get(name), now.get(name)) for name in names}
+    return [ChangeSinceRecording("R12", questions[name], texts[name]) for name in names]
+
+def _answer_changes(store: Store, record: Record) -> list[ChangeSinceRecording]:
+    "What the step used from outside of the project and that differs"
+    questions = read_questions(store, record["questions"]) or {}
+    outside = {name: detail for name, detail in questions.items() if _is_outside(name)}
+    now, changes = CurrentState(_NO_PROJECT).answer_all(outside), []
     for name, was in record["parts"]["observed"].items():
-        kind, _, what = name.partition(" ")
-        is_outside = kind == "variable" or os.path.isabs(what)
         if was == CHANGED_BY_STEP:
             text = f"{name} is changed by the step itself"
-            changes.append(ChangeSinceRecording(_hazard_of_input(record, name), name, text))
-        elif is_outside and current_digest(Path("/"), name) != was:
-            changes.append(ChangeSinceRecording(_hazard_of_input(record, name), name, f"{name} has changed"))
+        elif name in now and now[name] != was:
+            text = describe_observation(name, was, now[name])
+        else:
+            continue
+        changes.append(ChangeSinceRecording(_hazard_of_answer(record, name), name, text))
     return changes
 
 def changes_since_recording(
+    store: Store,
     record: Record, # of a step
 ) -> list[ChangeSinceRecording]:
     "What differs on this machine from the time when the step was recorded"
-    return [*_package_changes(record), *_machine_changes(record), *_input_changes(record)]
+    changes = [*_machine_changes(record), *_variable_changes(record), *_answer_changes(store, record)]
+    return list({change.name: change for change in changes}.values())
 
 # %% ../../nbs/55_verification/20_case.ipynb #5d858284
 def out_tolerance(

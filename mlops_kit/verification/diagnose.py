@@ -237,15 +237,16 @@ def _locate_read(case: StepUnderTest, replay: Replay, number: int | None) -> Loc
     source = _executed_sources(replay).get(number)
     return _locate(case, lambda cell: cell.source == source) if source else None
 
-def _locate_import(case: StepUnderTest, package: str) -> Location | None:
-    "The first cell that imports a package"
-    name = re.escape(package)
+def _locate_import(case: StepUnderTest, question: str) -> Location | None:
+    "The first cell that imports what a question is about: a package, or a module by its file"
+    place = question.partition(" ")[2].partition(":")[0]
+    name = re.escape(Path(place.removesuffix("/__init__.py")).stem)
     return _locate(case, lambda cell: re.search(rf"\bimport {name}|from {name}\b", cell.source) is not None)
 
 def _diagnose_change(case: StepUnderTest, replay: Replay, change: ChangeSinceRecording) -> Diagnosis:
     "A change since the recording as the cause"
     location = _locate_read(case, replay, case.record["looked"].get(change.name, {}).get("cell"))
-    if not location and change.hazard_id == "R14":
+    if not location and change.hazard_id in ("R13", "R14"):
         location = _locate_import(case, change.name)
     return Diagnosis(location, HAZARDS[change.hazard_id], change.text)
 
@@ -294,7 +295,7 @@ def diagnose_step(
     number: int = 0, # of the round that differed
 ) -> Diagnosis:
     "Where and why a step does not repeat"
-    changes = changes_since_recording(case.record)
+    changes = changes_since_recording(case.store, case.record)
     first, second = _replay_twice(case)
     if any(change.hazard_id == "R10" for change in changes):
         return _diagnose_environment(case, first, changes)

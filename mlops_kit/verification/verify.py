@@ -150,7 +150,7 @@ def verify_step(
     options, start, folder = options or VerifyOptions(), time.monotonic(), store.files.temp_path()
     tolerance = {**record["tolerance"], **options.tolerance}
     case = StepUnderTest(store, record, folder, options.engine, tolerance, options.interruption)
-    changes = tuple(change.text for change in changes_since_recording(record))
+    changes = tuple(change.text for change in changes_since_recording(store, record))
     verdict = Verdict(record["step"], record["key"], "identical", changed_since=changes, rounds=options.rounds)
     try:
         verdict = _verify_case(case, verdict, options.notice)
@@ -187,7 +187,7 @@ def verify(
 ) -> list[Verdict]:
     "Execute the recorded steps of a run again, several at a time, as all their inputs are stored already"
     records = _records_of(run, steps)
-    changes = [change.text for record in records.values() for change in changes_since_recording(record)]
+    changes = [change.text for record in records.values() for change in changes_since_recording(run.store, record)]
     for text in dict.fromkeys(changes):
         notice(f"changed since recording: {text}")
     options = VerifyOptions(rounds, engine, tolerance or {}, notice)

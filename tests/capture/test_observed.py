@@ -120,6 +120,7 @@ def make_world(root: Path) -> None:
     for name, text in {"content.txt": "10\n", "names/a": "", "names/b": "", "pattern/1.txt": "1", "table.csv": "a\n1\n", "target.txt": "1", "size.txt": "1", "unread.txt": "1", "../../outside/far.txt": "1", "../../outside/plugin_of_somebody.py": "VALUE = 1\n"}.items():
         (notes / name).parent.mkdir(parents=True, exist_ok=True)
         (notes / name).write_text(text)
+    os.utime(notes / "size.txt", ns=(10**18, 10**18))
     (notes / "link.txt").symlink_to("target.txt")
     import sqlite3
 
@@ -169,8 +170,8 @@ def test_what_nobody_looked_at_does_not_matter(restored, kind):
 
 
 def test_variables(world):
-    assert must_run(world, COLOUR="red") == {"variable"}
-    assert must_run(world, UNREAD="1", ANYTHING="2") == set()
+    assert must_run(world, COLOUR="red") == set(KINDS), "whoever reads it"
+    assert must_run(world, ANYTHING="2") == set()
 
 
 def test_the_plan_says_what_changed_and_the_run_goes_on(restored):
@@ -200,7 +201,7 @@ def test_a_file_that_changes_while_a_step_reads_it(project):
     same_size_and_time(project.root / "slow.txt")
     (project.root / "slow.txt").write_text("2")
     out, _ = running.communicate(timeout=60)
-    assert running.returncode == 1 and "file slow.txt changed while the step read it" in json.loads(out)["steps"]["slow"]["error"]
+    assert running.returncode == 1 and "file slow.txt changed while the step used it" in json.loads(out)["steps"]["slow"]["error"]
     assert project.records() == []
 
 
@@ -225,5 +226,5 @@ def test_other_engines_observe_the_same(project, engine):
     project.notebook("beside", "import os\nfrom pathlib import Path\nresult.write_text(Path(os.environ['MLOPS_PROJECT'], 'beside.txt').read_text())")
     project.pipeline("beside: {notebook: notebooks/beside.ipynb, outs: {result: result.json}}")
     project.statuses(f"engine={engine}")
-    assert list(json.loads(project.records()[0].read_text())["parts"]["observed"]) == ["file beside.txt"]
+    assert "file beside.txt" in json.loads(project.records()[0].read_text())["parts"]["observed"]
     assert project.statuses() == {"beside": "hit"}

@@ -134,7 +134,7 @@ def test_no_process_is_left_by_a_step(project, namespace, engine):
     nobody_is_left(namespace, project)
 
 
-@pytest.mark.parametrize("what", ["SIGINT", "SIGTERM", "SIGKILL", "engine stop"])
+@pytest.mark.parametrize("what", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.long), "SIGKILL", "engine stop"])
 def test_no_process_is_left_by_a_run_that_is_cut_short(project, namespace, what):
     journal, = pipeline_of_strays(project, "100s", ("timeout",))
     process = project.start("run", "pipeline=demo", before=namespace.inside(project.root))

@@ -334,6 +334,7 @@ def test_a_killed_warm_parent_fails_its_steps_only(project):
     check_book(book_of(project.root / ".mlops/runs" / told["run"] / "waits.ipynb"), LOST)
 
 
+@pytest.mark.long
 def test_papermill_survives_a_killed_warm_parent(project, tmp_path):
     journal = tmp_path / "journal"
     plain = Papermill(tmp_path / "waits", "mlops", *cells_that_end_in("time.sleep(1000)", journal))

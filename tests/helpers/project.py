@@ -1,4 +1,6 @@
 """A small project for a test, the command line as a user calls it, and other environments."""
+import base64
+import hashlib
 import json
 import shutil
 import subprocess
@@ -129,4 +131,11 @@ def install(python: Path, name: str, version: str, source: str) -> None:
     info = site / f"{name}-{version}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\n")
-    (info / "RECORD").write_text(f"{name}.py,,\n{name}-{version}.dist-info/METADATA,,\n")
+    files = [site / f"{name}.py", info / "METADATA"]
+    lines = [f"{file.relative_to(site)},sha256={record_hash(file)},{file.stat().st_size}\n" for file in files]
+    (info / "RECORD").write_text("".join([*lines, f"{info.name}/RECORD,,\n"]))
+
+
+def record_hash(file: Path) -> str:
+    "The SHA-256 of a file as it stands in a RECORD"
+    return base64.urlsafe_b64encode(hashlib.sha256(file.read_bytes()).digest()).decode().rstrip("=")

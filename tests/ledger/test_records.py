@@ -17,7 +17,7 @@ from mlops_kit.store import Store, canonical_json, digest
 CONTENT = digest(b"content")
 RECORD = blank_record(
     "draw@1", parts={"params": {"month": 1}, "ins": {"a": ["in/a", CONTENT]}, "sources": {"raw": ["in/raw.csv", CONTENT]},
-                     "observed": {"file helper.csv": None}, "code": {"cells": [CONTENT], "units": {"shop.total": CONTENT}, "outs": {"n": "n.json"}}},
+                     "observed": {"file helper.csv": None, "code shop.py:total": CONTENT}, "code": {"cells": [CONTENT], "outs": {"n": "n.json"}}},
     outs={"n": {"file": "deep/n.json", "digest": CONTENT, "size": 3}}, sources={"raw": {"url": "data/raw.csv", "size": 3, "kept": True}},
     metrics={"loss": 0.5}, series=CONTENT, began="r1", cells=[{"cell": 1, "status": "completed", "seconds": 0.1}])
 OUTCOME = blank_outcome(RECORD, series=CONTENT, began="r1")

@@ -359,6 +359,7 @@ def test_a_run_that_is_stopped_resumes_where_it_stopped(slow, number, status):
     assert outs_of(slow) == interrupted
 
 
+@pytest.mark.long
 def test_only_the_process_of_a_step_is_asked_to_stop(slow):
     process = slow.start("run", "pipeline=demo", "threads=1", "tracking=disabled")
     wait_until(lambda: len(slow.journal.read_text().split()) >= 15, 60)

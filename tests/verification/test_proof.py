@@ -180,6 +180,7 @@ def test_another_version_of_a_package(project, tmp_path):
     assert "package tiny: 1.0 -> 1.1" in done.stderr, "said before anything is executed"
 
 
+@pytest.mark.long
 def test_a_package_that_is_installed_as_editable_is_no_other_one(project):
     project.notebook("uses", HEAD, "import mlops_kit", WRITE.format("1"))
     project.pipeline("uses: {notebook: notebooks/uses.ipynb, outs: {result: result.json}}")
