@@ -45,33 +45,39 @@ def _parse(
 
 # %% ../../nbs/30_capture/14_mentions.ipynb #9f816667
 @lru_cache(maxsize=1000)
+def _words_of_statements(source: bytes | str) -> tuple[tuple[str | None, frozenset[str]], ...]:
+    "The words of each statement, with the name of what it defines; None for one that is no definition"
+    tree = _parse(source)
+    if tree is None:
+        text = source if isinstance(source, str) else source.decode("utf8", "replace")
+        return (None, frozenset(_WORD.findall(text))),
+    definitions = ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef
+    name_of = lambda node: node.name if isinstance(node, definitions) else None
+    return tuple((name_of(node), frozenset(_words(node))) for node in tree.body)
+
 def mentioned_words(
     source: bytes | str,                  # of a module or a cell
     known: frozenset[str] | None = None,  # top-level definitions whose words count; None: those of all
 ) -> frozenset[str]:
     "The identifiers of some code, and the words in its texts"
-    tree = _parse(source)
-    if tree is None:
-        text = source if isinstance(source, str) else source.decode("utf8", "replace")
-        return frozenset(_WORD.findall(text))
-    definitions = ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef
-    is_new = lambda node: known is not None and isinstance(node, definitions) and node.name not in known
-    return frozenset(word for node in tree.body if not is_new(node) for word in _words(node))
+    counts = lambda name: known is None or name is None or name in known
+    return frozenset().union(*(words for name, words in _words_of_statements(source) if counts(name)))
 
 # %% ../../nbs/30_capture/14_mentions.ipynb #6a9acf03
 _WORDS = frozenset("""
     __dict__ __globals__ __builtins__ __subclasses__ __getattribute__ __dir__ __import__ __loader__ f_globals f_locals
     f_builtins _getframe currentframe getmembers getattr_static get_objects import_module resolve_name import_string
     module_from_spec exec_module load_module run_path run_module iter_modules walk_packages read_pickle allow_pickle
-    Unpickler load_ext reload_ext autoreload capture_locals show_locals
+    Unpickler load_ext reload_ext autoreload capture_locals show_locals unsafe_load unsafe_load_all full_load
+    full_load_all UnsafeLoader FullLoader ImportString LightningCLI
 """.split())
 _FUNCTIONS = frozenset(
     "vars dir globals locals eval exec compile help breakpoint __import__ __all__ get_ipython".split()
 )
 _REFLECTIVE = """
     inspect pkgutil importlib imp runpy zipimport builtins gc code codeop pdb pydoc unittest doctest pytest fire
-    pickle _pickle dill cloudpickle shelve copyreg hydra.utils stevedore sys.modules joblib.load torch.load
-    numexpr patsy formulaic
+    pickle _pickle dill cloudpickle shelve copyreg jsonpickle jsonargparse hydra.utils stevedore sys.modules joblib.load
+    torch.load numexpr patsy formulaic
 """.split()
 _HARMLESS = "importlib.metadata", "importlib.resources"
 

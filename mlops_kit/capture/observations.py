@@ -25,7 +25,7 @@ from .import_search import locate
 from .instruments import is_stdlib
 from .mentions import can_enumerate, mentioned_words
 from .questions import CurrentState, folder_listing, place_name, place_path
-from .source_units import source_units, top_level_definitions
+from .source_units import source_units, used_definitions
 from ..errors import StepError
 from ..ledger import seal, unseal
 from ..notebook import import_statements, parse_cell, parse_source
@@ -90,6 +90,7 @@ class _Collector:
     begun: int                # when the step began, by the file system's clock: nanoseconds
     notes: list[dict]
     cells: tuple[str, ...]    # sources of the notebook's code cells
+    texts: tuple[str, ...]    # others that may name functions: parameters
     found: Observations = field(default_factory=Observations)
 
     def __post_init__(self):
@@ -116,7 +117,7 @@ class _Collector:
         self.add_searches()
         self.add_engine_packages()
         self.add_structure()
-        self.found.answers = self.state.answer_all(self.found.details, self.cells) | self.changed_answers()
+        self.found.answers = self.state.answer_all(self.found.details, self.cells, self.texts) | self.changed_answers()
         return self.found
 
     def add_note(self, note: dict) -> None:
@@ -162,9 +163,10 @@ class _Collector:
         if self.functions is None:
             details = dict.fromkeys(self.modules)
         else:
-            is_open = self._can_enumerate()
-            counted = [path for path in self.modules if path in self.functions]
-            details = dict.fromkeys(self.modules) | {path: self._module_detail(path, is_open) for path in counted}
+            counted = {path: _read_source(path) for path in self.modules if path in self.functions}
+            known = dict.fromkeys(counted) if self._can_enumerate() else self._used_definitions(counted)
+            details = {path: self._module_detail(path, known[path]) for path in counted}
+            details = dict.fromkeys(self.modules) | details
         for path, detail in details.items():
             place = place_name(path, self.project)
             self.add(f"module {place}", detail)
@@ -180,12 +182,16 @@ class _Collector:
         sources = ["\n".join(self.cells), *map(_read_source, self.modules)]
         return any(can_enumerate(source, names) for source in sources)
 
-    def _module_detail(self, path: str, is_open: bool) -> dict:
-        "Which functions of a module ran, and which there were"
-        source = _read_source(path)
-        units = source_units(source, frozenset(self.functions[path]))
-        known = None if is_open else sorted(top_level_definitions(source))
-        return {"ran": sorted(units.keys() - {""}), "known": known}
+    def _used_definitions(self, sources: dict[str, bytes]) -> dict[str, frozenset[str]]:
+        "The functions and classes of modules that somebody may have noticed"
+        others = [_read_source(path) for path in self.modules if path not in sources]
+        words = frozenset().union(*map(mentioned_words, (*self.cells, *self.texts, *others)))
+        return used_definitions(sources, self.functions, words)
+
+    def _module_detail(self, path: str, known: frozenset[str] | None) -> dict:
+        "Which functions of a module ran, and which definitions are used"
+        units = source_units(_read_source(path), frozenset(self.functions[path]))
+        return {"ran": sorted(units.keys() - {""}), "known": None if known is None else sorted(known)}
 
     def add_packages(self) -> None:
         "Add the installed packages whose files were used; a file that no package owns counts as code"
@@ -195,8 +201,9 @@ class _Collector:
             self.add(f"package {name}", {"files": pack_files(self.state.installed, name, used), "modules": []})
         for path in owners.others - set(map(Path, self.modules)):
             if not is_stdlib(str(path)):
-                kind = "module" if path.suffix == ".py" else "file"
-                self.add(f"{kind} {place_name(path, self.project)}")
+                file = next((one for one in (path, *path.parents) if one.exists()), path)  # a zip file holds modules
+                kind = "module" if path.suffix == ".py" and file == path else "file"
+                self.add(f"{kind} {place_name(file, self.project)}")
 
     def add_engine_packages(self) -> None:
         "Add packages that the engine itself had loaded before, if the step imports them or its packages need them"
@@ -277,9 +284,10 @@ def collect_observations(
     state: CurrentState,   # made when the step had ended
     begun: int,            # when the step began, by the file system's clock: nanoseconds
     cells: tuple[str, ...],# sources of the notebook's code cells
+    texts: tuple[str, ...] = (), # others that may name functions: parameters
 ) -> Observations:
     "Make observations of the notes"
-    return _Collector(state, begun, read_json_lines(journal), cells).collect()
+    return _Collector(state, begun, read_json_lines(journal), cells, texts).collect()
 
 # %% ../../nbs/30_capture/20_observations.ipynb #dcc1f670
 _MOST_SETS = 20
@@ -383,6 +391,8 @@ def describe_observation(name: str, was: str | None, now: str | None) -> str:
             return f"{what} {verb}"
         module = place.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         return f"{module}.{function} ({place}) {verb}" if function else f"{module} ({place}) {verb}"
+    if name == "shadowed" and now:
+        return f"modules of the standard library are hidden by others of the same name: {now}"
     if kind == "import":
         return f"import {what}: found at {now}, was {was or 'not found'}" if now else f"import {what}: no longer found"
     if kind in ("package", "distribution") and was and now:

@@ -108,7 +108,8 @@ def _collect_observed(request: StepRequest, kernel: Path) -> Observations:
     started = (kernel / "step.ipynb").stat().st_ctime_ns
     cells = tuple(cell.source for cell in request.prepared.notebook.cells)
     state = current_state(request.store, request.project)
-    observed = collect_observations(kernel / "notes", state, started, cells)
+    texts = canonical_json(request.prepared.params).decode(),
+    observed = collect_observations(kernel / "notes", state, started, cells, texts)
     if observed.changed_files:
         names = ", ".join(observed.changed_files)
         raise StepError(

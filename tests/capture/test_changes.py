@@ -19,7 +19,7 @@ from helpers.prepared import outer_environment
 from helpers.trial import Row, Trial, Verdict, show
 
 ROWS: dict[str, dict[str, Row]] = {  # group -> rows of one project
-    "imports": code.IMPORTS, "reached": code.REACHED, "defined": code.DEFINED, "cells": code.CELLS,
+    "imports": code.IMPORTS, "shadowed": code.SHADOWED, "reached": code.REACHED, "defined": code.DEFINED, "cells": code.CELLS,
     "files": data.FILES, "names": data.NAMES, "declared": data.DECLARED, "programs": data.PROGRAMS, "native": data.NATIVE, "unseen": data.UNSEEN,
     "passed": surroundings.PASSED, "later": surroundings.LATER, "composed": surroundings.COMPOSED, "caller": surroundings.CALLER,
     "home": surroundings.HOME, "kernel": surroundings.KERNEL, "packages": surroundings.PACKAGES,

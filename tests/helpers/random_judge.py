@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+sys.path[:0] = [str(Path(__file__).parents[1])]  # as a script
+
 from helpers.prepared import Prepared
 from helpers.project import ROOT, notebook
 from helpers.random_edits import Edit, random_edits, shown_difference
@@ -26,6 +28,7 @@ class Report:
     false_misses: Counter = field(default_factory=Counter)  # nothing changed, and yet it runs
     wrong: list[str] = field(default_factory=list)          # wrong hits, each with its seed and diff
     odd: list[str] = field(default_factory=list)            # other disagreements
+    reasons: list[str] = field(default_factory=list)        # of false misses
     unfit: int = 0                                          # projects that can't run
 
     def __add__(self, other: "Report") -> "Report":
@@ -129,6 +132,8 @@ class Judge:
             (report.odd if (status, served) == ("ran", before) else report.wrong).append(f"{shown()}\nin another store: {status} {served}")
         else:
             (report.hits if is_hit else report.misses if before != after else report.false_misses)[edit.kind] += 1
+            if not is_hit and before == after:
+                report.reasons.append(shown())
 
     def chain(self, seed: int, count: int) -> Report:
         "Run a project, then run it after each of several edits of one another, and go back to where it was now and then"
@@ -177,6 +182,12 @@ def told(report: Report, most: int = 10) -> Iterator[str]:
     yield from report.odd[:most]
 
 
+def explained(report: Report) -> Iterator[str]:
+    "The same, and each false miss with its reason"
+    yield from told(report, 40)
+    yield from (f"false miss: {reason}" for reason in report.reasons)
+
+
 if __name__ == "__main__":
     import os
     import subprocess
@@ -185,5 +196,5 @@ if __name__ == "__main__":
     first, last, number_of_edits = map(int, sys.argv[1:4])
     with tempfile.TemporaryDirectory(prefix="random-") as work_folder:
         os.environ["MLOPS_RUNTIME_DIR"] = f"{work_folder}/runtime"
-        print(*told(judge_all(Path(work_folder), range(first, last), number_of_edits, *sys.argv[4:5]), 40), sep="\n\n")
+        print(*explained(judge_all(Path(work_folder), range(first, last), number_of_edits, *sys.argv[4:5], workers=1)), sep="\n\n")
         subprocess.run([Path(sys.executable).with_name("mlops"), "engine", "stop"], capture_output=True)

@@ -79,9 +79,6 @@ IMPORTS = {
     "__path__ of a package is extended": code({"pkg§/__init__.py": "from pathlib import Path\n__path__.append(str(Path(__file__).parents[1] / 'd§'))\n", "d§/core.py": DOUBLE}, "from pkg§.core import price\nvalue = price(3)", ("d§/core.py", *EDIT), "core"),
     "a module outside the project": code({"~/out§/far§.py": "V = 2\n"}, "sys.path.append(str(project.parent / 'out§'))\nimport far§\nvalue = far§.V", ("~/out§/far§.py", "2", "3"), "far§"),
     "a zip file on the path": Row("sys.path.append(str(here / 'code.zip'))\nimport zipped§\nvalue = zipped§.V", lambda place: zipped(place, 3), "code.zip", before=lambda place: zipped(place, 2)),
-    "a module of the standard library is shadowed": code({}, "import colorsys\nvalue = hasattr(colorsys, 'MINE')", write("colorsys.py", "MINE = 1\n"), "colorsys"),
-    "a package of the standard library is shadowed": code({}, "from wsgiref import util\nvalue = hasattr(util, 'MINE')", (write("wsgiref/__init__.py", ""), write("wsgiref/util.py", "MINE = 1\n")), "wsgiref"),
-    "a module that the standard library imports is shadowed": code({}, "import compileall\nvalue = hasattr(compileall.filecmp, 'MINE')", write("filecmp.py", "MINE = 1\n"), "filecmp"),
     "an installed package is shadowed": code({}, "import importlib\nvalue = hasattr(importlib.import_module('ini' + 'config'), 'MINE')", write("iniconfig.py", "MINE = 1\n"), "iniconfig"),
     "a link to a module gets another target": code({"d§/a.py": "V = 2\n", "d§/b.py": "V = 3\n"}, "import current§\nvalue = current§.V", link("current§.py", "d§/b.py"), "current§", before=link("current§.py", "d§/a.py")),
     "a link to a package gets another target": code({"v2§/__init__.py": "V = 2\n", "v3§/__init__.py": "V = 3\n"}, "import current§\nvalue = current§.V", link("current§", "v3§"), "current§", before=link("current§", "v2§")),
@@ -117,6 +114,12 @@ IMPORTS = {
     "an entry point of the project": code({"egg§/__init__.py": "", "egg§/plug.py": DOUBLE, "egg§.egg-info/PKG-INFO": "Metadata-Version: 2.1\nName: egg§\nVersion: 1.0\n", "egg§.egg-info/entry_points.txt": "[prices§]\nusual = egg§.plug:price\n"}, "from importlib.metadata import entry_points\nvalue = [one.load()(3) for one in entry_points(group='prices§')]", ("egg§/plug.py", *EDIT), "plug"),
     "the list of entry points of the project": code({"egg§/__init__.py": "", "egg§/plug.py": DOUBLE, "egg§.egg-info/PKG-INFO": "Metadata-Version: 2.1\nName: egg§\nVersion: 1.0\n", "egg§.egg-info/entry_points.txt": "[prices§]\nusual = egg§.plug:price\n"}, "from importlib.metadata import entry_points\nvalue = [one.name for one in entry_points(group='prices§')]", ("egg§.egg-info/entry_points.txt", "usual", "other"), "egg§"),
     "the version in metadata of the project": code({"egg§.egg-info/PKG-INFO": "Metadata-Version: 2.1\nName: egg§\nVersion: 1.0\n"}, "from importlib.metadata import version\nvalue = version('egg§')", ("egg§.egg-info/PKG-INFO", "1.0", "2.0"), "egg§"),
+}
+
+SHADOWED = {  # each changes what every step of the project may import
+    "a module of the standard library is shadowed": code({}, "import colorsys\nvalue = hasattr(colorsys, 'MINE')", write("colorsys.py", "MINE = 1\n"), "colorsys"),
+    "a package of the standard library is shadowed": code({}, "from wsgiref import util\nvalue = hasattr(util, 'MINE')", (write("wsgiref/__init__.py", ""), write("wsgiref/util.py", "MINE = 1\n")), "wsgiref"),
+    "a module that the standard library imports is shadowed": code({}, "import compileall\nvalue = hasattr(compileall.filecmp, 'MINE')", write("filecmp.py", "MINE = 1\n"), "filecmp"),
 }
 
 
@@ -404,5 +407,5 @@ def pickled(place: Place) -> None:
     place.write("d§/model.pkl", f"\x80\x02cmodels{place.number}\nModel\n)\x81.".encode("latin-1"))
 
 
-CODE = IMPORTS | REACHED | DEFINED | CELLS
-assert len(CODE) == sum(map(len, (IMPORTS, REACHED, DEFINED, CELLS))), "two rows have one name"
+CODE = IMPORTS | SHADOWED | REACHED | DEFINED | CELLS
+assert len(CODE) == sum(map(len, (IMPORTS, SHADOWED, REACHED, DEFINED, CELLS))), "two rows have one name"
