@@ -413,6 +413,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'mlops_kit/capture/questions.py'),
                                              'mlops_kit.capture.questions._program_digest': ( '30_capture/questions.html#_program_digest',
                                                                                               'mlops_kit/capture/questions.py'),
+                                             'mlops_kit.capture.questions._unchecked_code': ( '30_capture/questions.html#_unchecked_code',
+                                                                                              'mlops_kit/capture/questions.py'),
                                              'mlops_kit.capture.questions.folder_listing': ( '30_capture/questions.html#folder_listing',
                                                                                              'mlops_kit/capture/questions.py'),
                                              'mlops_kit.capture.questions.origin_name': ( '30_capture/questions.html#origin_name',

@@ -14,6 +14,7 @@ import glob, json, os, shutil, sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, cached_property
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,14 @@ def _cell_structure(cells: Collection[str]) -> str:
     return digest([len(parse_cell(cell).body) for cell in cells])
 
 # %% ../../nbs/30_capture/18_questions.ipynb #6fc49c00
+_UNCHECKED, _HEADER = b"\1\0\0\0", 16  # bytes 4 to 8 of a compiled file, and the length of its header: PEP 552
+
+def _unchecked_code(source: Path) -> str | None:
+    "Of a module whose compiled file Python takes without a look at the source: the digest of that file"
+    compiled = Path(cache_from_source(source))
+    with suppress(OSError), open(compiled, "rb") as file:
+        return digest(compiled) if file.read(_HEADER)[4:8] == _UNCHECKED else None
+
 def _known(detail: dict | None) -> frozenset[str] | None:
     "The definitions of a module that are known to be used; None when any may be"
     return None if detail is None or detail["known"] is None else frozenset(detail["known"])
@@ -215,6 +224,8 @@ class CurrentState:
     def _units(self, place: str, detail: dict | None, mentioned: Callable[[], frozenset[str]]) -> dict[str, str]:
         "The units of a module that count"
         source, known = self._ask_source(place), _known(detail)
+        if made := _unchecked_code(place_path(place, self.project)):
+            return {"": made}
         if source is None or detail is None:
             return {} if source is None else source_units(source, None)
         is_complete = known is None or top_level_definitions(source) <= known
