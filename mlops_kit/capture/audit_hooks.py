@@ -72,6 +72,10 @@ def is_import(frame: FrameType) -> bool:
     return any(caller.f_code.co_name in _IMPORT_FUNCTIONS for caller in system)
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #98662557
+def _is_line_cache(frame: FrameType) -> bool:
+    "Does `linecache` read source?"
+    return any(caller.f_code.co_name == "updatecache" for caller in takewhile(_is_stdlib, _frames(frame)))
+
 ENTRY_POINTS = "entry points", ""
 _METADATA = os.path.dirname(importlib.metadata.__file__) + os.sep
 
@@ -139,6 +143,8 @@ class Auditor:
     def on_open(self, path, flags: int) -> None:
         "A file is opened"
         if isinstance(path, int) or self.is_own(path := absolute_path(path)) or is_import(sys._getframe(3)):
+            return
+        if _is_line_cache(sys._getframe(3)):  # the code observer knows more
             return
         if not self.is_installed(path):
             self.note_file(source_path(path), flags & os.O_ACCMODE)

@@ -23,7 +23,7 @@ from .distributions import owners_of, pack_files
 from .environment import required_packages
 from .import_search import locate
 from .instruments import is_stdlib
-from .mentions import can_enumerate, mentioned_words
+from .mentions import can_enumerate, mentioned_words, reads_history
 from .questions import CurrentState, folder_listing, place_name, place_path
 from .source_units import source_units, used_definitions
 from ..errors import StepError
@@ -224,10 +224,14 @@ class _Collector:
         return {name.partition(".")[0] for tree in trees for name, _ in import_statements(tree, "")}
 
     def add_structure(self) -> None:
-        "Add how the notebook is cut into cells, if something happens after each: plots are shown and closed"
-        words = frozenset().union(*map(mentioned_words, self.cells))
-        if "package matplotlib" in self.found.details or words & _CELL_WORDS:
+        "Add how the notebook is cut into cells, if plots are closed after each, and the text of cells if it is seen"
+        words = frozenset().union(*map(mentioned_words, map(_read_source, self.modules)))
+        if "package matplotlib" in self.found.details:
             self.add("cells")
+        if "get_ipython" in words or any(note["kind"] == "cell source" for note in self.notes):
+            self.add("cells as text")
+        if any(map(reads_history, self.cells)):
+            self.add("cells as text")
 
     def add_searches(self) -> None:
         "Add where names were found, and which were not"
@@ -264,8 +268,6 @@ class _Collector:
         return None if folders is None else [place_name(folder, self.project) for folder in folders]
 
 # %% ../../nbs/30_capture/20_observations.ipynb #20dd3a3c
-_CELL_WORDS = frozenset(["_", "__", "___", "_i", "_ii", "_iii", "In", "Out", "_oh", "_ih", "get_ipython"])
-
 def _read_source(path: str) -> bytes:
     "The source of a module; empty when it is gone"
     with suppress(OSError):
@@ -379,6 +381,7 @@ def _make(path: Path, is_folder: bool) -> None:
 _WORDS = {
     "startup": "the code that every Python runs at its start", "entry points": "entry points of installed packages",
     "shadowed": "a module of the standard library that is hidden", "cells": "how the notebook is cut into cells",
+    "cells as text": "the text of a cell",
 }
 
 def describe_observation(name: str, was: str | None, now: str | None) -> str:

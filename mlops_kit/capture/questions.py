@@ -169,7 +169,7 @@ class CurrentState:
         for name, detail in details.items():
             kind, _, what = name.partition(" ")
             if kind == "cells":
-                answers[name] = _cell_structure(cells)
+                answers[name] = digest([*cells]) if what else _cell_structure(cells)
             elif kind in ("module", "code"):
                 path, _, function = what.partition(":")
                 answers[name] = units[path].get(function)

@@ -27,12 +27,22 @@ def key_parts(
 ) -> KeyParts:
     "The parts of a step's key"
     code = {"cells": list(chain.from_iterable(prepared.cells.values())), "outs": prepared.step.outs}
+    if orders := list(_mapping_orders(prepared.params)):
+        code["orders"] = orders
     return {
         "code": code, "params": prepared.params,
         "ins": _with_paths(prepared, ins), "sources": _with_paths(prepared, sources),
         "env": prepared.env, "seed": prepared.seed,
         "observed": {},  # what else it uses, known when the step has run
     }
+
+def _mapping_orders(value: object, *path: str | int) -> Iterator[list]:
+    "The mappings in parameters whose keys are in an order of their own: [path, keys]"
+    if isinstance(value, dict) and path and list(value) != sorted(value):
+        yield [list(path), list(value)]
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in items:
+        yield from _mapping_orders(one, *path, key)
 
 def _with_paths(prepared: PreparedStep, digests: dict[str, str]) -> dict[str, list[str]]:
     "Digests beside the paths in the step's folder"
@@ -104,5 +114,6 @@ def _named_changes(prefix: str, old: dict, new: dict) -> list[str]:
     return [f"{prefix}{name} {verb}" for name, verb, _, _ in changed_entries(old, new)]
 
 def _other_parts(parts: KeyParts) -> dict:
-    "The environment, the seed and the outs"
-    return {**parts["env"], "seed": parts["seed"], "outs": parts["code"]["outs"]}
+    "The environment, the seed, the outs, and in which order the keys of parameters are"
+    orders = {"/".join(map(str, path)): keys for path, keys in parts["code"].get("orders", ())}
+    return {**parts["env"], "seed": parts["seed"], "outs": parts["code"]["outs"], "order of keys": orders}
