@@ -95,6 +95,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                                  'mlops_kit/capture/code_observer.py'),
                                                  'mlops_kit.capture.code_observer.CodeObserver.note': ( '30_capture/code_observer.html#codeobserver.note',
                                                                                                         'mlops_kit/capture/code_observer.py'),
+                                                 'mlops_kit.capture.code_observer.CodeObserver.note_search': ( '30_capture/code_observer.html#codeobserver.note_search',
+                                                                                                               'mlops_kit/capture/code_observer.py'),
                                                  'mlops_kit.capture.code_observer.CodeObserver.on_event': ( '30_capture/code_observer.html#codeobserver.on_event',
                                                                                                             'mlops_kit/capture/code_observer.py'),
                                                  'mlops_kit.capture.code_observer.CodeObserver.on_exec': ( '30_capture/code_observer.html#codeobserver.on_exec',

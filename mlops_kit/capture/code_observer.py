@@ -106,6 +106,16 @@ class CodeObserver:
         if self.can_count:
             self.can_count = False
             self.note("forked")
+            self.graph.find_spec = self.note_search
+
+    def note_search(self, name: str, path=None, target=None) -> object:
+        "In place of the graph's `find_spec` in a forked process, which may end without a word"
+        held = self.graph.held
+        files = [getattr(held[part], "__file__", None) for part in self.graph.needed_for(name) & held.keys()]
+        for file in filter(None, files if name in held else ()):
+            self.note("package", name=file)
+        self.note("search", name=name, folders=[*map(str, path or sys.path)])
+        return type(self.graph).find_spec(self.graph, name, path, target)
 
     def on_event(self, event: str, args: tuple) -> None:
         "The audit hook"
@@ -119,6 +129,8 @@ class CodeObserver:
         if code.co_name != "<module>" or code.co_filename.startswith("<"):
             return
         path = os.path.abspath(code.co_filename)
+        if path.startswith(self.installed) and not self.can_count:
+            self.note("package", name=path)
         if path.startswith(self.installed) or not (state := file_state(path)):
             return
         self.tracker.watch(code)

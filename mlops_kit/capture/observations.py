@@ -65,7 +65,7 @@ def _merge_code(notes: list[dict]) -> dict:
     codes = [note for note in notes if note["kind"] == "code"]
     if not codes:
         raise StepError("its process ended without saying which code it used, so the result can't be recorded")
-    searches = {}
+    searches = {note["name"]: note["folders"] for note in notes if note["kind"] == "search"}
     for code in codes:
         searches |= code["searches"]
     files = {file for code in codes for file in code["files"]}

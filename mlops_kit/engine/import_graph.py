@@ -139,9 +139,9 @@ class ImportGraph:
 
     def all_searches(self) -> dict[str, list[str] | None]:
         "Where the modules were looked for that somebody asked for since then"
-        found = {}
-        for importer in (*self.released, "__main__"):
-            found |= self.searches.get(importer, {})
+        found, asking = {}, {*self.released, "__main__"}
+        for importer, names in self.searches.items():
+            found |= {name: folders for name, folders in names.items() if importer in asking or name in self.released}
         return found
 
     def needed_for(self, name: str) -> set[str]:

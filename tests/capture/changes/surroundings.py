@@ -173,7 +173,7 @@ def environment_for(root: Path) -> Path:
     return python
 
 
-def tiny(change: Change | tuple[Change, ...], cell: str | tuple[str, ...] = "import tiny§\nvalue = tiny§.V", before: Change | tuple[Change, ...] | None = None, reason: str = "tiny§", **more) -> Row:
+def tiny(change: Change | tuple[Change, ...], cell: str | tuple[str, ...] = "import tiny§\nvalue = tiny§.V", before: Change | tuple[Change, ...] | None = None, reason: str = "tiny", **more) -> Row:
     "A row with a package of one module"
     return Row(cell, change, reason, before=TINY if before is None else before, **more)
 
