@@ -395,8 +395,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                       'mlops_kit/capture/questions.py'),
                                              'mlops_kit.capture.questions.CurrentState._package': ( '30_capture/questions.html#currentstate._package',
                                                                                                     'mlops_kit/capture/questions.py'),
-                                             'mlops_kit.capture.questions.CurrentState._shadow': ( '30_capture/questions.html#currentstate._shadow',
-                                                                                                   'mlops_kit/capture/questions.py'),
                                              'mlops_kit.capture.questions.CurrentState._source': ( '30_capture/questions.html#currentstate._source',
                                                                                                    'mlops_kit/capture/questions.py'),
                                              'mlops_kit.capture.questions.CurrentState._units': ( '30_capture/questions.html#currentstate._units',

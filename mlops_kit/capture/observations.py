@@ -24,7 +24,7 @@ from .environment import required_packages
 from .import_search import locate
 from .instruments import is_stdlib
 from .mentions import can_enumerate, mentioned_words, reads_history
-from .questions import CurrentState, folder_listing, place_name, place_path
+from .questions import CurrentState, folder_listing, origin_name, place_name, place_path
 from .source_units import source_units, used_definitions
 from ..errors import StepError
 from ..ledger import seal, unseal
@@ -198,7 +198,7 @@ class _Collector:
         files = {note["name"] for note in self.notes if note["kind"] == "package"} | set(self.code["files"])
         owners = owners_of(self.state.installed, sorted(files))
         for name, used in owners.packages.items():
-            self.add(f"package {name}", {"files": pack_files(self.state.installed, name, used), "modules": []})
+            self.add(f"package {name}", {"files": pack_files(self.state.installed, name, used), "modules": {}})
         for path in owners.others - set(map(Path, self.modules)):
             if not is_stdlib(str(path)):
                 file = next((one for one in (path, *path.parents) if one.exists()), path)  # a zip file holds modules
@@ -214,7 +214,7 @@ class _Collector:
         used = [name.removeprefix("package ") for name in self.found.details if name.startswith("package ")]
         needed = required_packages([*used, *owners_of(self.state.installed, files).packages])
         for name in needed & owners.keys():
-            self.add(f"package {name}", {"files": pack_files(self.state.installed, name, owners[name]), "modules": []})
+            self.add(f"package {name}", {"files": pack_files(self.state.installed, name, owners[name]), "modules": {}})
 
     def _imported_names(self) -> set[str]:
         "The top-level modules that the cells and the modules of the step import somewhere"
@@ -252,8 +252,8 @@ class _Collector:
                 self.add(f"import {name}", self._place_names(folders))
         elif packages := owners_of(self.state.installed, [found]).packages:
             for package in packages.keys() if "." not in name else ():
-                self.add(f"package {package}", {"files": pack_files(self.state.installed, package, ()), "modules": []})
-                self.found.details[f"package {package}"]["modules"].append(name)
+                self.add(f"package {package}", {"files": pack_files(self.state.installed, package, ()), "modules": {}})
+                self.found.details[f"package {package}"]["modules"][name] = origin_name(found, self.project)
         elif not is_stdlib(found):
             self.add(f"import {name}", self._place_names(folders))
             if name == "sitecustomize":  # executed before anybody observes

@@ -202,13 +202,8 @@ class CurrentState:
         "The content of an installed package, unless something else hides it"
         used = unpack_files(self.installed, name, detail["files"])
         state = package_state(self.installed, name, used or ())
-        hidden = [found for module in detail["modules"] if (found := self._shadow(module))]
-        return f"{state} hidden by {', '.join(hidden)}" if hidden else state
-
-    def _shadow(self, module: str) -> str | None:
-        "What is found in place of a package's module: it doesn't lie in the environment"
-        found = self._found_at(module, None)
-        return None if found is None or found.startswith("<env>/") else found
+        hidden = [found for module, was in detail["modules"].items() if (found := self._found_at(module, None)) != was]
+        return f"{state} hidden by {', '.join(map(str, hidden))}" if hidden else state
 
     def _found_at(self, name: str, folders: list[str] | None) -> str | None:
         "Where a module is found"
