@@ -150,6 +150,8 @@ def unchecked(place: Place, source: str) -> None:
 # -- how code is reached -----------------------------------------------------------------------------------------------------
 
 REACHED = {
+    "a comment in a line of a stack": code({"m§.py": "import traceback\n\ndef go():\n    return traceback.format_stack()[-1]  # two\n"}, "import m§\nvalue = m§.go()", ("m§.py", "# two", "# three"), "m§"),
+    "a comment in a line of a warning that is kept": code({"m§.py": "import contextlib, io, warnings\n\ndef go():\n    with contextlib.redirect_stderr(io.StringIO()) as kept:\n        warnings.warn('old')  # two\n    return kept.getvalue()\n"}, "import m§\nvalue = m§.go()", ("m§.py", "# two", "# three"), "m§"),
     "getattr on one's own module": code({"m§.py": "import sys\n\n\ndef price_a(x):\n    return x * 2\n\n\ndef price(kind, x):\n    return getattr(sys.modules[__name__], 'price_' + kind)(x)\n"}, "from m§ import price\nvalue = price('a', 3)", ("m§.py", *EDIT)),
     "globals by a computed name": code({"m§.py": "def price_a(x):\n    return x * 2\n\n\ndef price(kind, x):\n    return globals()['price_' + kind](x)\n"}, "from m§ import price\nvalue = price('a', 3)", ("m§.py", *EDIT)),
     "getattr with a default: the name appears": code({"m§.py": "RATE = 2\n"}, "import m§\nvalue = getattr(m§, 'price_' + 'b', None) is None", append("m§.py", "\n\ndef price_b(x):\n    return x\n"), "m§"),

@@ -71,6 +71,8 @@ CODE = {
     "byte order mark": shop(lambda place: place.write("shop§.py", b"\xef\xbb\xbf" + place.path("shop§.py").read_bytes())),
     "coding cookie": shop(lambda place: place.write("shop§.py", "# coding: utf-8\n" + place.path("shop§.py").read_text())),
     "black": shop(lambda place: place.write("shop§.py", "import  os\ndef price( x,rate = 2 ):\n  return os.path.join( 'a','b' )*rate\n"), shop="", **{"shop§.py": 'import os\n\n\ndef price(x, rate=2):\n    return os.path.join("a", "b") * rate\n'}),
+    "a comment in a module that warns": shop(edit("m§.py", "# two", "# three"), "import m§\nvalue = m§.go(1)", **{"m§.py": "import warnings\n\ndef go(x):\n    warnings.warn('old')  # two\n    return x\n"}),
+    "a comment in a module that seeds torch": shop(edit("m§.py", "# two", "# three"), "import m§\nvalue = m§.go(1)", **{"m§.py": "import torch\n\ndef go(x):\n    torch.manual_seed(x)  # two\n    return x\n"}),
     "body of a function that never ran": source("return rate(x)", "return 1 + rate(x)"),
     "body of a method that never ran": source("return 0", "return 1"),
     "import in a function that never ran": source("from never§ import rate", "from nowhere§ import rate"),
