@@ -91,6 +91,10 @@ def is_import(frame: FrameType) -> bool:
     return False
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #98662557
+def _is_line_cache(frame: FrameType) -> bool:
+    "Does `linecache` read source?"
+    return any(caller.f_code.co_name == "updatecache" for caller in takewhile(_is_stdlib, _frames(frame)))
+
 ENTRY_POINTS = "entry points", ""
 _METADATA = os.path.join(_STDLIB, "importlib", "metadata", "")
 
@@ -206,6 +210,8 @@ class Auditor:
         if isinstance(path, int) or self._is_compiled_package(path) or is_import(_calling_frame()):
             return
         if self.is_own(path := absolute_path(path)):
+            return
+        if _is_line_cache(sys._getframe(3)):  # the code observer knows more
             return
         if not self.is_installed(path):
             self.note_file(source_path(path), flags & os.O_ACCMODE)

@@ -13,10 +13,10 @@ __all__ = ['current', 'nested_code', 'CallTracker', 'file_state', 'CodeObserver'
            'finish_observing', 'observe_child']
 
 # %% ../../nbs/30_capture/08_code_observer.ipynb #32b8d8fa
-import atexit, ctypes, gc, json, os, posix, sys
+import atexit, ctypes, gc, json, linecache, os, posix, sys
 from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FrameType, FunctionType, ModuleType
 
 # %% ../../nbs/30_capture/08_code_observer.ipynb #33b8df3c
 def nested_code(code: CodeType) -> Iterator[CodeType]:
@@ -78,6 +78,9 @@ def file_state(path: str) -> list[int] | None:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 # %% ../../nbs/30_capture/08_code_observer.ipynb #e2e6aaad
+# they keep a stack for the message of an error that is raised when a device is first used
+_MESSAGES = tuple((f"torch.{device}", "_lazy_call") for device in ("cuda", "xpu", "mtia"))
+
 class CodeObserver:
     "Notes which modules were loaded, which of their functions ran, and where modules were looked for"
 
@@ -95,6 +98,7 @@ class CodeObserver:
         else:
             self.note("observing")
         sys.addaudithook(self.make_hook())
+        self.stderr, self.original_lines, linecache.getlines = sys.stderr, linecache.getlines, self.read_lines
 
     def note(self, kind: str, **more) -> None:
         "Write one line into the journal"
@@ -160,6 +164,25 @@ class CodeObserver:
         if path not in self.modules:
             self.note("module", name=path, state=state)
         self.modules.setdefault(path, []).append(code)
+
+    def read_lines(self, path: str, *more) -> list[str]:
+        "In place of `linecache.getlines`: somebody reads source"
+        if not self.is_for_people(sys._getframe(1)):
+            state = file_state(path)
+            name = os.path.abspath(path) if state else path
+            self.note("file" if state else "cell source", name=name, state=state, cell=None)
+        return self.original_lines(path, *more)
+
+    def is_for_people(self, frame: FrameType | None) -> bool:
+        "Are lines read for the message of a warning or an error only, which goes to the screen?"
+        while frame:
+            caller = frame.f_globals.get("__name__"), frame.f_code.co_name
+            if caller in _MESSAGES:
+                return True
+            if caller == ("warnings", "_showwarnmsg_impl"):
+                return frame.f_locals["msg"].file is None and sys.stderr is self.stderr
+            frame = frame.f_back
+        return False
 
     def functions_of(self, path: str) -> list[str]:
         "The functions of a module that ran, or whose code somebody read"

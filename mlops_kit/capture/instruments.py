@@ -36,7 +36,7 @@ def site_folders() -> tuple[str, ...]:
 def is_stdlib(found: str) -> bool:
     "Whether a module, by its file or another word for its origin, belongs to the standard library"
     if not found.startswith("/"):
-        return True
+        return not found.startswith("namespace:")
     below = lambda folders: any(found == folder or found.startswith(f"{folder}/") for folder in folders)
     return below(stdlib_folders()) and not below(site_folders())
 

@@ -25,10 +25,10 @@ from .distributions import owners_of, pack_files
 from .environment import required_packages
 from .import_search import locate
 from .instruments import is_stdlib
-from .mentions import can_enumerate, mentioned_words
+from .mentions import can_enumerate, mentioned_words, reads_history
 from .native_accesses import native_notes
-from .questions import CurrentState, folder_listing, place_name, place_path
-from .source_units import source_units, top_level_definitions
+from .questions import CurrentState, folder_listing, origin_name, place_name, place_path
+from .source_units import source_units, used_definitions
 from ..engine import read_access_log
 from ..errors import StepError
 from ..ledger import seal, unseal
@@ -44,7 +44,7 @@ class Observations:
     details: dict[str, Any] = field(default_factory=dict)          # question -> what else it takes to ask it
     answers: dict[str, str | None] = field(default_factory=dict)   # question -> the answer that the step got
     first_access: dict[str, dict] = field(default_factory=dict)    # question -> the cell (In [n]) that asked it first
-    # "network", "program", "unlogged", "coarse", "write", "clock": name -> In [n]; no questions, but may explain a difference
+    # "network", "program", "unlogged", "coarse", "write", "clock": name -> In [n]; they may explain a difference
     other_accesses: dict[str, dict[str, int | None]] = field(default_factory=dict)
     changed_files: list[str] = field(default_factory=list)         # they changed while the step used them
 
@@ -107,6 +107,7 @@ class _Collector:
     begun: int                # when the step began, by the file system's clock: nanoseconds
     notes: list[dict]
     cells: tuple[str, ...]    # sources of the notebook's code cells
+    texts: tuple[str, ...]    # others that may name functions: parameters
     is_complete: bool         # native readers and programs were observed, too
     found: Observations = field(default_factory=Observations)
 
@@ -136,7 +137,7 @@ class _Collector:
         self.add_searches()
         self.add_engine_packages()
         self.add_structure()
-        self.found.answers = self.state.answer_all(self.found.details, self.cells) | self.changed_answers()
+        self.found.answers = self.state.answer_all(self.found.details, self.cells, self.texts) | self.changed_answers()
         return self.found
 
     def add_note(self, note: dict) -> None:
@@ -182,9 +183,10 @@ class _Collector:
         if self.functions is None:
             details = dict.fromkeys(self.modules)
         else:
-            is_open = self._can_enumerate()
-            counted = [path for path in self.modules if path in self.functions]
-            details = dict.fromkeys(self.modules) | {path: self._module_detail(path, is_open) for path in counted}
+            counted = {path: _read_source(path) for path in self.modules if path in self.functions}
+            known = dict.fromkeys(counted) if self._can_enumerate() else self._used_definitions(counted)
+            details = {path: self._module_detail(path, known[path]) for path in counted}
+            details = dict.fromkeys(self.modules) | details
         for path, detail in details.items():
             place = place_name(path, self.project)
             self.add(f"module {place}", detail)
@@ -200,23 +202,28 @@ class _Collector:
         sources = ["\n".join(self.cells), *map(_read_source, self.modules)]
         return any(can_enumerate(source, names) for source in sources)
 
-    def _module_detail(self, path: str, is_open: bool) -> dict:
-        "Which functions of a module ran, and which there were"
-        source = _read_source(path)
-        units = source_units(source, frozenset(self.functions[path]))
-        known = None if is_open else sorted(top_level_definitions(source))
-        return {"ran": sorted(units.keys() - {""}), "known": known}
+    def _used_definitions(self, sources: dict[str, bytes]) -> dict[str, frozenset[str]]:
+        "The functions and classes of modules that somebody may have noticed"
+        others = [_read_source(path) for path in self.modules if path not in sources]
+        words = frozenset().union(*map(mentioned_words, (*self.cells, *self.texts, *others)))
+        return used_definitions(sources, self.functions, words)
+
+    def _module_detail(self, path: str, known: frozenset[str] | None) -> dict:
+        "Which functions of a module ran, and which definitions are used"
+        units = source_units(_read_source(path), frozenset(self.functions[path]))
+        return {"ran": sorted(units.keys() - {""}), "known": None if known is None else sorted(known)}
 
     def add_packages(self) -> None:
         "Add the installed packages whose files were used; a file that no package owns counts as code"
         files = {note["name"] for note in self.notes if note["kind"] == "package"} | set(self.code["files"])
         owners = owners_of(self.state.installed, sorted(files))
         for name, used in owners.packages.items():
-            self.add(f"package {name}", {"files": pack_files(self.state.installed, name, used), "modules": []})
+            self.add(f"package {name}", {"files": pack_files(self.state.installed, name, used), "modules": {}})
         for path in owners.others - set(map(Path, self.modules)):
             if not is_stdlib(str(path)):
-                kind = "module" if path.suffix == ".py" else "file"
-                self.add(f"{kind} {place_name(path, self.project)}")
+                file = next((one for one in (path, *path.parents) if one.exists()), path)  # a zip file holds modules
+                kind = "module" if path.suffix == ".py" and file == path else "file"
+                self.add(f"{kind} {place_name(file, self.project)}")
 
     def add_engine_packages(self) -> None:
         "Add packages that the engine itself had loaded before, if the step imports them or its packages need them"
@@ -227,7 +234,7 @@ class _Collector:
         used = [name.removeprefix("package ") for name in self.found.details if name.startswith("package ")]
         needed = required_packages([*used, *owners_of(self.state.installed, files).packages])
         for name in needed & owners.keys():
-            self.add(f"package {name}", {"files": pack_files(self.state.installed, name, owners[name]), "modules": []})
+            self.add(f"package {name}", {"files": pack_files(self.state.installed, name, owners[name]), "modules": {}})
 
     def _imported_names(self) -> set[str]:
         "The top-level modules that the cells and the modules of the step import somewhere"
@@ -237,10 +244,14 @@ class _Collector:
         return {name.partition(".")[0] for tree in trees for name, _ in import_statements(tree, "")}
 
     def add_structure(self) -> None:
-        "Add how the notebook is cut into cells, if something happens after each: plots are shown and closed"
-        words = frozenset().union(*map(mentioned_words, self.cells))
-        if "package matplotlib" in self.found.details or words & _CELL_WORDS:
+        "Add how the notebook is cut into cells, if plots are closed after each, and the text of cells if it is seen"
+        words = frozenset().union(*map(mentioned_words, map(_read_source, self.modules)))
+        if "package matplotlib" in self.found.details:
             self.add("cells")
+        if "get_ipython" in words or any(note["kind"] == "cell source" for note in self.notes):
+            self.add("cells as text")
+        if any(map(reads_history, self.cells)):
+            self.add("cells as text")
 
     def add_searches(self) -> None:
         "Add where names were found, and which were not"
@@ -267,8 +278,8 @@ class _Collector:
             if folders is not None:
                 self.add_import(name, folders)
             for package in packages.keys() if "." not in name else ():
-                self.add(f"package {package}", {"files": pack_files(self.state.installed, package, ()), "modules": []})
-                self.found.details[f"package {package}"]["modules"].append(name)
+                self.add(f"package {package}", {"files": pack_files(self.state.installed, package, ()), "modules": {}})
+                self.found.details[f"package {package}"]["modules"][name] = origin_name(found, self.project)
         elif folders is not None or not is_stdlib(found):
             self.add_import(name, folders)
             if name == "sitecustomize":  # executed before anybody observes
@@ -280,8 +291,6 @@ class _Collector:
 
 
 # %% ../../nbs/30_capture/20_observations.ipynb #20dd3a3c
-_CELL_WORDS = frozenset(["_", "__", "___", "_i", "_ii", "_iii", "In", "Out", "_oh", "_ih", "get_ipython"])
-
 def _read_source(path: str) -> bytes:
     "The source of a module; empty when it is gone"
     with suppress(OSError):
@@ -302,12 +311,13 @@ def collect_observations(
     state: CurrentState,   # made when the step had ended
     begun: int,            # when the step began, by the file system's clock: nanoseconds
     cells: tuple[str, ...],# sources of the notebook's code cells
+    texts: tuple[str, ...] = (), # others that may name functions: parameters
 ) -> Observations:
     "Make observations of the notes"
     notes, is_complete = read_json_lines(journal), accesses.exists()
     if is_complete:
         notes += native_notes(read_access_log(accesses), own, begun)
-    return _Collector(state, begun, notes, cells, is_complete).collect()
+    return _Collector(state, begun, notes, cells, texts, is_complete).collect()
 
 # %% ../../nbs/30_capture/20_observations.ipynb #dcc1f670
 _MOST_SETS = 20
@@ -399,6 +409,7 @@ def _make(path: Path, is_folder: bool) -> None:
 _WORDS = {
     "startup": "the code that every Python runs at its start", "entry points": "entry points of installed packages",
     "shadowed": "a module of the standard library that is hidden", "cells": "how the notebook is cut into cells",
+    "cells as text": "the text of a cell",
 }
 
 def describe_observation(name: str, was: str | None, now: str | None) -> str:
@@ -411,6 +422,8 @@ def describe_observation(name: str, was: str | None, now: str | None) -> str:
             return f"{what} {verb}"
         module = place.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         return f"{module}.{function} ({place}) {verb}" if function else f"{module} ({place}) {verb}"
+    if name == "shadowed" and now:
+        return f"modules of the standard library are hidden by others of the same name: {now}"
     if kind == "import":
         name = what.partition(" ")[0]
         return f"import {name}: found at {now}, was {was or 'not found'}" if now else f"import {name}: no longer found"

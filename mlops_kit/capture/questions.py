@@ -13,7 +13,8 @@ __all__ = ['place_name', 'origin_name', 'place_path', 'folder_listing', 'Current
 import glob, json, os, shutil, sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,18 @@ def _cell_structure(cells: Collection[str]) -> str:
     return digest([len(parse_cell(cell).body) for cell in cells])
 
 # %% ../../nbs/30_capture/18_questions.ipynb #6fc49c00
+_UNCHECKED, _HEADER = b"\1\0\0\0", 16  # bytes 4 to 8 of a compiled file, and the length of its header: PEP 552
+
+def _unchecked_code(source: Path) -> str | None:
+    "Of a module whose compiled file Python takes without a look at the source: the digest of that file"
+    compiled = Path(cache_from_source(source))
+    with suppress(OSError), open(compiled, "rb") as file:
+        return digest(compiled) if file.read(_HEADER)[4:8] == _UNCHECKED else None
+
+def _known(detail: dict | None) -> frozenset[str] | None:
+    "The definitions of a module that are known to be used; None when any may be"
+    return None if detail is None or detail["known"] is None else frozenset(detail["known"])
+
 class CurrentState:
     "The answers to all questions as they are now; each question is asked once"
 
@@ -146,15 +159,21 @@ class CurrentState:
             self.searches[path] = start_search(path)
         return self.searches[path]
 
-    def answer_all(self, details: Mapping[str, Any], cells: Collection[str] = ()) -> dict[str, str | None]:
-        "The answers to some questions: name -> answer. `cells`: the sources of the notebook's code cells"
-        modules = [name.removeprefix("module ") for name in details if name.startswith("module ")]
-        units = {path: self._units(path, details[f"module {path}"], modules, cells) for path in modules}
+    def answer_all(
+        self,
+        details: Mapping[str, Any],
+        cells: Collection[str] = (), # the sources of the notebook's code cells
+        texts: Collection[str] = (), # others that may name functions: parameters
+    ) -> dict[str, str | None]:
+        "The answers to some questions: name -> answer"
+        modules = {name[7:]: detail for name, detail in details.items() if name.startswith("module ")}
+        mentioned = cache(lambda: self._mentioned(modules, [*cells, *texts]))
+        units = {path: self._units(path, detail, mentioned) for path, detail in modules.items()}
         answers = {}
         for name, detail in details.items():
             kind, _, what = name.partition(" ")
             if kind == "cells":
-                answers[name] = _cell_structure(cells)
+                answers[name] = digest([*cells]) if what else _cell_structure(cells)
             elif kind in ("module", "code"):
                 path, _, function = what.partition(":")
                 answers[name] = units[path].get(function)
@@ -187,13 +206,8 @@ class CurrentState:
         "The content of an installed package, unless something else hides it"
         used = unpack_files(self.installed, name, detail["files"])
         state = package_state(self.installed, name, used or ())
-        hidden = [found for module in detail["modules"] if (found := self._shadow(module))]
-        return f"{state} hidden by {', '.join(hidden)}" if hidden else state
-
-    def _shadow(self, module: str) -> str | None:
-        "What is found in place of a package's module: it doesn't lie in the environment"
-        found = self._found_at(module, None)
-        return None if found is None or found.startswith("<env>/") else found
+        hidden = [found for module, was in detail["modules"].items() if (found := self._found_at(module, None)) != was]
+        return f"{state} hidden by {', '.join(map(str, hidden))}" if hidden else state
 
     def _found_at(self, name: str, folders: list[str] | None) -> str | None:
         "Where a module is found"
@@ -206,17 +220,15 @@ class CurrentState:
         path = place_path(place, self.project)
         return path.read_bytes() if path.is_file() else None
 
-    def _units(self, place: str, detail: dict | None, modules: list[str], cells: Collection[str]) -> dict[str, str]:
+    def _units(self, place: str, detail: dict | None, mentioned: Callable[[], frozenset[str]]) -> dict[str, str]:
         "The units of a module that count"
-        source = self._ask_source(place)
+        source, known = self._ask_source(place), _known(detail)
+        if made := _unchecked_code(place_path(place, self.project)):
+            return {"": made}
         if source is None or detail is None:
             return {} if source is None else source_units(source, None)
-        known, mentioned = None, frozenset()
-        if detail["known"] is not None:
-            known = frozenset(detail["known"])
-            if top_level_definitions(source) - known:
-                mentioned = self._mentioned([module for module in modules if module != place], cells)
-        return source_units(source, frozenset(detail["ran"]), known, mentioned)
+        is_complete = known is None or top_level_definitions(source) <= known
+        return source_units(source, frozenset(detail["ran"]), known, frozenset() if is_complete else mentioned())
 
     def _ask_source(self, place: str) -> bytes | None:
         "The source of a module, read once"
@@ -225,10 +237,11 @@ class CurrentState:
             self.answers[key] = self._source(place)
         return self.answers[key]
 
-    def _mentioned(self, places: Collection[str], cells: Collection[str]) -> frozenset[str]:
-        "The words in all code that a step uses"
-        sources = [*filter(None, map(self._ask_source, places)), *cells]
-        return frozenset().union(*map(mentioned_words, sources))
+    def _mentioned(self, modules: Mapping[str, dict | None], texts: Collection[str]) -> frozenset[str]:
+        "The words in all code that a step uses, and in some texts"
+        sources = {place: self._ask_source(place) or b"" for place in modules}
+        words = [mentioned_words(source, _known(modules[place])) for place, source in sources.items()]
+        return frozenset().union(*words, *map(mentioned_words, texts))
 
 # %% ../../nbs/30_capture/18_questions.ipynb #6dd20f58
 _OTHER_QUESTIONS: dict[str, Callable[[CurrentState, str], str | None]] = {

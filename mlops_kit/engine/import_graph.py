@@ -151,10 +151,11 @@ class ImportGraph:
 
     def all_searches(self) -> dict[str, list[list[str] | None]]:
         "Where the modules were looked for that somebody asked for since then"
-        found = {}
-        for importer in (*sorted(self.released), "__main__"):
-            for name, places in self.searches.get(importer, {}).items():
-                found[name] = [*found.get(name, []), *places]
+        found, asking = {}, {*self.released, "__main__"}
+        for importer in sorted(self.searches):
+            for name, places in self.searches[importer].items():
+                if importer in asking or name in self.released:
+                    found[name] = [*found.get(name, []), *places]
         return found
 
     def needed_for(self, name: str) -> set[str]:

@@ -27,9 +27,9 @@ def key_parts(
     sources: dict[str, str], # name -> digest
 ) -> KeyParts:
     "The parts of a step's key"
-    code = {"cells": list(chain.from_iterable(prepared.cells.values())), "outs": prepared.step.outs}
     return {
-        "code": code, "params": prepared.params,
+        "code": {"cells": list(chain.from_iterable(prepared.cells.values())), "outs": prepared.step.outs},
+        "params": prepared.params,
         "ins": _with_paths(prepared, ins), "sources": _with_paths(prepared, sources),
         "env": prepared.env, "seed": prepared.seed,
         "observed": {},  # what else it uses, known when the step has run

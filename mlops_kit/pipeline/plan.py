@@ -31,7 +31,7 @@ from .graph import Pipeline, read_pipeline, resolve_input
 from .keys import key_changes, key_parts, step_key
 from .prepare import PreparedStep, find_sources, open_store, prepare_steps, variable_digests
 from ..redaction import Redactor, make_redactor
-from ..store import Source, Store, get_bytes, keep_order, read_ref
+from ..store import Source, Store, canonical_json, get_bytes, keep_order, read_ref
 
 # %% ../../nbs/40_pipeline/20_plan.ipynb #3481cb04
 @dataclass(frozen=True)
@@ -102,9 +102,9 @@ def find_record(
     notebook: Notebook,
 ) -> Record | None:
     "The good record for these parts, if the answers to what its step was seen to use are the same now"
-    sources = tuple(cell.source for cell in notebook.cells)
+    sources, texts = tuple(cell.source for cell in notebook.cells), [canonical_json(parts["params"]).decode()]
     for questions in load_questions(store, step_key(parts)):
-        observed = state.answer_all(questions, sources)
+        observed = state.answer_all(questions, sources, texts)
         if record := read_record(store, step_key({**parts, "observed": observed})):
             return record
     return None
@@ -155,9 +155,9 @@ def _run_reason(plan: Plan, prepared: PreparedStep, parts: KeyParts) -> str:
     record = read_record(plan.store, last_key)
     if record is None:
         return _RESULT_LOST
-    sources = tuple(cell.source for cell in prepared.notebook.cells)
+    sources, texts = [cell.source for cell in prepared.notebook.cells], [canonical_json(parts["params"]).decode()]
     questions = read_questions(plan.store, record["questions"]) or {}
-    observed = plan.state.answer_all(questions, sources)
+    observed = plan.state.answer_all(questions, sources, texts)
     parts = {**parts, "observed": observed, "params": plan.redactor.redact(parts["params"])}
     changes = key_changes(record["parts"], parts, prepared.cells)[:4] or _order_changes(plan, prepared, record)
     return "; ".join(changes) or _hidden_reason(record["masked"])

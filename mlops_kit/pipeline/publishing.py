@@ -101,8 +101,8 @@ def _collect_observed(request: StepRequest, kernel: Path) -> Observations:
     started = (kernel / "step.ipynb").stat().st_ctime_ns
     cells = tuple(cell.source for cell in request.prepared.notebook.cells)
     state = current_state(request.plan.pipeline, request.store)
-    own = str(kernel.parent), str(request.store.root)
-    observed = collect_observations(kernel / "notes", kernel / "accesses", own, state, started, cells)
+    own, texts = (str(kernel.parent), str(request.store.root)), (canonical_json(request.prepared.params).decode(),)
+    observed = collect_observations(kernel / "notes", kernel / "accesses", own, state, started, cells, texts)
     if observed.changed_files:
         names = ", ".join(observed.changed_files)
         raise StepError(

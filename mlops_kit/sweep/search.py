@@ -24,7 +24,7 @@ from ..notebook import cell_digests, coerce_value
 from mlops_kit.pipeline import (
     PRUNED, ActiveRun, Plan, changed_entries, compose_cached, make_plan, preimport_for_plan,
 )
-from ..store import Store, digest, file_lock, read_ref
+from ..store import Store, canonical_json, digest, file_lock, read_ref
 from mlops_kit.sweep.space import (
     decode_values, grid_values, ignore_warnings, make_distribution, make_pruner, make_sampler, trial_overrides,
 )
@@ -209,8 +209,9 @@ def changes_since(
 ) -> list[str]:
     "What is no longer as a recorded step saw it, in words; its notebook aside"
     questions = read_questions(plan.store, record["questions"]) or {}
-    cells = tuple(cell.source for cell in plan.prepared[step].notebook.cells)
-    was, now = record["parts"]["observed"], plan.state.answer_all(questions, cells)
+    prepared = plan.prepared[step]
+    cells, texts = [cell.source for cell in prepared.notebook.cells], [canonical_json(prepared.params).decode()]
+    was, now = record["parts"]["observed"], plan.state.answer_all(questions, cells, texts)
     changed = [name for name in questions if was[name] not in (now[name], CHANGED_BY_STEP)]
     return [describe_observation(name, was[name], now[name]) for name in changed]
 

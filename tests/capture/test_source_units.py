@@ -11,7 +11,7 @@ from helpers.random_modules import LIB, edit, module, probes, run
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from mlops_kit.capture.mentions import can_enumerate, mentioned_words
-from mlops_kit.capture.source_units import _code_objects, _functions, source_units, top_level_definitions
+from mlops_kit.capture.source_units import _code_objects, _functions, source_units, top_level_definitions, used_definitions
 
 SHOP = '''"Prices of a shop."
 import math
@@ -355,10 +355,9 @@ class Trial:
         self.statements, self.probes = module(self.random), probes(self.random)
         self.shown, self.ran = run(text_of(self.statements), self.probes)
         source, cells = text_of(self.statements).encode(), "\n".join(["import m", *self.probes])
-        texts = source, LIB.encode(), cells
-        lists_names = any(can_enumerate(text, frozenset({"m"})) for text in texts)
-        self.known = None if lists_names else top_level_definitions(source)
-        self.words = frozenset().union(*map(mentioned_words, texts))
+        lists_names = any(can_enumerate(text, frozenset({"m"})) for text in (source, LIB.encode(), cells))
+        self.words = mentioned_words(LIB.encode()) | mentioned_words(cells)
+        self.known = None if lists_names else used_definitions({"m": source}, {"m": self.ran or ()}, self.words)["m"]
         self.units = source_units(source, self.ran, self.known, self.words)
 
     def edit(self) -> tuple[str, str]:
