@@ -25,7 +25,7 @@ from .import_search import locate
 from .instruments import is_stdlib
 from .mentions import can_enumerate, mentioned_words
 from .questions import CurrentState, folder_listing, place_name, place_path
-from .source_units import source_units, top_level_definitions
+from .source_units import executed_source, source_units, top_level_definitions
 from ..errors import StepError
 from ..ledger import seal, unseal
 from ..notebook import import_statements, parse_cell, parse_source
@@ -174,11 +174,16 @@ class _Collector:
         self.found.changed_files += [note["name"] for note in noted if note["state"] != file_state(note["name"])]
 
     def _can_enumerate(self) -> bool:
-        "Whether some code could find functions whose names are not written anywhere"
+        "Whether some code that ran could find functions whose names are not written anywhere"
         places = [place_name(path, self.project) for path in self.modules]
         names = frozenset(place.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for place in places)
-        sources = ["\n".join(self.cells), *map(_read_source, self.modules)]
+        sources = ["\n".join(self.cells), *map(self._executed_source, self.modules)]
         return any(can_enumerate(source, names) for source in sources)
+
+    def _executed_source(self, path: str) -> bytes:
+        "What of a module ran; all of it where nobody counted"
+        source = _read_source(path)
+        return executed_source(source, frozenset(self.functions[path])) if path in self.functions else source
 
     def _module_detail(self, path: str, is_open: bool) -> dict:
         "Which functions of a module ran, and which there were"
