@@ -153,6 +153,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                     'mlops_kit/capture/distributions.py'),
                                                  'mlops_kit.capture.distributions._source_of': ( '30_capture/distributions.html#_source_of',
                                                                                                  'mlops_kit/capture/distributions.py'),
+                                                 'mlops_kit.capture.distributions.distributions_state': ( '30_capture/distributions.html#distributions_state',
+                                                                                                          'mlops_kit/capture/distributions.py'),
                                                  'mlops_kit.capture.distributions.entry_points_state': ( '30_capture/distributions.html#entry_points_state',
                                                                                                          'mlops_kit/capture/distributions.py'),
                                                  'mlops_kit.capture.distributions.find_installed': ( '30_capture/distributions.html#find_installed',

@@ -169,8 +169,10 @@ class Auditor:
         if isinstance(path, int) or self.is_own(path := absolute_path(path or ".")) or is_import(frame):
             return
         asked = asked_function(frame, function)
-        if question := self.is_installed(path) and metadata_question(frame):
+        if question := metadata_question(frame):
             self.note(*question)
+            if not self.is_installed(path):
+                self.note("metadata", path)
         elif asked not in _PATTERN_FUNCTIONS:
             self.note("entries" if asked == "scandir" else "folder", path)
 

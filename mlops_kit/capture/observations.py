@@ -132,8 +132,10 @@ class _Collector:
             self.add(f"{kind} {place}", note=note)
             if kind == "program":
                 self.add_access(kind, name, note)
-        elif kind == "entry points":
-            self.add("entry points", note=note)
+        elif kind in ("entry points", "distributions"):
+            self.add(kind, note=note)
+        elif kind == "metadata" and name not in self.state.search_path:  # where it is, these questions cover it
+            self.add(f"folder {place_name(name, self.project)}", note=note)
         elif kind in ("network", "write"):
             self.add_access(kind, name, note)
 
@@ -359,6 +361,7 @@ def _make(path: Path, is_folder: bool) -> None:
 # %% ../../nbs/30_capture/20_observations.ipynb #361b6c31
 _WORDS = {
     "startup": "the code that every Python runs at its start", "entry points": "entry points of installed packages",
+    "distributions": "the list of installed packages",
     "shadowed": "a module of the standard library that is hidden", "cells": "how the notebook is cut into cells",
 }
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_kit.capture.distributions import (
-    Installed, entry_points_state, find_installed, package_state, startup_state, unpack_files,
+    Installed, distributions_state, entry_points_state, find_installed, package_state, startup_state, unpack_files,
 )
 from .import_search import ImportSearch, locate, shadowed_stdlib, standard_path, start_search
 from .mentions import mentioned_words
@@ -232,6 +232,7 @@ _OTHER_QUESTIONS: dict[str, Callable[[CurrentState, str], str | None]] = {
     "program": lambda state, name: _program_digest(name, state.project),
     "distribution": lambda state, name: package_state(state.installed, name, ()),
     "entry": lambda state, _: entry_points_state(state.installed),
+    "distributions": lambda state, _: distributions_state(state.installed),
     "startup": lambda state, _: startup_state(state.installed),
     "shadowed": lambda state, _: ", ".join(shadowed_stdlib(state.search())) or None,
 }
