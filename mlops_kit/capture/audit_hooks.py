@@ -3,7 +3,7 @@
 A result may depend on things that nobody has declared: a file beside the notebook, the names in a folder, a variable,
 a server. Python tells of most of them: audit hooks (PEP 578) see every file that is opened and every folder that is
 listed, `os.stat` and `os.environ` can be listened to. The auditor writes each thing down once, in a journal that the
-runner reads when the step has ended. What others make of it is the subject of `undeclared_inputs`.
+runner reads when the step has ended. What others make of it is the subject of `observations`.
 
 This module is loaded by its path into processes that know nothing of the kit: it imports the standard library only."""
 

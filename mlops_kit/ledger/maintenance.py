@@ -455,7 +455,7 @@ class _FsckPass:
         return len(paths)
 
     def check_observed(self, folder: Path) -> None:
-        "Check the notes about undeclared inputs; a step whose note is damaged runs again"
+        "Check the notes about the questions of steps; a step whose note is damaged runs again"
         for path in _list_folder(folder):
             if not _unseal_exact(path.read_bytes()):
                 self.quarantine("observed", f"observed-{path.name}", path)

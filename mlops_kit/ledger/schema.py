@@ -161,7 +161,7 @@ class Record(TypedDict):
     masked: list[str]              # parameters that held a secret
     pass_env: list[str]            # environment variables that the step could see
     notebook: RecordedNotebook
-    code: Digest                   # tree of the source files that it reaches
+    code: Digest                   # tree of the project's modules that it used
     sources: dict[Name, RecordedSource]
     executed: Digest               # the executed notebook
     log: Digest
