@@ -69,7 +69,7 @@ Modules:
 - `mlops_kit.notebook.nondeterminism`: Why a result comes out differently: the usual suspects in a piece of code
 - `mlops_kit.notebook.parameters`: A notebook as a step: its cells, and what it can be given
 - `mlops_kit.pipeline.api`: What users call: plan, run, resume, runs, show
-- `mlops_kit.pipeline.compose_cache`: Reuse a composed configuration and a notebook's code while nothing has changed
+- `mlops_kit.pipeline.compose_cache`: Reuse a composed configuration while nothing has changed
 - `mlops_kit.pipeline.executors`: Where steps run: in this process' threads, or on a cluster
 - `mlops_kit.pipeline.graph`: Read a pipeline from the configuration: steps and what they need from each other
 - `mlops_kit.pipeline.interrupt`: Ctrl-C, SIGTERM and the end of the terminal, as requests to a run

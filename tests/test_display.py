@@ -38,13 +38,13 @@ class Reader(HTMLParser):
 
 def hostile_record() -> dict:
     file = {"file": HOSTILE, "size": 1, "digest": "0" * 64, "url": HOSTILE}
-    env = {"python": HOSTILE, "machine": HOSTILE, "threads": 1, "packages": {HOSTILE: HOSTILE}}
+    env = {"python": HOSTILE, "machine": HOSTILE, "threads": 1}
     files = {"ins": {HOSTILE: "0" * 64}, "sources": {HOSTILE: file}, "outs": {HOSTILE: file}}
-    return {"step": HOSTILE, "notebook": HOSTILE, "key": HOSTILE, "params": {"text": HOSTILE}, "seed": 0, "env": env, **files}
+    return {"step": HOSTILE, "notebook": HOSTILE, "key": HOSTILE, "params": {"text": HOSTILE}, "seed": 0, "env": env, "packages": {HOSTILE: HOSTILE}, **files}
 
 
 def hostile_plan() -> Plan:
-    return Plan(None, None, {}, {}, {HOSTILE: Decision(HOSTILE, HOSTILE)})
+    return Plan(None, None, {}, {}, {HOSTILE: Decision(HOSTILE, HOSTILE)}, None)
 
 
 def hostile_run(folder: Path) -> Run:

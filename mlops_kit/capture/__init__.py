@@ -8,8 +8,8 @@ The environment of a step is fixed and described; what it reads without having d
 __all__ = ['CHANGED_BY_STEP', 'CurrentState', 'KEYED', 'Observations', 'VariableDigests', 'collect_observations',
            'describe_environment', 'describe_hardware', 'describe_observation', 'environment_key', 'is_secret_file',
            'load_questions', 'make_env_variables', 'place_path', 'read_git_state', 'read_questions', 'render_call_code',
-           'render_postlude', 'render_prelude', 'render_seed_code', 'resolve_threads', 'save_questions',
-           'stage_observed', 'store_observed', 'store_questions', 'unobserved_accesses', 'variables_key']
+           'render_postlude', 'render_prelude', 'render_seed_code', 'resolve_threads', 'stage_observed',
+           'store_observed', 'store_questions', 'unobserved_accesses', 'variables_key']
 
 # %% ../../nbs/30_capture/90_capture.ipynb #e95c4973
 from mlops_kit.capture.environment import (
@@ -19,7 +19,7 @@ from mlops_kit.capture.environment import (
 from .instruments import render_postlude, render_prelude
 from mlops_kit.capture.observations import (
     CHANGED_BY_STEP, Observations, collect_observations, describe_observation, load_questions, read_questions,
-    save_questions, stage_observed, store_observed, store_questions, unobserved_accesses,
+    stage_observed, store_observed, store_questions, unobserved_accesses,
 )
 from .questions import CurrentState, place_path
 
@@ -27,5 +27,5 @@ from .questions import CurrentState, place_path
 _all_ = ["CHANGED_BY_STEP", "CurrentState", "KEYED", "Observations", "VariableDigests", "collect_observations",
          "describe_environment", "describe_hardware", "describe_observation", "environment_key", "is_secret_file",
          "load_questions", "make_env_variables", "place_path", "read_git_state", "read_questions", "render_call_code",
-         "render_postlude", "render_prelude", "render_seed_code", "resolve_threads", "save_questions", "stage_observed",
-         "store_observed", "store_questions", "unobserved_accesses", "variables_key"]
+         "render_postlude", "render_prelude", "render_seed_code", "resolve_threads", "stage_observed", "store_observed",
+         "store_questions", "unobserved_accesses", "variables_key"]

@@ -3,7 +3,7 @@
 A result may depend on things that nobody has declared: a file beside the notebook, the names in a folder, a variable,
 a server. Python tells of most of them: audit hooks (PEP 578) see every file that is opened and every folder that is
 listed, `os.stat` and `os.environ` can be listened to. The auditor writes each thing down once, in a journal that the
-runner reads when the step has ended. What others make of it is the subject of `undeclared_inputs`.
+runner reads when the step has ended. What others make of it is the subject of `observations`.
 
 This module is loaded by its path into processes that know nothing of the kit: it imports the standard library only."""
 
@@ -262,8 +262,10 @@ class Auditor:
         if is_import(frame) or self.is_own(path := absolute_path("." if path is None else path)):
             return
         asked = asked_function(frame, function)
-        if question := self.is_installed(path) and metadata_question(frame):
+        if question := metadata_question(frame):
             self.note(*question)
+            if not self.is_installed(path):
+                self.note("metadata", path)
         elif asked not in _PATTERN_FUNCTIONS:
             self.note("entries" if asked == "scandir" else "folder", path)
 

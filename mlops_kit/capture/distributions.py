@@ -11,7 +11,7 @@ RECORD vouches for *has no owner*; whoever asks treats it like a file of the pro
 # %% auto #0
 __all__ = ['read_hashes', 'Record', 'parse_record', 'load_record', 'save_record', 'Installed', 'find_installed', 'record_of',
            'Owners', 'owners_of', 'package_state', 'pack_files', 'unpack_files', 'entry_points_state',
-           'all_distributions_state', 'read_path_files', 'startup_code', 'startup_state']
+           'distributions_state', 'read_path_files', 'startup_code', 'startup_state']
 
 # %% ../../nbs/30_capture/05_distributions.ipynb #7b818d2d
 import base64, csv, hashlib, io, json, os, posixpath, re, site, stat, time
@@ -436,10 +436,10 @@ def entry_points_state(installed: Installed) -> str:
         points = here | points  # the first one on the path hides others of its name
     return _short_digest(sorted([name, *point] for name in points for point in points[name]))
 
-# %% ../../nbs/30_capture/05_distributions.ipynb #5bc88556
-def all_distributions_state(installed: Installed) -> str:
-    "Digest of which distributions there are, for those who list them"
-    return _short_digest(list(filter(None, installed.metadata.values())))
+# %% ../../nbs/30_capture/05_distributions.ipynb #13c86c5e
+def distributions_state(installed: Installed) -> str:
+    "Digest of the names and versions of all distributions"
+    return _short_digest([names for names in installed.metadata.values() if names])
 
 # %% ../../nbs/30_capture/05_distributions.ipynb #83b8e69d
 def read_path_files(

@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from ..capture import is_secret_file, place_path, read_questions, save_questions
+from ..capture import is_secret_file, place_path, read_questions
 from ..errors import ConfigError, MlopsError, StoreError
 from mlops_kit.ledger import (
     STALL_TIMEOUT, Record, Remote, StepOutcome, fetch_objects, fetch_record, find_digests, publish_record, read_record,
@@ -209,7 +209,6 @@ def fetch_result(
         write_file(store.files, path, get_bytes(store, content), replace=True)
     if outcome["status"] in ("ran", "hit"):
         record = publish_record(store, fetch_record(remote, outcome["key"]))
-        save_questions(store, request.decision.key, record["questions"])
         set_ref(store, f"steps/{request.plan.pipeline.name}/{request.name}", record["key"])
     return {name: value for name, value in outcome.items() if name not in ("files", "objects")}
 

@@ -203,7 +203,7 @@ def _check_key(message: dict, plan: Plan) -> dict:
     parts = key_parts(prepared, ins, {name: content for name, (content, _) in message["sources"].items()})
     if step_key(parts) != message["key"]:
         shown = {**parts, "params": plan.redactor.redact(parts["params"])}
-        changes = key_changes(message["parts"], shown, tuple(prepared.cells))[:4]
+        changes = key_changes(message["parts"], shown, prepared.cells)[:4]
         reason = "; ".join(changes) or "a secret has another value there"
         raise StepError(f"this worker would make another result than the plan means: {reason}")
     return parts

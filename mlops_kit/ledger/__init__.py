@@ -9,12 +9,12 @@ else."""
 __all__ = ['HISTORY_FILE', 'STALL_TIMEOUT', 'STEP_SCHEMA', 'Event', 'FsckReport', 'GcReport', 'KeyParts', 'Lineage', 'Record',
            'Remote', 'Run', 'RunData', 'RunSummary', 'StepOutcome', 'append_event', 'blank_outcome', 'blank_record',
            'check_json', 'current_history_path', 'end_run', 'event_from_json', 'fetch_objects', 'fetch_record',
-           'find_digests', 'find_run', 'fsck', 'gc', 'history_logger', 'list_remote_files', 'make_point',
-           'metric_curves', 'open_remote', 'publish_record', 'pull', 'push', 'read_history', 'read_points_after',
-           'read_record', 'read_run', 'record_from_json', 'recorded_step', 'restore_history', 'run_from_json',
-           'run_histories', 'run_html', 'run_ids', 'runs', 'seal', 'send_objects', 'send_stream', 'series_path',
-           'shared_lock', 'sparkline', 'start_run', 'started_steps', 'step_history', 'trace_lineage', 'transfer_all',
-           'truncate_history', 'unseal', 'utc_now', 'with_declared']
+           'find_digests', 'find_run', 'fsck', 'gc', 'history_logger', 'known_questions', 'list_remote_files',
+           'make_point', 'metric_curves', 'open_remote', 'publish_record', 'pull', 'push', 'read_history',
+           'read_points_after', 'read_record', 'read_run', 'record_from_json', 'recorded_step', 'restore_history',
+           'run_from_json', 'run_histories', 'run_html', 'run_ids', 'runs', 'seal', 'send_objects', 'send_stream',
+           'series_path', 'shared_lock', 'sparkline', 'start_run', 'started_steps', 'step_history', 'trace_lineage',
+           'transfer_all', 'truncate_history', 'unseal', 'utc_now', 'with_declared']
 
 # %% ../../nbs/25_ledger/90_ledger.ipynb #f6872fb7
 from mlops_kit.ledger.history import (
@@ -26,8 +26,9 @@ from mlops_kit.ledger.schema import (
     event_from_json, record_from_json, run_from_json, seal, unseal,
 )
 from mlops_kit.ledger.records import (
-    Run, RunSummary, append_event, end_run, find_run, publish_record, read_record, read_run, recorded_step,
-    run_histories, run_html, run_ids, runs, series_path, start_run, started_steps, step_history, utc_now, with_declared,
+    Run, RunSummary, append_event, end_run, find_run, known_questions, publish_record, read_record, read_run,
+    recorded_step, run_histories, run_html, run_ids, runs, series_path, start_run, started_steps, step_history, utc_now,
+    with_declared,
 )
 from .lineage import Lineage, trace_lineage
 from .maintenance import FsckReport, GcReport, find_digests, fsck, gc, shared_lock
@@ -40,9 +41,9 @@ from .remote import fetch_objects, fetch_record, pull, push, send_objects
 _all_ = ["HISTORY_FILE", "STALL_TIMEOUT", "STEP_SCHEMA", "Event", "FsckReport", "GcReport", "KeyParts", "Lineage",
          "Record", "Remote", "Run", "RunData", "RunSummary", "StepOutcome", "append_event", "blank_outcome",
          "blank_record", "check_json", "current_history_path", "end_run", "event_from_json", "fetch_objects",
-         "fetch_record", "find_digests", "find_run", "fsck", "gc", "history_logger", "list_remote_files", "make_point",
-         "metric_curves", "open_remote", "publish_record", "pull", "push", "read_history", "read_points_after",
-         "read_record", "read_run", "record_from_json", "recorded_step", "restore_history", "run_from_json",
-         "run_histories", "run_html", "run_ids", "runs", "seal", "send_objects", "send_stream", "series_path",
-         "shared_lock", "sparkline", "start_run", "started_steps", "step_history", "trace_lineage", "transfer_all",
-         "truncate_history", "unseal", "utc_now", "with_declared"]
+         "fetch_record", "find_digests", "find_run", "fsck", "gc", "history_logger", "known_questions",
+         "list_remote_files", "make_point", "metric_curves", "open_remote", "publish_record", "pull", "push",
+         "read_history", "read_points_after", "read_record", "read_run", "record_from_json", "recorded_step",
+         "restore_history", "run_from_json", "run_histories", "run_html", "run_ids", "runs", "seal", "send_objects",
+         "send_stream", "series_path", "shared_lock", "sparkline", "start_run", "started_steps", "step_history",
+         "trace_lineage", "transfer_all", "truncate_history", "unseal", "utc_now", "with_declared"]

@@ -247,6 +247,10 @@ def _find_orphaned_uploads(store: Store, removed: list[str]) -> list[Path]:
     notes = {path: unseal(path.read_bytes()) or {} for path in _list_folder(store.root / "mirror")}
     return [path for path, note in notes.items() if note.get("run") not in kept]
 
+def _find_orphaned_questions(store: Store, kept: set[str]) -> list[Path]:
+    "Notes about the questions of steps when none of their records is kept"
+    return [path for path in _list_folder(store.root / "observed") if find_digests(path).isdisjoint(kept)]
+
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #0b5ff518
 GRACE_SECONDS = 14 * 24 * 3600
 
@@ -256,8 +260,8 @@ def _aged(folder: Path, grace: float) -> list[Path]:
 
 def _find_disposable(store: Store, plan: _GcPlan, grace: float) -> list[Path]:
     "Leftovers of killed processes, and old files that can be made again"
-    caches = [path for name in ("composed", "followed", "seen") for path in _aged(store.root / name, grace)]
-    orphans = _find_orphaned_uploads(store, plan.runs)
+    caches = [path for name in ("composed", "installed", "seen") for path in _aged(store.root / name, grace)]
+    orphans = _find_orphaned_uploads(store, plan.runs) + _find_orphaned_questions(store, plan.reachable)
     return find_leftovers(store) + caches + orphans + _find_stale_scratch(store, grace)
 
 def _apply_gc(store: Store, plan: _GcPlan, moves: dict[Path, str]) -> None:
@@ -451,7 +455,7 @@ class _FsckPass:
         return len(paths)
 
     def check_observed(self, folder: Path) -> None:
-        "Check the notes about undeclared inputs; a step whose note is damaged runs again"
+        "Check the notes about the questions of steps; a step whose note is damaged runs again"
         for path in _list_folder(folder):
             if not _unseal_exact(path.read_bytes()):
                 self.quarantine("observed", f"observed-{path.name}", path)
@@ -479,7 +483,7 @@ def _other_references(record: Record) -> list[tuple[str, str]]:
     for name, (_, content) in parts["sources"].items():
         if name in sources and sources[name]["kept"]:
             references.append((f"source {name}", content))
-    references.append(("notebook", record["notebook"]["digest"]))
+    references += [("notebook", record["notebook"]["digest"]), ("questions", record["questions"])]
     contents = {name: record.get(name) for name in ("code", "executed", "log", "environment", "series")}
     return references + [(name, str(content)) for name, content in contents.items() if content]
 

@@ -143,6 +143,7 @@ class Record(TypedDict):
     "The record of a step that succeeded: what its result depends on, and what came out"
     schema: int                    # STEP_SCHEMA
     key: Key                       # the digest of `parts`
+    base: Key                      # the key before the step ran: nobody knew yet what it would use
     pipeline: RelativePath
     step: Name
     run: Name                      # the run that executed it
@@ -160,7 +161,7 @@ class Record(TypedDict):
     masked: list[str]              # parameters that held a secret
     pass_env: list[str]            # environment variables that the step could see
     notebook: RecordedNotebook
-    code: Digest                   # tree of the source files that it reaches
+    code: Digest                   # tree of the project's modules that it used
     sources: dict[Name, RecordedSource]
     executed: Digest               # the executed notebook
     log: Digest
@@ -413,7 +414,8 @@ def blank_record(
         "env": {**environment, "threads": 1, "variables": {}}, "seed": 0, "observed": {},
     }
     record = {
-        "schema": STEP_SCHEMA, "key": digest(["step", step]), "pipeline": "demo", "step": step, "run": "r1",
+        "schema": STEP_SCHEMA, "key": digest(["step", step]), "base": digest(["base", step]),
+        "pipeline": "demo", "step": step, "run": "r1",
         "status": "done", "attempt": 1, "questions": nothing, "looked": {}, "notes": {}, "outs": {},
         "metrics": {}, "metrics_out": None,
         "tolerance": {}, "inject": {}, "masked": [], "pass_env": [], "code": nothing + ".tree", "sources": {},

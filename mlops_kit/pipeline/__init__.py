@@ -11,8 +11,7 @@ __all__ = ['INTERRUPTED', 'PRUNED', 'ActiveRun', 'Decision', 'InputRef', 'Interr
            'failure_outcome', 'find_step', 'handle_interrupts', 'key_changes', 'key_parts', 'make_plan',
            'open_scheduler', 'open_store', 'plan', 'preimport_for_plan', 'prepare_steps', 'project_store',
            'read_pipeline', 'record_summary', 'replay_step', 'resolve_input', 'restore_step', 'resume', 'run',
-           'run_plan', 'run_step', 'runs', 'show', 'stage_code', 'stage_inputs', 'stage_project', 'step_key',
-           'store_code', 'store_inputs', 'stored_notebook', 'unobserved_text']
+           'run_plan', 'run_step', 'runs', 'show', 'stage_inputs', 'step_key', 'store_inputs', 'unobserved_text']
 
 # %% ../../nbs/40_pipeline/90_pipeline.ipynb #1d6d2900
 from .compose_cache import compose_cached
@@ -20,12 +19,11 @@ from .graph import InputRef, Pipeline, read_pipeline, record_summary, resolve_in
 from .prepare import open_store, prepare_steps
 from .keys import changed_entries, key_changes, key_parts, step_key
 from .plan import Decision, Plan, current_state, make_plan, unobserved_text
-from .staging import StepRequest, stage_code, stage_inputs, store_inputs, stored_notebook
-from .publishing import store_code
+from .staging import StepRequest, stage_inputs, store_inputs
 from .step import INTERRUPTED, PRUNED, failure_outcome, preimport_for_plan, run_step
 from .interrupt import InterruptHandler, handle_interrupts
 from .scheduler import ActiveRun, Progress, Scheduler, open_scheduler, run_plan
-from .replay import Replay, ReplayOptions, replay_step, stage_project
+from .replay import Replay, ReplayOptions, replay_step
 from .api import find_step, plan, project_store, restore_step, resume, run, runs, show
 
 # %% ../../nbs/40_pipeline/90_pipeline.ipynb #5c7379da
@@ -34,5 +32,4 @@ _all_ = ["INTERRUPTED", "PRUNED", "ActiveRun", "Decision", "InputRef", "Interrup
          "current_state", "failure_outcome", "find_step", "handle_interrupts", "key_changes", "key_parts", "make_plan",
          "open_scheduler", "open_store", "plan", "preimport_for_plan", "prepare_steps", "project_store",
          "read_pipeline", "record_summary", "replay_step", "resolve_input", "restore_step", "resume", "run", "run_plan",
-         "run_step", "runs", "show", "stage_code", "stage_inputs", "stage_project", "step_key", "store_code",
-         "store_inputs", "stored_notebook", "unobserved_text"]
+         "run_step", "runs", "show", "stage_inputs", "step_key", "store_inputs", "unobserved_text"]

@@ -1,4 +1,4 @@
-"""Reuse a composed configuration and a notebook's code while nothing has changed
+"""Reuse a composed configuration while nothing has changed
 
 Most commands compose the same configuration as the command before, and Hydra takes longer for that than the kit for
 everything else. The same files and overrides give the same configuration, so `compose_cached` keeps what `compose`

@@ -104,7 +104,8 @@ def _cell_changes(old: list[str], cells: dict[int, list[str]]) -> list[str]:
     for tag, _, _, start, end in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if tag != "equal":
             changed.update(numbers[start:max(end, start + 1)] or numbers[-1:])
-    return [f"cell {number} changed" for number in sorted(changed)]
+    gone = ["no code is left"] if old and not new else []
+    return gone + [f"cell {number} changed" for number in sorted(changed)]
 
 def _named_changes(prefix: str, old: dict, new: dict) -> list[str]:
     "Which entries changed"

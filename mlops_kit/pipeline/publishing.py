@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mlops_kit.capture import (
-    Observations, collect_observations, save_questions, store_observed, store_questions, unobserved_accesses,
+    Observations, collect_observations, store_observed, store_questions, unobserved_accesses,
 )
 from ..engine import ExecutionOutcome
 from ..errors import StepError
@@ -125,14 +125,12 @@ def _check_hermetic(observed: Observations) -> None:
         )
 
 def _store_observed(request: StepRequest, observed: Observations) -> str:
-    "Put what was observed into the store, and remember the questions; their digest"
+    "Put what was observed into the store; the digest of the questions"
     limit = float(request.config["sources_limit"])
     store_observed(request.store, request.project, observed.answers, limit)
-    questions = store_questions(request.store, observed.details)
-    save_questions(request.store, request.key, questions)
     if undeclared := observed.undeclared():
         request.notice(_undeclared_notice(request.name, undeclared))
-    return questions
+    return store_questions(request.store, observed.details)
 
 def _clock_hazards(request: StepRequest) -> dict[str, None]:
     "Where the notebook reads the clock (hazard R5)"
@@ -209,7 +207,8 @@ def publish_result(
     parts = {**request.decision.parts, "observed": observed.answers}
     pipeline = request.plan.pipeline.name
     record = {
-        "schema": STEP_SCHEMA, "key": step_key(parts), "pipeline": pipeline, "step": request.name, "status": "done",
+        "schema": STEP_SCHEMA, "key": step_key(parts), "base": request.key,
+        "pipeline": pipeline, "step": request.name, "status": "done",
         "looked": observed.first_access, "notes": observed.other_accesses,
         "questions": _store_observed(request, observed),
         "code": store_code(request.store, request.project, modules),

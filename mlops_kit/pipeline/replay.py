@@ -1,6 +1,6 @@
 """Execute a recorded step again, from nothing but its record
 
-The record of a step names its notebook, the project's code that it reached, its parameters, and every byte that it
+The record of a step names its notebook, the project's code that it used, its parameters, and every byte that it
 read. That is enough to execute it again, years later and on another machine: `replay_step` lays all of it out from
 the store into an empty folder and executes it there in a fresh process that shares nothing with the first one. Other
 packages judge the result: `verification` compares it with the record, `explanation` exchanges parts of the record."""
@@ -29,7 +29,7 @@ def stage_project(
     record: Record, # of a step
     folder: Path, # made; must not exist
 ) -> None:
-    "Make the project as the recorded step saw it: its notebook, the modules that it reached, and its undeclared inputs"
+    "Make the project as the recorded step saw it: its notebook, the modules that it used, and its undeclared inputs"
     stage_code(store, record["code"], (record["notebook"]["name"], record["notebook"]["digest"]), folder)
     stage_observed(store, record["parts"]["observed"], folder)
 

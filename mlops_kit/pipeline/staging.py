@@ -144,7 +144,7 @@ def stage_code(
     notebook: tuple[str, str],  # its path in the project, its digest
     project: Path,              # made; must not exist
 ) -> None:
-    "Make a project of the modules that a step reaches and its notebook"
+    "Make a project of the modules that a step used and its notebook"
     checkout(store, code, project)
     name, content = notebook
     (project / name).parent.mkdir(parents=True, exist_ok=True)

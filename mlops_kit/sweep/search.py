@@ -20,7 +20,7 @@ from ..capture import CHANGED_BY_STEP, describe_observation, read_questions
 from ..config import ParameterComposer
 from ..errors import ConfigError, StepError, raise_problems, unknown_name
 from ..ledger import Record, Run, read_history, read_record, series_path
-from ..notebook import cell_digests, coerce_value
+from ..notebook import cell_statements, coerce_value
 from mlops_kit.pipeline import (
     PRUNED, ActiveRun, Plan, changed_entries, compose_cached, make_plan, preimport_for_plan,
 )
@@ -98,8 +98,9 @@ def _recorded_metrics(plan: Plan, step: str) -> list[str]:
     record = read_record(plan.store, last) if last else None
     if not record:
         return []
-    cells = cell_digests(plan.prepared[step].notebook, record["inject"])
-    if list(cells.values()) != record["parts"]["code"]["cells"] or changes_since(plan, step, record):
+    statements = cell_statements(plan.prepared[step].notebook, record["inject"]).values()
+    cells = list(itertools.chain.from_iterable(statements))
+    if cells != record["parts"]["code"]["cells"] or changes_since(plan, step, record):
         return []
     return [f"{step}.{name}" for name in record["metrics"]]
 

@@ -58,11 +58,22 @@ def program():
     import subprocess
     return subprocess.run(["echo", "1"], capture_output=True, text=True).stdout
 
+def version():
+    from importlib import metadata
+    try:
+        return metadata.version("colours")
+    except metadata.PackageNotFoundError:
+        return "none"
+
+def versions():
+    from importlib import metadata
+    return sorted(one.name for one in metadata.distributions())
+
 def own():
     Path("/tmp/mlops-test-own").write_text("1")
     return Path("/tmp/mlops-test-own").read_text()'''
 CELL = "result.write_text(json.dumps(globals()[kind]()))"
-KINDS = ("content", "missing", "there", "names", "pattern", "variable", "table", "link", "outside", "plugin", "base", "size", "program", "own")
+KINDS = ("content", "missing", "there", "names", "pattern", "variable", "table", "link", "outside", "plugin", "base", "size", "program", "version", "versions", "own")
 
 
 def same_size_and_time(path: Path) -> None:
@@ -116,7 +127,8 @@ def make_world(root: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     for name in ("new.txt", "new.py"):
         (root / name).unlink(missing_ok=True)
-    shutil.rmtree(root / "new", ignore_errors=True)
+    for name in ("new", "colours-1.dist-info", "sounds-1.dist-info"):
+        shutil.rmtree(root / name, ignore_errors=True)
     for name, text in {"content.txt": "10\n", "names/a": "", "names/b": "", "pattern/1.txt": "1", "table.csv": "a\n1\n", "target.txt": "1", "size.txt": "1", "unread.txt": "1", "../../outside/far.txt": "1", "../../outside/plugin_of_somebody.py": "VALUE = 1\n"}.items():
         (notes / name).parent.mkdir(parents=True, exist_ok=True)
         (notes / name).write_text(text)
@@ -174,6 +186,14 @@ def test_variables(world):
     assert must_run(world, ANYTHING="2") == set()
 
 
+@pytest.mark.parametrize("package, steps", [("colours", {"version", "versions"}), ("sounds", {"versions"})])
+def test_a_package_in_the_project_that_was_not_there(restored, package, steps):
+    info = restored.root / f"{package}-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
+    assert must_run(restored) == steps
+
+
 def test_the_plan_says_what_changed_and_the_run_goes_on(restored):
     (restored.root / "notes/content.txt").write_text("11\n")
     plan = restored.json("plan", "pipeline=demo", "pass_env=[COLOUR,UNREAD]")
@@ -188,7 +208,8 @@ def test_what_a_step_did_besides_is_in_its_record(world):
     records = {record["step"]: record for record in map(json.loads, (path.read_text() for path in world.records()))}
     assert "echo" in records["look@program"]["notes"]["program"]
     assert "clock" not in records["look@own"]["notes"]
-    assert records["look@own"]["parts"]["observed"] == {}, "what a step wrote itself is no input"
+    data = "file ", "folder ", "entries ", "there ", "stat ", "link ", "variable "
+    assert [name for name in records["look@own"]["parts"]["observed"] if name.startswith(data)] == [], "what a step wrote itself is no input"
 
 
 def test_a_file_that_changes_while_a_step_reads_it(project):

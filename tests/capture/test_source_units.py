@@ -11,7 +11,9 @@ from helpers.random_modules import LIB, edit, module, probes, run
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from mlops_kit.capture.mentions import can_enumerate, mentioned_words
-from mlops_kit.capture.source_units import _code_objects, _functions, source_units, top_level_definitions, used_definitions
+from mlops_kit.capture.source_units import (
+    _code_objects, _functions, executed_source, source_units, top_level_definitions, used_definitions,
+)
 
 SHOP = '''"Prices of a shop."
 import math
@@ -334,6 +336,20 @@ def test_any_bytes_have_units(source):
         assert source_units(source, ran, frozenset()) != source_units(source + b"\nx = 1", ran, frozenset())
 
 
+@pytest.mark.parametrize("source", [
+    "def g():\n    vars(m)", "class A:\n    def g(self):\n        vars(m)", "def g():\n    def f():\n        vars(m)", "if x:\n    async def g():\n        vars(m)", "@a\ndef g():\n    'A text'\n    import inspect"])
+def test_code_that_never_ran_lists_no_names(source):
+    name = "A.g" if source.startswith("class") else "g"
+    modules = frozenset({"m"})
+    assert can_enumerate(executed_source(source.encode(), frozenset({name})), modules)
+    assert not can_enumerate(executed_source(source.encode(), frozenset()), modules)
+
+
+@pytest.mark.parametrize("source", ["vars(m)", "def g(x=vars(m)): pass", "@vars(m)\ndef g(): pass", "class A:\n    x = vars(m)", "g = lambda: vars(m)", "def g(): return vars(m)\nvars(m)", "def g(: vars(m)"])
+def test_code_outside_of_functions_runs(source):
+    assert can_enumerate(executed_source(source.encode(), frozenset()), frozenset({"m"}))
+
+
 def test_functions_have_the_names_that_the_compiler_gives_them():
     "In the standard library"
     functions, missing = 0, []
@@ -355,7 +371,8 @@ class Trial:
         self.statements, self.probes = module(self.random), probes(self.random)
         self.shown, self.ran = run(text_of(self.statements), self.probes)
         source, cells = text_of(self.statements).encode(), "\n".join(["import m", *self.probes])
-        lists_names = any(can_enumerate(text, frozenset({"m"})) for text in (source, LIB.encode(), cells))
+        executed = source if self.ran is None else executed_source(source, frozenset(self.ran)), LIB.encode(), cells
+        lists_names = any(can_enumerate(text, frozenset({"m"})) for text in executed)
         self.words = mentioned_words(LIB.encode()) | mentioned_words(cells)
         self.known = None if lists_names else used_definitions({"m": source}, {"m": self.ran or ()}, self.words)["m"]
         self.units = source_units(source, self.ran, self.known, self.words)

@@ -59,9 +59,9 @@ class Subject:
         return self.journal.read_text().splitlines() if self.journal.exists() else []
 
     def reset(self, composed: bool = True) -> None:
-        "As if nothing had ever run; but what Hydra composed and what code was followed may be remembered, as that takes as long as all the rest"
+        "As if nothing had ever run; but what Hydra composed and what is known of installed packages may be remembered, as that takes as long as all the rest"
         for path in self.store.iterdir():
-            if path.name not in ("composed", "followed") or not composed:
+            if path.name not in ("composed", "installed") or not composed:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.journal.unlink(missing_ok=True)
 

@@ -8,11 +8,11 @@ from hypothesis import given, settings, strategies as st
 
 from mlops_kit.errors import StoreError
 from mlops_kit.ledger import (
-    blank_outcome, blank_record, end_run, event_from_json, fsck, publish_record, read_record, read_run, record_from_json,
+    blank_outcome, blank_record, end_run, event_from_json, fsck, gc, known_questions, publish_record, read_record, read_run, record_from_json,
     run_from_json, runs, seal, start_run, unseal,
 )
 from mlops_kit.ledger.lineage import read_ledger
-from mlops_kit.store import Store, canonical_json, digest
+from mlops_kit.store import Store, canonical_json, digest, put_bytes
 
 CONTENT = digest(b"content")
 RECORD = blank_record(
@@ -124,3 +124,21 @@ def test_a_malformed_record_is_not_published(tmp_path: Path):
     with pytest.raises(StoreError, match="step is '../x'"):
         publish_record(Store(tmp_path), RECORD | {"step": "../x"})
     assert not list(tmp_path.rglob("*.json"))
+
+
+def test_the_questions_of_records_are_remembered_as_long_as_one_of_them_is_there(tmp_path: Path):
+    store, base = Store(tmp_path), digest(b"base")
+    sets = [put_bytes(store, b"%d" % number) for number in range(30)]
+    for number, questions in enumerate(sets):
+        run = start_run(store, {"pipeline": "demo"})
+        record = publish_record(store, blank_record("draw", key=digest(b"%d" % number), base=base, run=run.id, questions=questions))
+        end_run(run, "done", {"draw": blank_outcome(record)}, 1.0)
+    assert known_questions(store, base) == sets[:9:-1], "the newest twenty"
+    publish_record(store, blank_record("draw", key=digest(b"20"), base=base, run=run.id, questions=sets[20]))
+    assert known_questions(store, base)[:2] == [sets[20], sets[29]]
+    gc(store, keep=1, grace=0)
+    assert sets[29] in known_questions(store, base) and sets[29] in store
+    (store.root / f"runs/{run.id}/run.json").unlink()
+    start_run(store, {"pipeline": "demo"})
+    gc(store, keep=1, grace=0)
+    assert known_questions(store, base) == []

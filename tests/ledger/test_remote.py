@@ -300,9 +300,12 @@ def test_a_large_file_takes_little_memory(tmp_path: Path):
         assert int(done.stderr) < 130e3
 
 
-def test_a_pulled_result_is_a_hit(project: Project, tmp_path: Path, bucket: Bucket, s3: str):
-    project.notebook("draw", "print('drawn')\nresult.write_text('{\"a\": 1}')")
-    project.pipeline("draw: {notebook: notebooks/draw.ipynb, outs: {result: result.json}, metrics: result}")
+def test_a_pulled_result_is_a_hit(project: Project, tmp_path: Path, bucket: Bucket, s3: str, monkeypatch):
+    "Also one with a secret, which its record doesn't tell, and one that looked at the project; unless what it saw is another one here"
+    monkeypatch.setenv("MY_TOKEN", "k7Q9-token-of-the-test")
+    (project.root / "beside.txt").write_text("1")
+    project.notebook("draw", "import os\nprint('drawn')\nPath(os.environ['MLOPS_PROJECT'], 'beside.txt').read_text()\nresult.write_text('{\"a\": 1}')", parameters="from pathlib import Path\nword: str = ''\nresult: Path = Path('out/result.json')")
+    project.pipeline("draw: {notebook: notebooks/draw.ipynb, params: {word: '${oc.env:MY_TOKEN}'}, outs: {result: result.json}, metrics: result}")
     (project.root / "conf/config.yaml").write_text(f"defaults: [mlops_kit, _self_]\nremote: {s3}")
     assert "no remote is given" not in project.mlops("plan", "pipeline=demo")
     run = project.json("run", "pipeline=demo")
@@ -313,6 +316,8 @@ def test_a_pulled_result_is_a_hit(project: Project, tmp_path: Path, bucket: Buck
     shutil.copytree(project.root, other.root, ignore=shutil.ignore_patterns(".mlops"))
     assert "1 records" in other.mlops("pull", s3, run["run"])
     assert other.statuses() == {"draw": "hit"}
+    (other.root / "beside.txt").write_text("2")
+    assert other.json("plan", "pipeline=demo")["draw"]["action"] == "run"
     shown = other.json("show", run["run"])
     assert shown["status"] == "done" and (other.root / ".mlops/runs" / run["run"] / "draw.log").read_text() == "drawn\n"
     (project.root / "conf/config.yaml").write_text("defaults: [mlops_kit, _self_]")
