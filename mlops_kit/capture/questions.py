@@ -263,7 +263,7 @@ def _is_question(name: str, detail: Any) -> bool:
     "Can this be asked?"
     match name.partition(" ")[0], detail:
         case "package", {"files": str(), "modules": modules, **rest}:
-            return _are_texts(modules) and not rest
+            return isinstance(modules, dict) and _are_texts([*modules.values()]) and not rest
         case "module", {"ran": ran, "known": known, **rest}:
             return _are_texts(ran) and _are_texts(known or []) and not rest
         case "import", list():
