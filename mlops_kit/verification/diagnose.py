@@ -230,6 +230,13 @@ def _find_timed_loop(case: StepUnderTest, location: Location) -> tuple[Location,
                 return Location(cell.number, location.names, cell.source), words
     return None
 
+# %% ../../nbs/55_verification/30_diagnose.ipynb #14e28295
+def _mention(question: str) -> re.Pattern:
+    "How code says what a question is about: it imports a package or a module, or names a variable"
+    kind, _, what = question.partition(" ")
+    name = re.escape(Path(what.partition(":")[0].removesuffix("/__init__.py")).stem)
+    return re.compile(rf"\b{name}\b" if kind == "variable" else rf"\bimport {name}|from {name}\b")
+
 # %% ../../nbs/55_verification/30_diagnose.ipynb #b662f44b
 _CHANGE_ORDER = ("R15", "R13", "R11", "R12", "R4", "R10", "R14", "R29", "R8")  # the likeliest hazard first
 _HAZARDS_OF_NOTE = {"network": ("R25", "R17"), "cache": ("R23", "R24")}
@@ -238,12 +245,6 @@ def _locate_read(case: StepUnderTest, replay: Replay, number: int | None) -> Loc
     "The cell In [n]"
     source = _executed_sources(replay).get(number)
     return _locate(case, lambda cell: cell.source == source) if source else None
-
-def _mention(question: str) -> re.Pattern:
-    "How code says what a question is about: it imports a package or a module, or names a variable"
-    kind, _, what = question.partition(" ")
-    name = re.escape(Path(what.partition(":")[0].removesuffix("/__init__.py")).stem)
-    return re.compile(rf"\b{name}\b" if kind == "variable" else rf"\bimport {name}|from {name}\b")
 
 def _locate_mention(case: StepUnderTest, question: str) -> Location | None:
     "The first cell that says what a question is about"
