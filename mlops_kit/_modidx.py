@@ -2969,8 +2969,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                    'mlops_kit/notebook/dependencies.py'),
                                                  'mlops_kit.notebook.dependencies.cell_statements': ( '15_notebook/dependencies.html#cell_statements',
                                                                                                       'mlops_kit/notebook/dependencies.py'),
-                                                 'mlops_kit.notebook.dependencies.find_defaults': ( '15_notebook/dependencies.html#find_defaults',
-                                                                                                    'mlops_kit/notebook/dependencies.py'),
                                                  'mlops_kit.notebook.dependencies.find_modules': ( '15_notebook/dependencies.html#find_modules',
                                                                                                    'mlops_kit/notebook/dependencies.py'),
                                                  'mlops_kit.notebook.dependencies.find_targets': ( '15_notebook/dependencies.html#find_targets',
