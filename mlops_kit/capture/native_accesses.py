@@ -82,7 +82,7 @@ class _Translator:
             yield "write", {}
 
     def on_variable(self, access: Access) -> Iterator[tuple[str, dict]]:
-        if _watched([access.path]):
+        if access.path != "TMPDIR" and _watched([access.path]):  # libraries look where temporary files are to lie
             yield "variable", {}
 
     def on_program(self, access: Access) -> Iterator[tuple[str, dict]]:

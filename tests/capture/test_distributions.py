@@ -73,7 +73,8 @@ USED = frozenset({"tiny/__init__.py", "tiny/rates.txt"})
 
 
 def state(site: Path, cache: Path | None = None, used: frozenset[str] | None = USED, name: str = "tiny") -> str | None:
-    """The state for a new plan."""
+    """The state for a new plan, in a new process."""
+    distributions._known_records.clear()
     return package_state(find_installed([str(site)], cache), name, used)
 
 
