@@ -439,6 +439,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                             'mlops_kit/capture/observations.py'),
                                                 'mlops_kit.capture.observations._Collector.add_structure': ( '30_capture/observations.html#_collector.add_structure',
                                                                                                              'mlops_kit/capture/observations.py'),
+                                                'mlops_kit.capture.observations._Collector.cell_of_program': ( '30_capture/observations.html#_collector.cell_of_program',
+                                                                                                               'mlops_kit/capture/observations.py'),
                                                 'mlops_kit.capture.observations._Collector.changed_answers': ( '30_capture/observations.html#_collector.changed_answers',
                                                                                                                'mlops_kit/capture/observations.py'),
                                                 'mlops_kit.capture.observations._Collector.collect': ( '30_capture/observations.html#_collector.collect',

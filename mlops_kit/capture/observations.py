@@ -153,13 +153,19 @@ class _Collector:
             place = place_name(name, self.project) if os.path.isabs(name) else name
             self.add(f"{kind} {place}", note=note)
             if kind == "program" and not note.get("observed", self.is_complete):
-                self.add_access(kind, name, note)
+                self.add_access(kind, name, {"cell": note["cell"] or self.cell_of_program(name)})
         elif kind in ("entry points", "distributions"):
             self.add(kind, note=note)
         elif kind == "metadata" and name not in self.state.search_path:  # where it is, these questions cover it
             self.add(f"folder {place_name(name, self.project)}", note=note)
         elif kind in ("network", "write", "unlogged"):
             self.add_access(kind, name, note)
+
+    def cell_of_program(self, path: str) -> int | None:
+        "The cell that first started a program, where Python started it"
+        started = [note for note in self.notes if note["kind"] == "program" and note["cell"]]
+        cells = [note["cell"] for note in started if os.path.basename(note["name"]) == os.path.basename(path)]
+        return min(cells, default=None)
 
     def add_access(self, kind: str, name: str, note: dict) -> None:
         "Note what can't be asked again, or only in part"
