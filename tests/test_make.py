@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of the tree without environment, records and history."""
-    private = shutil.ignore_patterns(".venv", ".mlops", ".git", ".*_cache", ".ipynb_checkpoints", "__pycache__", "*.egg-info")
+    private = shutil.ignore_patterns(".venv*", ".mlops", ".git", ".*_cache", ".ipynb_checkpoints", "__pycache__", "*.egg-info")
     return shutil.copytree(ROOT, tmp_path / "copy", ignore=private)
 
 
