@@ -54,6 +54,11 @@ def test_a_python_that_will_not_do_is_named(copy: Path, answer: str, told: str):
     assert not (copy / ".venv").exists()
 
 
+def test_a_python_that_is_not_there_is_named_and_left_out():
+    done = subprocess.run([ROOT / "tools/test_pythons.sh", "3.99"], capture_output=True, text=True, check=True)
+    assert "Python 3.99: not found" in done.stdout
+
+
 @pytest.mark.long
 def test_a_fresh_copy_runs_and_then_has_nothing_to_run(copy: Path):
     first = make(copy, "run")
