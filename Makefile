@@ -11,11 +11,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run check test test-long test-slurm bench lab lock export readme clean
+.PHONY: help run check test test-long test-pythons test-slurm bench lab lock export readme clean
 
 help: ## this list
 	@echo "mlops_kit: write it in a notebook, run it anywhere, and prove it"; echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(READY) ## run the flights pipeline; a second time, nothing is left to run
 	@mlops run pipeline=flights
@@ -39,6 +39,9 @@ test: $(READY) ## every check of a change, the cheap ones first
 
 test-long: $(READY) ## the tests that take minutes
 	@pytest -q tests -m long
+
+test-pythons: ## the tests of the core on Python 3.12 and 3.13, as far as they are found
+	@tools/test_pythons.sh
 
 test-slurm: $(READY) ## the tests on a real Slurm of one node; as root on Debian, installs what it takes
 	@if tests/cluster/slurm_node.sh install; then timeout -k 30 600 pytest -q -m slurm tests/cluster/test_executors.py; fi

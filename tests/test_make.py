@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of the tree without environment, records and history."""
-    private = shutil.ignore_patterns(".venv", ".mlops", ".git", ".*_cache", ".ipynb_checkpoints", "__pycache__", "*.egg-info")
+    private = shutil.ignore_patterns(".venv*", ".mlops", ".git", ".*_cache", ".ipynb_checkpoints", "__pycache__", "*.egg-info")
     return shutil.copytree(ROOT, tmp_path / "copy", ignore=private)
 
 
@@ -52,6 +52,11 @@ def test_a_python_that_will_not_do_is_named(copy: Path, answer: str, told: str):
     done = make(copy, "run", python(copy, answer))
     assert done.returncode and told in done.stderr
     assert not (copy / ".venv").exists()
+
+
+def test_a_python_that_is_not_there_is_named_and_left_out():
+    done = subprocess.run([ROOT / "tools/test_pythons.sh", "3.99"], capture_output=True, text=True, check=True)
+    assert "Python 3.99: not found" in done.stdout
 
 
 @pytest.mark.long

@@ -29,6 +29,7 @@ def nested_code(code: CodeType) -> Iterator[CodeType]:
 # %% ../../nbs/30_capture/08_code_observer.ipynb #4cfd493d
 _WARMUP_OFFSET, _NEVER_RAN = 52, -8  # bytes; `short co_warmup` of `PyCodeObject` in CPython 3.11
 _TOOL = 4                            # a tool number that nobody has reserved
+_BLINDING = {"sys.settrace", "sys.setprofile", "sys.addaudithook", "sys.monitoring.register_callback"}  # audit events
 
 class CallTracker:
     "Tells which functions of some modules have run"
@@ -66,7 +67,13 @@ class CallTracker:
         probe, = nested_code(module)
         before = self.has_run(probe)
         space["probe"]()
-        return not before and self.has_run(probe)
+        after = self.has_run(probe)
+        self.started.clear()  # another function may get the id of this one
+        return not before and after
+
+    def is_blinded_by(self, event: str) -> bool:
+        "Does an audit event say that functions may run from now on which nobody sees?"
+        return self.uses_monitoring and event in _BLINDING
 
 # %% ../../nbs/30_capture/08_code_observer.ipynb #fc969e78
 def file_state(path: str) -> list[int] | None:
@@ -110,11 +117,15 @@ class CodeObserver:
         posix.close(journal)
 
     def on_fork(self) -> None:
-        "From now on, functions may run that this process does not see"
+        "Somebody has forked this process off"
+        self.stop_counting("forked")
+        self.tell_at_once()
+
+    def stop_counting(self, why: str) -> None:
+        "From now on, functions may run that nobody sees"
         if self.can_count:
             self.can_count = False
-            self.note("forked")
-        self.tell_at_once()
+            self.note(why)
 
     def tell_at_once(self) -> None:
         "From now on, tell what is loaded at once: nobody may call `finish` here"
@@ -147,6 +158,8 @@ class CodeObserver:
                 self.on_installed(args[1])
             elif event == "object.__getattr__" and args[1] == "__code__":
                 self.read.update(id(part) for part in gc.get_referents(args[0]) if isinstance(part, CodeType))
+            elif self.tracker.is_blinded_by(event):
+                self.stop_counting("unseen")
         return hook
 
     def on_exec(self, code: CodeType) -> None:

@@ -415,8 +415,8 @@ def _spawn_python(
     function: str, connection: socket.socket, log: Path, folder: Path, environment: dict[str, str],
 ) -> subprocess.Popen:
     "Start this Python with a function of this module"
-    code = (
-        "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    code = (  # Python 3.13 keeps the source of `-c`: no notebook's traceback should show it
+        "import linecache, sys; linecache.cache.clear(); sys.path.insert(0, sys.argv.pop(1)); "
         f"from mlops_kit.engine.forkserver import {function}; {function}()"
     )
     command = [sys.executable, "-P", "-Xfrozen_modules=off", "-c", code, str(KIT_FOLDER.parent)]

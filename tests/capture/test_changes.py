@@ -9,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]  # as a script
@@ -26,6 +27,9 @@ ROWS: dict[str, dict[str, Row]] = {  # group -> rows of one project
     "neutral code": neutral.CODE, "neutral cells": neutral.CELLS, "neutral files": neutral.FILES, "neutral packages": surroundings.PACKAGES_NEUTRAL,
     "in doubt": neutral.IN_DOUBT,
 }
+NEEDED = "torch", "safetensors", "onnxruntime"  # by some rows
+MISSING = [name for name in NEEDED if not find_spec(name)]
+ROWS = {group: {name: row for name, row in rows.items() if not any(package in f"{row.cells} {row.files}" for package in MISSING)} for group, rows in ROWS.items()}
 PARTS = {  # every third row of several groups, in one project: all of them take minutes
     "some code": ("imports", "reached", "defined", "cells"), "some data": ("files", "names", "declared", "programs", "native"), "some passed": ("passed",),
     "some packages": ("packages",), "some neutral": ("neutral code", "neutral cells", "neutral files"), "some caller": ("caller",),

@@ -2,6 +2,7 @@
 
 `python tests/helpers/random_judge.py FIRST LAST EDITS [chain]` tries other seeds; `python tests/helpers/random_projects.py SEED` shows one.
 """
+import os
 import sys
 
 import pytest
@@ -9,7 +10,7 @@ from helpers.random_edits import random_edits, shown_difference
 from helpers.random_judge import Judge, judge_all, told
 from helpers.random_projects import random_project
 
-PROJECTS = 200
+PROJECTS = int(os.environ.get("RANDOM_PROJECTS", 200))
 
 
 def accept(report) -> None:

@@ -98,7 +98,7 @@ KINDS = {
 NEEDED = ("matplotlib", "numpy", "pandas", "polars", "safetensors", "sklearn", "torch")
 WAYS = ("warm", "again", "fresh", "kernel")
 QUICK_WAYS = ("warm", "kernel")
-HEAD = "import json\nimport multiprocessing\ndef divmod_7(n):\n    return divmod(n, 7)\nfrom pathlib import Path\nKINDS_SO_FAR = set()\nBY_KERNELS = 'IPYTHONDIR JPY_PARENT_PID MLOPS_KERNEL_FOLDER KMP_DUPLICATE_LIB_OK KMP_INIT_AT_FORK PYDEVD_USE_FRAME_EVAL _RJEM_MALLOC_CONF TORCHINDUCTOR_CACHE_DIR'.split()"
+HEAD = "import json\nimport multiprocessing\ndef divmod_7(n):\n    return divmod(n, 7)\nfrom pathlib import Path\nKINDS_SO_FAR = set()\nBY_KERNELS = 'COLUMNS LINES IPYTHONDIR JPY_PARENT_PID MLOPS_KERNEL_FOLDER KMP_DUPLICATE_LIB_OK KMP_INIT_AT_FORK PYDEVD_USE_FRAME_EVAL _RJEM_MALLOC_CONF TORCHINDUCTOR_CACHE_DIR'.split()"
 
 
 def usable(names) -> list[str]:

@@ -63,6 +63,7 @@ def test_every_end_is_told_truly(project, engine):
 
 
 def test_temporary_files_are_where_the_user_wants_them(project, tmp_path):
+    pytest.importorskip("wandb")
     project.notebook("temporary", "import tempfile, wandb  # which looks where they are while it is imported", "result.write_text(json.dumps({'folder': tempfile.gettempdir()}))", parameters="import json\nfrom pathlib import Path\nnumber: int = 0\nresult: Path = Path('out/result.json')")
     project.pipeline("one: {notebook: notebooks/temporary.ipynb, outs: {result: result.json}, metrics: result}")
     for number, name in enumerate(("here", "there")):

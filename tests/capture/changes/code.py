@@ -327,6 +327,7 @@ DEFINED = {
     "a function that only the end of a process runs": code({"m§.py": "class Closing:\n    def __del__(self):\n        LOG.append(2)\n\n\nLOG = []\n"}, "import m§\nthing = m§.Closing()\ndel thing\nvalue = m§.LOG", ("m§.py", "append(2)", "append(3)")),
     "a signal handler": code({"m§.py": "import signal\n\nLOG = []\n\n\ndef handler(*_):\n    LOG.append(2)\n"}, "import os, signal, m§\nbefore = signal.signal(signal.SIGUSR2, m§.handler)\nos.kill(os.getpid(), signal.SIGUSR2)\nsignal.signal(signal.SIGUSR2, before)\nvalue = m§.LOG", ("m§.py", "append(2)", "append(3)")),
     "a trace function": code({"m§.py": "LOG = []\n\n\ndef traced(frame, event, arg):\n    if frame.f_code.co_name == 'watched':\n        LOG.append(2)\n"}, "import sys, m§\n\ndef watched():\n    pass\n\nsys.setprofile(m§.traced)\nwatched()\nsys.setprofile(None)\nvalue = m§.LOG", ("m§.py", "append(2)", "append(3)")),
+    "an audit hook": code({"m§.py": "LOG = []\n\n\ndef hook(event, args):\n    if event == 'shop':\n        LOG.append(2)\n"}, "import sys, m§\nsys.addaudithook(m§.hook)\nsys.audit('shop')\nvalue = m§.LOG", ("m§.py", "append(2)", "append(3)")),
     "a weak reference's callback": code({"m§.py": "LOG = []\n\n\nclass A:\n    pass\n\n\ndef gone(ref):\n    LOG.append(2)\n"}, "import weakref, m§\nthing = m§.A()\nref = weakref.ref(thing, m§.gone)\ndel thing\nvalue = m§.LOG", ("m§.py", "append(2)", "append(3)")),
 }
 
