@@ -153,7 +153,7 @@ class _Collector:
             place = place_name(name, self.project) if os.path.isabs(name) else name
             self.add(f"{kind} {place}", note=note)
             if kind == "program" and not note.get("observed", self.is_complete):
-                self.add_access(kind, name, {"cell": note["cell"] or self.cell_of_program(name)})
+                self.add_access(kind, os.path.basename(name), {"cell": note["cell"] or self.cell_of_program(name)})
         elif kind in ("entry points", "distributions"):
             self.add(kind, note=note)
         elif kind == "metadata" and name not in self.state.search_path:  # where it is, these questions cover it

@@ -59,9 +59,9 @@ def environment_id(
 
 # %% ../../nbs/20_engine/30_forkserver.ipynb #0b5c5e75
 def _kit_sources() -> list[tuple[str, int, int]]:
-    "Path, modification time and size of the kit's modules"
+    "Path, modification time and size of the kit's modules and of its library in C"
     sources = []
-    for path in KIT_FOLDER.rglob("*.py"):
+    for path in (*KIT_FOLDER.rglob("*.py"), *KIT_FOLDER.rglob("*.so")):
         status = path.stat()
         sources.append((str(path.relative_to(KIT_FOLDER)), status.st_mtime_ns, status.st_size))
     return sorted(sources)

@@ -104,8 +104,8 @@ def test_a_tolerance_takes_effect_without_running(project: Project):
 # ---- what can't be observed
 
 USES = {  # how a step uses what can't be observed -> code, what is said about it
-    "program": ("import subprocess\nsubprocess.run(['/sbin/ldconfig', '--version'])", "/sbin/ldconfig (program)"),  # linked statically
-    "shell": ("import os\nos.system('/sbin/ldconfig --version')", "/sbin/ldconfig (program)"),
+    "program": ("import subprocess\nsubprocess.run(['/sbin/ldconfig', '--version'])", "ldconfig (program)"),  # linked statically
+    "shell": ("import os\nos.system('/sbin/ldconfig --version')", "ldconfig (program)"),
     "network": ("import socket\ntry:\n    socket.create_connection(('127.0.0.1', 9), timeout=1)\nexcept OSError:\n    pass", "127.0.0.1:9 (network)"),
 }
 SAYS = "depends on things that can't be observed: {}"
@@ -135,7 +135,7 @@ def test_many_such_things_are_one_line(project: Project):
     uses(project, False, *(code for code, _ in USES.values()))
     project.json("run", "pipeline=demo")
     plan = project.json("plan", "pipeline=demo")["uses"]
-    assert plan["reason"] == SAYS.format("/sbin/ldconfig (program) and 1 more") and len(plan["unobserved"]) == 2
+    assert plan["reason"] == SAYS.format("ldconfig (program) and 1 more") and len(plan["unobserved"]) == 2
 
 
 @pytest.mark.parametrize("kind", USES)
