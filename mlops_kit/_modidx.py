@@ -209,6 +209,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                     'mlops_kit/capture/distributions.py'),
                                                  'mlops_kit.capture.distributions._read_entry_points': ( '30_capture/distributions.html#_read_entry_points',
                                                                                                          'mlops_kit/capture/distributions.py'),
+                                                 'mlops_kit.capture.distributions._records_by_top': ( '30_capture/distributions.html#_records_by_top',
+                                                                                                      'mlops_kit/capture/distributions.py'),
                                                  'mlops_kit.capture.distributions._short_digest': ( '30_capture/distributions.html#_short_digest',
                                                                                                     'mlops_kit/capture/distributions.py'),
                                                  'mlops_kit.capture.distributions._source_of': ( '30_capture/distributions.html#_source_of',

@@ -208,6 +208,21 @@ def _cache_path(cache: Path, info: str) -> Path:
     return cache / f"{_distribution_name(name)}-{digest(os.fsencode(folder))[:16]}"
 
 # %% ../../nbs/30_capture/05_distributions.ipynb #c354c6f1
+def _records_by_top(
+    installed: Installed,
+    folder: str, # a site folder
+) -> dict[str, list[tuple[str, Record]]]:
+    "Names and records of the distributions in a site folder, by the first parts of their paths"
+    question = "tops", folder
+    if question not in installed.answers:
+        found = installed.answers[question] = {}
+        for name, info in ((name, info) for name in installed.infos for info in installed.infos[name]):
+            if info.rpartition("/")[0] == folder:
+                record = record_of(installed, info)
+                for top in record.tops:
+                    found.setdefault(top, []).append((name, record))
+    return installed.answers[question]
+
 def _owners_below(
     installed: Installed,
     folder: str, # a site folder
@@ -217,11 +232,9 @@ def _owners_below(
     top = path.partition("/")[0]
     question = "owners", folder, top
     if question not in installed.answers:
-        infos = [(name, info) for name in installed.infos for info in installed.infos[name]]
-        here = [(name, record_of(installed, info)) for name, info in infos if info.rpartition("/")[0] == folder]
         owners = installed.answers[question] = {}
-        for name, record in here:
-            for path in record.paths if top in record.tops else []:
+        for name, record in _records_by_top(installed, folder).get(top, ()):
+            for path in record.paths:
                 owners.setdefault(path, []).append(name)
     return installed.answers[question]
 
