@@ -127,7 +127,8 @@ def _importer() -> str | None:
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #130b9a68
 _LEAVES_SITE_OUT = re.compile(r"python\S*\s(?:.*\s)?-[A-Za-z]*[IES]|PYTHONPATH|env\s+-", re.S)
 _PATTERN_FUNCTIONS = "glob", "rglob", "iglob", "_iglob"  # what they look for is noted by itself
-_REVEALING = "stat", "lstat", "fstat", "getmtime", "getsize", "getctime", "getatime", "samefile"  # more than whether it is there
+# they tell more than whether it is there
+_REVEALING = "stat", "lstat", "fstat", "getmtime", "getsize", "getctime", "getatime", "samefile"
 
 class Auditor:
     "Notes what the process looks at"
@@ -345,8 +346,6 @@ def source_path(path: str) -> str:
         return path
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #981eccf9
-_KINDS = {False: "glob", True: "rglob"}
-
 def _make_hook(auditor: Auditor) -> Callable[[str, tuple], None]:
     "An audit hook that reports to the auditor"
     listeners = {
@@ -359,7 +358,7 @@ def _make_hook(auditor: Auditor) -> Callable[[str, tuple], None]:
         "os.chdir": auditor.on_change_folder,
         "os.listdir": lambda path: auditor.on_list_folder(path, "listdir"),
         "os.scandir": lambda path: auditor.on_list_folder(path, "scandir"),
-        "glob.glob/2": lambda pattern, recursive, root, fd: auditor.on_search(_KINDS[recursive], root or "", pattern, fd),
+        "glob.glob/2": lambda *call: auditor.on_search("rglob" if call[1] else "glob", call[2] or "", call[0], call[3]),
         "pathlib.Path.glob": lambda path, pattern: auditor.on_search("pathglob", path, pattern),
         "pathlib.Path.rglob": lambda path, pattern: auditor.on_search("pathglob", path, f"**/{pattern}"),
         "import": lambda name, file, *more: file and auditor.on_open(file, 0),
