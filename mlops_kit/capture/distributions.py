@@ -98,6 +98,11 @@ class Record:
         "The files, sorted: paths from the site folder"
         return self.text.split("\n") if self.text else []
 
+    @cached_property
+    def path_set(self) -> frozenset[str]:
+        "The same, to look files up"
+        return frozenset(self.paths)
+
 # %% ../../nbs/30_capture/05_distributions.ipynb #a8492b48
 def parse_record(info: str) -> Record:
     "What the RECORD in a folder of metadata says"
@@ -132,7 +137,8 @@ def save_record(
     "Put a record into the cache, unless its RECORD may change unnoticed"
     if record.fingerprint is None or not record.settled:
         return
-    fields = {name: value for name, value in vars(record).items() if name not in ("text", "paths", "settled")}
+    derived = "text", "paths", "path_set", "settled"
+    fields = {name: value for name, value in vars(record).items() if name not in derived}
     head = json.dumps(fields, separators=(",", ":")).encode()
     content = head + b"\n" + record.text.encode("utf8", "surrogateescape")
     files = Files(path.parent)
@@ -193,14 +199,25 @@ def record_of(
     installed: Installed,
     info: str, # a folder of metadata, from `Installed.infos`
 ) -> Record:
-    "What the RECORD in a folder of metadata says, from the cache when it is there"
+    "What the RECORD in a folder of metadata says, from the memory of this process or the cache when it is there"
     if info not in installed.records:
-        path = installed.cache and _cache_path(installed.cache, info)
-        saved = load_record(path, _fingerprint_of(f"{info}/RECORD")) if path else None
-        installed.records[info] = saved or parse_record(info)
-        if path and not saved:
-            save_record(path, installed.records[info])
+        fingerprint, known = _fingerprint_of(f"{info}/RECORD"), _known_records.get(info)
+        if known is None or fingerprint is None or known.fingerprint != fingerprint or not known.settled:
+            known = _known_records[info] = _read_record(installed, info, fingerprint)
+        installed.records[info] = known
     return installed.records[info]
+
+_known_records: dict[str, Record] = {}
+
+def _read_record(installed: Installed, info: str, fingerprint: int | None) -> Record:
+    "What a RECORD says, from the cache when it is there"
+    path = installed.cache and _cache_path(installed.cache, info)
+    if path and (saved := load_record(path, fingerprint)):
+        return saved
+    record = parse_record(info)
+    if path:
+        save_record(path, record)
+    return record
 
 def _cache_path(cache: Path, info: str) -> Path:
     "The file in the cache for a distribution; the next version takes its place"
@@ -212,31 +229,25 @@ def _records_by_top(
     installed: Installed,
     folder: str, # a site folder
 ) -> dict[str, list[tuple[str, Record]]]:
-    "Names and records of the distributions in a site folder, by the first parts of their paths"
+    "The distributions that have files whose paths have the same first part"
     question = "tops", folder
     if question not in installed.answers:
         found = installed.answers[question] = {}
-        for name, info in ((name, info) for name in installed.infos for info in installed.infos[name]):
-            if info.rpartition("/")[0] == folder:
-                record = record_of(installed, info)
-                for top in record.tops:
-                    found.setdefault(top, []).append((name, record))
+        infos = [(name, info) for name in installed.infos for info in installed.infos[name]]
+        for name, info in infos:
+            record = record_of(installed, info) if info.rpartition("/")[0] == folder else None
+            for top in record.tops if record else ():
+                found.setdefault(top, []).append((name, record))
     return installed.answers[question]
 
 def _owners_below(
     installed: Installed,
     folder: str, # a site folder
     path: str,   # of a file in it
-) -> dict[str, list[str]]:
-    "The owners of all files whose paths have the same first part"
-    top = path.partition("/")[0]
-    question = "owners", folder, top
-    if question not in installed.answers:
-        owners = installed.answers[question] = {}
-        for name, record in _records_by_top(installed, folder).get(top, ()):
-            for path in record.paths:
-                owners.setdefault(path, []).append(name)
-    return installed.answers[question]
+) -> list[str]:
+    "The distributions that own a file"
+    candidates = _records_by_top(installed, folder).get(path.partition("/")[0], ())
+    return [name for name, record in candidates if path in record.path_set]
 
 # %% ../../nbs/30_capture/05_distributions.ipynb #5d1807f1
 def _find_place(
@@ -266,7 +277,7 @@ def _find_owners(
     place = installed.answers[question]
     linked = installed.places.get(f"{file}/")  # when a link in a site folder leads to it
     if place := linked or place and (place[0], place[1] + name):
-        if names := _owners_below(installed, *place).get(place[1]):
+        if names := _owners_below(installed, *place):
             return names, place[1]
     real = os.path.realpath(file)
     return _find_owners(installed, real) if real != file else ([], "")

@@ -130,7 +130,7 @@ _UNCHECKED, _HEADER = b"\1\0\0\0", 16  # bytes 4 to 8 of a compiled file, and th
 def _unchecked_code(source: Path) -> str | None:
     "Of a module whose compiled file Python takes without a look at the source: the digest of that file"
     compiled = Path(cache_from_source(source))
-    with suppress(OSError), open(compiled, "rb") as file:
+    with suppress(OSError, ValueError), open(compiled, "rb") as file:
         return digest(compiled) if file.read(_HEADER)[4:8] == _UNCHECKED else None
 
 def _known(detail: dict | None) -> frozenset[str] | None:

@@ -6,13 +6,12 @@ A notebook is read as data; nothing in it is executed here."""
 
 # %% auto #0
 __all__ = ['HAZARDS', 'Cell', 'Hazard', 'MentionedModules', 'Notebook', 'analyze_name_usage', 'ast_digest', 'cell_digests',
-           'cell_statements', 'check_parameters', 'coerce_value', 'find_defaults', 'find_hazards',
-           'find_import_aliases', 'find_modules', 'import_statements', 'parse_cell', 'parse_source', 'read_notebook',
-           'trace_result_names']
+           'cell_statements', 'check_parameters', 'coerce_value', 'find_hazards', 'find_import_aliases', 'find_modules',
+           'import_statements', 'parse_cell', 'parse_source', 'read_notebook', 'trace_result_names']
 
 # %% ../../nbs/15_notebook/90_notebook.ipynb #edabfeaf
 from mlops_kit.notebook.dependencies import (
-    MentionedModules, ast_digest, cell_digests, cell_statements, find_defaults, find_modules, import_statements,
+    MentionedModules, ast_digest, cell_digests, cell_statements, find_modules, import_statements,
 )
 from mlops_kit.notebook.nondeterminism import (
     HAZARDS, Hazard, analyze_name_usage, find_hazards, find_import_aliases, trace_result_names,
@@ -23,6 +22,6 @@ from mlops_kit.notebook.parameters import (
 
 # %% ../../nbs/15_notebook/90_notebook.ipynb #f138a463
 _all_ = ["HAZARDS", "Cell", "Hazard", "MentionedModules", "Notebook", "analyze_name_usage", "ast_digest",
-         "cell_digests", "cell_statements", "check_parameters", "coerce_value", "find_defaults", "find_hazards",
+         "cell_digests", "cell_statements", "check_parameters", "coerce_value", "find_hazards",
          "find_import_aliases", "find_modules", "import_statements", "parse_cell", "parse_source", "read_notebook",
          "trace_result_names"]

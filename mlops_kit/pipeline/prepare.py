@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from ..capture import VariableDigests, environment_key, resolve_threads
 from ..config import Config
 from ..errors import ConfigError, unknown_name
-from ..notebook import Notebook, cell_statements, check_parameters, find_defaults, read_notebook
+from ..notebook import Notebook, cell_statements, check_parameters, read_notebook
 from .graph import InputRef, Pipeline, Step
 from ..redaction import make_redactor
 from ..store import Source, Store, find_source
@@ -157,7 +157,7 @@ def prepare_steps(
             params, parameter_problems = check_parameters(notebook, step.params, set(paths), name)
             problems += parameter_problems
             injected = {key: params[key] for key in step.params if key in params} | texts
-            cells = cell_statements(notebook, {*injected, *find_defaults(notebook, params)})
+            cells = cell_statements(notebook, injected)
             prepared[name] = PreparedStep(step, notebook, params, paths, injected, cells, env, config["seed"])
         except ConfigError as error:
             problems += error.problems

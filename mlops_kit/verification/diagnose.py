@@ -108,14 +108,16 @@ def _locate_by_outputs(case: StepUnderTest, notebook: dict, replay: Replay) -> L
     return _locate(case, lambda cell: cell.source == cell_diff.source)
 
 # %% ../../nbs/55_verification/30_diagnose.ipynb #e0ccfbdd
+def _code_texts(case: StepUnderTest) -> list[str]:
+    "The sources of the cells and of the project's modules"
+    entries = tree_entries(case.store, case.record["code"])
+    modules = [content for name, content, _ in entries if name.endswith(".py")]
+    return [*(cell.source for cell in case.cells), *(get_bytes(case.store, one).decode() for one in modules)]
+
 def _definitions(case: StepUnderTest) -> dict[str, ast.AST]:
     "The functions and classes of the notebook and of the project's modules"
-    texts = [cell.source for cell in case.cells]
-    for name, content, _ in tree_entries(case.store, case.record["code"]):
-        if name.endswith(".py"):
-            texts.append(get_bytes(case.store, content).decode())
     definitions = {}
-    for text in texts:
+    for text in _code_texts(case):
         for node in ast.walk(parse_cell(text)):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 definitions[node.name] = node
@@ -228,6 +230,13 @@ def _find_timed_loop(case: StepUnderTest, location: Location) -> tuple[Location,
                 return Location(cell.number, location.names, cell.source), words
     return None
 
+# %% ../../nbs/55_verification/30_diagnose.ipynb #14e28295
+def _mention(question: str) -> re.Pattern:
+    "How code says what a question is about: it imports a package or a module, or names a variable"
+    kind, _, what = question.partition(" ")
+    name = re.escape(Path(what.partition(":")[0].removesuffix("/__init__.py")).stem)
+    return re.compile(rf"\b{name}\b" if kind == "variable" else rf"\bimport {name}|from {name}\b")
+
 # %% ../../nbs/55_verification/30_diagnose.ipynb #b662f44b
 _CHANGE_ORDER = ("R15", "R13", "R11", "R12", "R4", "R10", "R14", "R29", "R8")  # the likeliest hazard first
 _HAZARDS_OF_NOTE = {"network": ("R25", "R17"), "cache": ("R23", "R24")}
@@ -237,17 +246,20 @@ def _locate_read(case: StepUnderTest, replay: Replay, number: int | None) -> Loc
     source = _executed_sources(replay).get(number)
     return _locate(case, lambda cell: cell.source == source) if source else None
 
-def _locate_import(case: StepUnderTest, question: str) -> Location | None:
-    "The first cell that imports what a question is about: a package, or a module by its file"
-    place = question.partition(" ")[2].partition(":")[0]
-    name = re.escape(Path(place.removesuffix("/__init__.py")).stem)
-    return _locate(case, lambda cell: re.search(rf"\bimport {name}|from {name}\b", cell.source) is not None)
+def _locate_mention(case: StepUnderTest, question: str) -> Location | None:
+    "The first cell that says what a question is about"
+    return _locate(case, lambda cell: _mention(question).search(cell.source) is not None)
+
+def _is_possible(case: StepUnderTest, change: ChangeSinceRecording) -> bool:
+    "Whether a change may be the cause: variables that are passed count for all steps, but not all code reads them"
+    is_seen = change.hazard_id != "R12" or change.name in case.record["parts"]["observed"]
+    return is_seen or any(map(_mention(change.name).search, _code_texts(case)))
 
 def _diagnose_change(case: StepUnderTest, replay: Replay, change: ChangeSinceRecording) -> Diagnosis:
     "A change since the recording as the cause"
     location = _locate_read(case, replay, case.record["looked"].get(change.name, {}).get("cell"))
-    if not location and change.hazard_id in ("R13", "R14"):
-        location = _locate_import(case, change.name)
+    if not location and change.hazard_id in ("R12", "R13", "R14"):
+        location = _locate_mention(case, change.name)
     return Diagnosis(location, HAZARDS[change.hazard_id], change.text)
 
 def _diagnose_environment(case: StepUnderTest, replay: Replay, changes: list[ChangeSinceRecording]) -> Diagnosis:
@@ -295,7 +307,7 @@ def diagnose_step(
     number: int = 0, # of the round that differed
 ) -> Diagnosis:
     "Where and why a step does not repeat"
-    changes = changes_since_recording(case.store, case.record)
+    changes = [one for one in changes_since_recording(case.store, case.record) if _is_possible(case, one)]
     first, second = _replay_twice(case)
     if any(change.hazard_id == "R10" for change in changes):
         return _diagnose_environment(case, first, changes)

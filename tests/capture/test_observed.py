@@ -206,7 +206,7 @@ def test_the_plan_says_what_changed_and_the_run_goes_on(restored):
 
 def test_what_a_step_did_besides_is_in_its_record(world):
     records = {record["step"]: record for record in map(json.loads, (path.read_text() for path in world.records()))}
-    assert "echo" in records["look@program"]["notes"]["program"]
+    assert "program echo" in records["look@program"]["parts"]["observed"] and "program" not in records["look@program"]["notes"], "it was observed, too"
     assert "clock" not in records["look@own"]["notes"]
     data = "file ", "folder ", "entries ", "there ", "stat ", "link ", "variable "
     assert [name for name in records["look@own"]["parts"]["observed"] if name.startswith(data)] == [], "what a step wrote itself is no input"

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from mlops_kit.capture import CurrentState, read_questions, store_questions
+from mlops_kit.capture import CurrentState, VariableDigests, read_questions, store_questions
 from mlops_kit.store import Store, put_bytes
 
 NO_SETS = [None, 3, [], "file a", ["file a"], {"file a": 1}, {"file a": {}}, {"": None}, {"launch rockets": None}, {"_ask a": None}, {"package a": None}, {"package a": {}}, {"package a": {"files": 1, "modules": []}},
@@ -37,5 +37,5 @@ def test_a_damaged_set_is_not_asked(tmp_path):
 @pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
 def test_any_name_has_an_answer(tmp_path, name):
     (tmp_path / "a.py").write_text("x = 1")
-    answers = CurrentState(tmp_path).answer_all({name: None, "module a.py": None, "code a.py:f": None}, ("x = 1",))
+    answers = CurrentState(tmp_path, VariableDigests(Store(tmp_path / "store"))).answer_all({name: None, "module a.py": None, "code a.py:f": None}, ("x = 1",))
     assert answers[name] is None or isinstance(answers[name], str)

@@ -132,8 +132,8 @@ def test_a_graph_that_mermaid_can_read(done: Project):
 @pytest.mark.parametrize("count", [1000, pytest.param(5000, marks=pytest.mark.long)])
 def test_a_ledger_of_many_records(tmp_path: Path, count: int):
     store, last = Store(tmp_path / ".mlops"), None
-    packages = {f"package-{one}": f"{one}.0.{one}" for one in range(60)}
-    units = {f"module.function{one}": digest(b"%d" % one) for one in range(40)}
+    packages = {f"package package-{one}": f"{one}.0.{one} 0123456789abcdef" for one in range(60)}
+    functions = {f"code module.py:function{one}": digest(b"%d" % one) for one in range(40)}
     for one in range(count):
         folder = put_bytes(store, encode_tree([(f"a{part}", digest(b"%d %d" % (one, part)), 3) for part in range(3)]), ".tree") if one % 5 == 0 else None
         outs = {"a": {"file": "a", "digest": digest(b"out%d" % one), "size": 1}} | ({"many": {"file": "many", "digest": folder, "size": 9}} if folder else {})
@@ -141,7 +141,7 @@ def test_a_ledger_of_many_records(tmp_path: Path, count: int):
         path.parent.mkdir(exist_ok=True)
         record = blank_record(f"s{one % 10}", key=path.stem, pipeline="p", run=f"r{one // 10}", started=f"{one:05}", ended=f"{one:05}", outs=outs)
         record["parts"] |= {"params": {"lr": 0.1}, "ins": {"a": ["in/a", last]} if one % 10 else {}}
-        record["parts"]["env"]["packages"], record["parts"]["code"] = packages, {"units": units, "cells": list(units.values()), "outs": {}}
+        record["parts"]["observed"], record["parts"]["code"] = packages | functions, {"cells": list(functions.values()), "outs": {}}
         path.write_bytes(canonical_json(seal(record)))
         last = digest(b"out%d" % one)
     started = time.process_time()

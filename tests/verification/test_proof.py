@@ -247,7 +247,7 @@ def test_an_interrupted_verification_leaves_nothing(project):
     assert process.returncode == 130 and not list((project.root / ".mlops/tmp").iterdir()) and not (project.root / ".mlops/proofs").exists()
 
 
-QUICK = ["R1", "R4", "R11", "R30"]
+QUICK = ["R1", "R4", "R10", "R11", "R12", "R30"]
 QUICK_CLEAN = ["set_of_words", "timed", "project_file", "project_module"]
 
 

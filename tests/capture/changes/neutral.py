@@ -127,7 +127,6 @@ CELLS = {
     "resources": Row("value = 1", setting("{result: result.json}", "{result: result.json}, resources: {cpu: 1}")),
     "metrics named late": Row("value = {'a': 1}", setting("{result: result.json}", "{result: result.json}, metrics: result")),
     "tolerance named late": Row("value = {'a': 1}", setting("{result: result.json}", "{result: result.json}, metrics: result, tolerance: {result: 0.1}")),
-    "a declared default given in the pipeline": Row("value = x", setting("params: {}", "params: {x: 1}"), parameters="from pathlib import Path\nx: int = 1\nresult: Path = Path('out/result.json')", step="params: {}"),
 }
 FILES = {
     "a file that nobody reads": data(READ, write("d§/unread.txt", "2")),
