@@ -16,9 +16,9 @@ __all__ = ['ENTRY_POINTS', 'current', 'is_below', 'is_kernel_file', 'absolute_pa
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #5ae2137f
 import json, os, posix, re, sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
-from glob import glob
+from glob import glob, has_magic
 from importlib.util import source_from_cache
 from itertools import takewhile
 from threading import get_ident
@@ -127,7 +127,8 @@ def _importer() -> str | None:
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #130b9a68
 _LEAVES_SITE_OUT = re.compile(r"python\S*\s(?:.*\s)?-[A-Za-z]*[IES]|PYTHONPATH|env\s+-", re.S)
 _PATTERN_FUNCTIONS = "glob", "rglob", "iglob", "_iglob"  # what they look for is noted by itself
-_REVEALING = "stat", "lstat", "fstat", "getmtime", "getsize", "getctime", "getatime"  # more than whether it is there
+# they tell more than whether it is there
+_REVEALING = "stat", "lstat", "fstat", "getmtime", "getsize", "getctime", "getatime", "samefile"
 
 class Auditor:
     "Notes what the process looks at"
@@ -145,8 +146,9 @@ class Auditor:
         self.answers: list[object] = []  # what was seen, for the notes that are kept
         sys.addaudithook(_make_hook(self))
 
-    def set_places(self, own: Iterable[str], installed: Iterable[str]) -> None:
+    def set_places(self, own: Sequence[str], installed: Iterable[str]) -> None:
         "Set the folders that are no business of anybody's but the step, and those of installed code"
+        own = dict.fromkeys([*own, *map(os.path.realpath, own)])
         self.own, self.installed = (tuple(f"{folder}/" for folder in folders) for folders in (own, installed))
 
     def __enter__(self) -> "Auditor":
@@ -192,6 +194,11 @@ class Auditor:
         "Whether a path is no business of anybody's but the step, or the kernel"
         return is_below(path, self.own + self.made) or is_kernel_file(path) or path in self.written
 
+    def locate(self, path, folder: int | None = None) -> str:
+        "The path of something; that behind the links of the step's own and the kernel's"
+        path = absolute_path(path, folder)
+        return os.path.realpath(path) if self.is_own(path) and path not in self.written else path
+
     def is_installed(self, path: str) -> bool:
         "Whether a path belongs to the standard library or to installed packages"
         return is_below(path, self.installed)
@@ -209,12 +216,12 @@ class Auditor:
         "A file is opened"
         if isinstance(path, int) or self._is_compiled_package(path) or is_import(_calling_frame()):
             return
-        if self.is_own(path := absolute_path(path)):
+        if self.is_own(path := self.locate(path)):
             return
         if _is_line_cache(sys._getframe(3)):  # the code observer knows more
             return
         if not self.is_installed(path):
-            self.note_file(source_path(path), flags & os.O_ACCMODE)
+            self.note_file(source_path(path), flags)
         else:
             question = metadata_question(_calling_frame())
             self.note(*(question if question == ENTRY_POINTS else ("package", path)))
@@ -223,12 +230,12 @@ class Auditor:
         "Whether this is compiled code of a package: read to import it, and then it is known that it was"
         return isinstance(path, str) and path.endswith(".pyc") and path.startswith(self.installed)
 
-    def note_file(self, path: str, access: int) -> None:
-        "Note a file that is read, written, or both"
-        state = self.file_state(path)
-        if access != os.O_WRONLY and state != [] and not (access == os.O_RDWR and state is None):
+    def note_file(self, path: str, flags: int) -> None:
+        "Note a file that is read, written, or both; whoever appends to one can see how long it is"
+        state, is_read_only = self.file_state(path), flags & os.O_ACCMODE == os.O_RDONLY
+        if state != [] and (is_read_only or state is not None and not flags & os.O_TRUNC):
             self.note("file", path, state=state)
-        if access != os.O_RDONLY:
+        if not is_read_only:
             self.note_write(path)
 
     def keep_answers(self, variables: Mapping[str, str]) -> None:
@@ -259,7 +266,7 @@ class Auditor:
     def on_list_folder(self, path, function: str) -> None:
         "A folder is listed"
         frame = _calling_frame()
-        if is_import(frame) or self.is_own(path := absolute_path("." if path is None else path)):
+        if is_import(frame) or self.is_own(path := self.locate("." if path is None else path)):
             return
         asked = asked_function(frame, function)
         if question := metadata_question(frame):
@@ -269,15 +276,17 @@ class Auditor:
         elif asked not in _PATTERN_FUNCTIONS:
             self.note("entries" if asked == "scandir" else "folder", path)
 
-    def on_search(self, kind: str, folder: str, pattern: str) -> None:
-        "Files are searched by a pattern"
-        if not self.is_own(path := absolute_path(folder)):
-            self.note(kind, f"{path}//{pattern}")
+    def on_search(self, kind: str, folder: str, pattern: str, fd: int | None = None) -> None:
+        "Files are searched by a pattern, which may begin with folders"
+        parts = os.path.join(absolute_path(folder, fd), os.fsdecode(pattern)).split("/")
+        fixed = [*takewhile(lambda part: not has_magic(part), parts[:-1])]
+        if not self.is_own(path := self.locate("/".join(fixed) or "/")):
+            self.note(kind, f"{path}//{'/'.join(parts[len(fixed):])}")
 
     def on_stat(self, path, *_, dir_fd: int | None = None, follow_symlinks: bool = True, **more) -> None:
         "Somebody wants to know whether a file is there, or how it is"
         is_open = isinstance(path, int)  # then it is known that it is there
-        if self.is_own(path := absolute_path(path, dir_fd)):
+        if self.is_own(path := self.locate(path, dir_fd)):
             return
         frame = _calling_frame()
         if self.is_installed(path):
@@ -304,8 +313,8 @@ class Auditor:
 
     def on_relative_open(self, path, flags: int, mode: int = 0, *, dir_fd: int | None = None) -> None:
         "A file is opened below an open folder: the audit event does not name the folder"
-        if dir_fd is not None and not self.is_own(path := absolute_path(path, dir_fd)):
-            self.note_file(path, flags & os.O_ACCMODE)
+        if dir_fd is not None and not self.is_own(path := self.locate(path, dir_fd)):
+            self.note_file(path, flags)
 
     def on_change_folder(self, path) -> None:
         "The working folder becomes another one: it must be there"
@@ -349,7 +358,7 @@ def _make_hook(auditor: Auditor) -> Callable[[str, tuple], None]:
         "os.chdir": auditor.on_change_folder,
         "os.listdir": lambda path: auditor.on_list_folder(path, "listdir"),
         "os.scandir": lambda path: auditor.on_list_folder(path, "scandir"),
-        "glob.glob": lambda pattern, recursive: auditor.on_search("rglob" if recursive else "glob", "", pattern),
+        "glob.glob/2": lambda *call: auditor.on_search("rglob" if call[1] else "glob", call[2] or "", call[0], call[3]),
         "pathlib.Path.glob": lambda path, pattern: auditor.on_search("pathglob", path, pattern),
         "pathlib.Path.rglob": lambda path, pattern: auditor.on_search("pathglob", path, f"**/{pattern}"),
         "import": lambda name, file, *more: file and auditor.on_open(file, 0),

@@ -115,10 +115,16 @@ class _Collector:
     def __post_init__(self):
         self.project = self.state.project
         self.notes = _without_unused(self.notes)
+        self.notes = [note for note in self.notes if note["kind"] != "write" or self._is_changed(note["name"])]
         self.written = {note["name"] for note in self.notes if note["kind"] == "write"}
         self.code = _merge_code(self.notes)
         self.functions = self.code["functions"]
         self.modules = list(dict.fromkeys(note["name"] for note in self.notes if note["kind"] == "module"))
+
+    def _is_changed(self, path: str) -> bool:
+        "Whether a file was made, changed or removed since the step began: opened for writing doesn't mean written"
+        state = file_state(path)
+        return not state or state[2] >= self.begun
 
     def add(self, name: str, detail: Any = None, note: dict | None = None) -> None:
         "Add a question"

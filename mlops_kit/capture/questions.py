@@ -52,12 +52,17 @@ def place_path(name: str, project: Path) -> Path:
     return Path(name).expanduser() if name.startswith("~/") else project / name
 
 # %% ../../nbs/30_capture/18_questions.ipynb #4bd9688c
-_UNLISTED = "__pycache__", ".mlops", ".ipynb_checkpoints"  # what comes and goes by itself
+_UNLISTED = ".mlops", ".ipynb_checkpoints"  # what comes and goes by itself
+
+def _listed(path: Path) -> list[os.DirEntry]:
+    "What counts in a folder; beside Python files, `__pycache__` comes and goes by itself, too"
+    entries = [entry for entry in os.scandir(path) if entry.name not in _UNLISTED]
+    has_modules = any(entry.name.endswith(".py") for entry in entries)
+    return [entry for entry in entries if not (has_modules and entry.name == "__pycache__")]
 
 def folder_listing(path: Path) -> bytes:
     "The names in a folder, and which of them are folders"
-    entries = [entry for entry in os.scandir(path) if entry.name not in _UNLISTED]
-    return canonical_json(sorted([entry.name, entry.is_dir()] for entry in entries))
+    return canonical_json(sorted([entry.name, entry.is_dir()] for entry in _listed(path)))
 
 # %% ../../nbs/30_capture/18_questions.ipynb #b69ddd83
 _SYSTEM_FOLDERS = "/usr/", "/lib/", "/lib32/", "/lib64/", "/bin/", "/sbin/"
@@ -81,15 +86,14 @@ def _kind_of_file(path: Path) -> str | None:
 
 # %% ../../nbs/30_capture/18_questions.ipynb #ebe65284
 def _file_status(path: Path) -> str | None:
-    "What `os.stat` tells that may matter: size, and the time of the last change in nanoseconds"
+    "What `os.stat` tells that may matter: size, the time of the last change in nanoseconds, mode, number of names"
     status = path.stat()
-    return f"{_kind_of_file(path)} {status.st_size} {status.st_mtime_ns}"
+    return f"{_kind_of_file(path)} {status.st_size} {status.st_mtime_ns} {status.st_mode:o} {status.st_nlink}"
 
 # %% ../../nbs/30_capture/18_questions.ipynb #5e00bb81
 def _entries(path: Path) -> str:
     "The names in a folder with what `os.scandir` tells about each"
-    listed = [entry for entry in os.scandir(path) if entry.name not in _UNLISTED]
-    return digest(sorted([entry.name, _file_status(Path(entry))] for entry in listed))
+    return digest(sorted([entry.name, _file_status(Path(entry))] for entry in _listed(path)))
 
 # %% ../../nbs/30_capture/18_questions.ipynb #045e478d
 def _matches(kind: str, what: str, project: Path) -> str:

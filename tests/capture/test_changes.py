@@ -77,7 +77,7 @@ def caller(folder: Path, name: str) -> dict[str, str]:
     others = {row: f"{home}/{row}" for row in surroundings.CALLER if row.isupper() or row == "https_proxy"}
     paths = {"PATH": f"{home}/bin:{os.environ['PATH']}", "TMPDIR": f"{home}/tmp", "HOME": str(home), "USER": name, "LOGNAME": name}
     numbers = {row: "12" if name == "anna" else "21" for row in ("PYTHONHASHSEED", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "COLUMNS", "CUDA_VISIBLE_DEVICES")}
-    names = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8" if name == "anna" else "C", "TZ": "UTC" if name == "anna" else "Asia/Tokyo", "OPENBLAS_CORETYPE": "Haswell" if name == "anna" else "Nehalem", "MPLBACKEND": "agg" if name == "anna" else "svg", "TERM": "dumb" if name == "anna" else "vt100"}
+    names = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8" if name == "anna" else "C", "TZ": "UTC" if name == "anna" else "Asia/Tokyo", "MPLBACKEND": "agg" if name == "anna" else "svg", "TERM": "dumb" if name == "anna" else "vt100"}
     return others | paths | numbers | names
 
 

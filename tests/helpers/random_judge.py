@@ -17,7 +17,7 @@ from helpers.random_projects import PARAMETERS, RandomProject, random_project, w
 from helpers.truth import Truth
 
 PIPELINE = "name: demo\nsteps:\n  step: {notebook: notebooks/step.ipynb, outs: {result: result.json}}\n"
-KEPT = ("composed",)  # of a store, from one project to the next: what Hydra composed
+KEPT = "composed", "installed"  # of a store, from one project to the next: what Hydra composed, and what packages hold
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Judge:
     # -- the project on the disk
 
     def begin(self, project: RandomProject) -> None:
-        "A fresh folder with this project; what Hydra composed stays"
+        "A fresh folder with this project; what has nothing to do with it stays"
         store = self.root / ".mlops"
         for path in [*self.root.glob("*"), *self.root.glob(".[!.]*"), *store.glob("*")]:
             if path != store and not (path.parent == store and path.name in KEPT):

@@ -13,7 +13,7 @@ from helpers.trial import Change, Place, Row, edit, remove, same_stamp, write
 
 def reads(cell: str | tuple[str, ...], **more) -> Row:
     "A row whose variable COLOUR§ goes from red to blue"
-    return Row(cell, (), "COLOUR§", **more)
+    return Row(cell, (), "variable COLOUR", **more)
 
 
 PASSED = {
@@ -56,8 +56,8 @@ COMPOSED = {
 # what a step sees of its caller is fixed, or it counts
 CALLER = {
     name: Row(f"value = os.environ.get('{name}')", ())
-    for name in ("HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "PATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "XDG_CONFIG_HOME", "XDG_CACHE_HOME",
-                 "https_proxy", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CUDA_VISIBLE_DEVICES", "OPENBLAS_CORETYPE", "JUPYTER_PATH", "LANG", "TZ",
+    for name in ("HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "XDG_CONFIG_HOME", "XDG_CACHE_HOME",
+                 "https_proxy", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CUDA_VISIBLE_DEVICES", "JUPYTER_PATH", "LANG", "TZ",
                  "PYTHONHASHSEED", "PYTHONPATH", "LC_ALL", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "MPLBACKEND", "DISPLAY", "EDITOR", "COLUMNS", "TERM", "MLOPS_SEED")
 } | {
     "the home folder": Row("value = str(Path.home())", ()),
