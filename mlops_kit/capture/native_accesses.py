@@ -77,9 +77,7 @@ class _Translator:
         yield from self.on_stat(access)
 
     def on_write(self, access: Access) -> Iterator[tuple[str, dict]]:
-        state = file_state(access.path)
-        if state is None or state[2] >= self.begun:  # opened for writing doesn't mean written
-            yield "write", {}
+        yield "write", {}
 
     def on_variable(self, access: Access) -> Iterator[tuple[str, dict]]:
         if access.path != "TMPDIR" and _watched([access.path]):  # libraries look where temporary files are to lie
