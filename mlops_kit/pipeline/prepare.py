@@ -147,7 +147,7 @@ def prepare_steps(
     project, config = pipeline.project, pipeline.config
     variables = variable_digests(config, open_store(config), key)
     env = environment_key(resolve_threads(config["threads"]), variables, tuple(config["pass_env"] or ()))
-    read = cache(lambda name: read_notebook(project / name, name))
+    read, said = cache(lambda name: read_notebook(project / name, name)), cache(cell_statements)
     prepared = {}
     for name in names:
         step = pipeline.steps[name]
@@ -157,7 +157,7 @@ def prepare_steps(
             params, parameter_problems = check_parameters(notebook, step.params, set(paths), name)
             problems += parameter_problems
             injected = {key: params[key] for key in step.params if key in params} | texts
-            cells = cell_statements(notebook, injected)
+            cells = said(notebook, frozenset(injected))
             prepared[name] = PreparedStep(step, notebook, params, paths, injected, cells, env, config["seed"])
         except ConfigError as error:
             problems += error.problems
