@@ -61,6 +61,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                               'mlops_kit/capture/audit_hooks.py'),
                                                'mlops_kit.capture.audit_hooks._AuditedEnviron.__iter__': ( '30_capture/audit_hooks.html#_auditedenviron.__iter__',
                                                                                                            'mlops_kit/capture/audit_hooks.py'),
+                                               'mlops_kit.capture.audit_hooks._AuditedEnviron._is_incidental': ( '30_capture/audit_hooks.html#_auditedenviron._is_incidental',
+                                                                                                                 'mlops_kit/capture/audit_hooks.py'),
                                                'mlops_kit.capture.audit_hooks._calling_frame': ( '30_capture/audit_hooks.html#_calling_frame',
                                                                                                  'mlops_kit/capture/audit_hooks.py'),
                                                'mlops_kit.capture.audit_hooks._current_cell': ( '30_capture/audit_hooks.html#_current_cell',

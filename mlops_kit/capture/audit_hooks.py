@@ -418,10 +418,16 @@ class _AuditedEnviron(os._Environ):
     auditor = None
 
     def __getitem__(self, name):
-        if self.auditor and self.auditor.variables.fullmatch(name) and not _read_by_stdlib(sys._getframe(1)):
+        if self.auditor and self.auditor.variables.fullmatch(name) and not self._is_incidental(sys._getframe(1)):
             if _instruction(sys._getframe(1)) != self.auditor.reading_all:
                 self.auditor.note("variable", name)
         return super().__getitem__(name)
+
+    def _is_incidental(self, frame: FrameType) -> bool:
+        "Does the standard library read it for reasons of its own? A step that asks for its home folder sees the path"
+        asker = next((caller for caller in _frames(frame) if not _is_stdlib(caller)), frame)
+        is_package = self.auditor.is_installed(asker.f_code.co_filename)
+        return _read_by_stdlib(frame) and (is_package or asked_function(frame, "") not in _HOME_FUNCTIONS)
 
     def __iter__(self):
         if _importer():  # a package that reads all variables while it is imported looks for names of its own
@@ -435,8 +441,10 @@ def _instruction(frame: FrameType) -> tuple[int, int]:
         frame = frame.f_back
     return id(frame), frame.f_lasti
 
+_HOME_FUNCTIONS = "home", "expanduser", "which"
+
 def _read_by_stdlib(frame: FrameType) -> bool:
-    "Does the standard library read variables for reasons of its own: to find a proxy, the home folder or a program?"
+    "Does the standard library read variables to find a proxy, the home folder or a program?"
     own = takewhile(_is_stdlib, _frames(frame))
     return not _OWN_READERS.isdisjoint(caller.f_code.co_name for caller in own)
 

@@ -23,7 +23,7 @@ ROWS: dict[str, dict[str, Row]] = {  # group -> rows of one project
     "imports": code.IMPORTS, "shadowed": code.SHADOWED, "reached": code.REACHED, "defined": code.DEFINED, "cells": code.CELLS,
     "files": data.FILES, "names": data.NAMES, "declared": data.DECLARED, "programs": data.PROGRAMS, "native": data.NATIVE, "unseen": data.UNSEEN,
     "passed": surroundings.PASSED, "later": surroundings.LATER, "composed": surroundings.COMPOSED, "caller": surroundings.CALLER,
-    "home": surroundings.HOME, "kernel": surroundings.KERNEL, "packages": surroundings.PACKAGES,
+    "home": surroundings.HOME, "kernel": surroundings.KERNEL, "kernel start": surroundings.KERNEL_START, "packages": surroundings.PACKAGES,
     "neutral code": neutral.CODE, "neutral cells": neutral.CELLS, "neutral files": neutral.FILES, "neutral packages": surroundings.PACKAGES_NEUTRAL,
     "in doubt": neutral.IN_DOUBT,
 }
@@ -37,8 +37,8 @@ PARTS = {  # every third row of several groups, in one project: all of them take
 SOME = {part: {f"{group}, {name}": row for group in groups for name, row in list(ROWS[group].items())[::3]} for part, groups in PARTS.items()}
 MOUNTED = surroundings.PLACES + ("/etc/opt", "/usr/local/games")
 ELSEWHERE = {"elsewhere": surroundings.ELSEWHERE} | {f"inside {place}": surroundings.INSIDE for place in surroundings.PLACES}  # as root
-EXPECTED = {name: "hit" for name in ROWS if name.startswith("neutral")} | {"neutral": "hit"} | {"in doubt": "hit", "unseen": "noted"} | dict.fromkeys(("caller", "home", "kernel"), "any")
-LONG = ("kernel", "in doubt", *(group for groups in PARTS.values() for group in groups))
+EXPECTED = {name: "hit" for name in ROWS if name.startswith("neutral")} | {"neutral": "hit"} | {"in doubt": "hit", "unseen": "noted"} | dict.fromkeys(("caller", "home", "kernel", "kernel start"), "any")
+LONG = ("kernel", "kernel start", "in doubt", *(group for groups in PARTS.values() for group in groups))
 
 
 def colours(rows: dict[str, Row], value: str) -> dict[str, str]:
@@ -57,8 +57,8 @@ def trial(group: str, folder: Path) -> Trial:
         return Trial(root, rows, words, environment=colours(rows, "red"), environment_after=colours(rows, "blue"))
     if group == "caller":
         return Trial(root, rows, environment=caller(folder, "anna"), environment_after=caller(folder, "berta"))
-    if group in ("home", "kernel"):
-        words = ("engine=kernel",) if group == "kernel" else ()
+    if group in ("home", "kernel", "kernel start"):
+        words = () if group == "home" else ("engine=kernel",)
         return Trial(root, rows, words, environment={"HOME": str(folder / "home")})
     if group.endswith("packages"):
         folder.mkdir(exist_ok=True)
@@ -76,7 +76,7 @@ def caller(folder: Path, name: str) -> dict[str, str]:
     (home / "bin/rates-tool").chmod(0o755)
     others = {row: f"{home}/{row}" for row in surroundings.CALLER if row.isupper() or row == "https_proxy"}
     paths = {"PATH": f"{home}/bin:{os.environ['PATH']}", "TMPDIR": f"{home}/tmp", "HOME": str(home), "USER": name, "LOGNAME": name}
-    numbers = {row: "12" if name == "anna" else "21" for row in ("PYTHONHASHSEED", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "COLUMNS", "CUDA_VISIBLE_DEVICES")}
+    numbers = {row: "12" if name == "anna" else "21" for row in ("PYTHONHASHSEED", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "COLUMNS")}
     names = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8" if name == "anna" else "C", "TZ": "UTC" if name == "anna" else "Asia/Tokyo", "MPLBACKEND": "agg" if name == "anna" else "svg", "TERM": "dumb" if name == "anna" else "vt100"}
     return others | paths | numbers | names
 

@@ -57,8 +57,8 @@ COMPOSED = {
 CALLER = {
     name: Row(f"value = os.environ.get('{name}')", ())
     for name in ("HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "XDG_CONFIG_HOME", "XDG_CACHE_HOME",
-                 "https_proxy", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CUDA_VISIBLE_DEVICES", "JUPYTER_PATH", "LANG", "TZ",
-                 "PYTHONHASHSEED", "PYTHONPATH", "LC_ALL", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "MPLBACKEND", "DISPLAY", "EDITOR", "COLUMNS", "TERM", "MLOPS_SEED")
+                 "https_proxy", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "JUPYTER_PATH", "LANG", "TZ",
+                 "PYTHONHASHSEED", "LC_ALL", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "MPLBACKEND", "DISPLAY", "EDITOR", "COLUMNS", "TERM", "MLOPS_SEED")
 } | {
     "the home folder": Row("value = str(Path.home())", ()),
     "a file in another home folder": Row("value = (Path.home() / 'rates.txt').read_text()", ()),
@@ -87,8 +87,11 @@ HOME = {
 }
 
 # what a fresh kernel reads before the first cell
-KERNEL = {
+KERNEL_START = {
     "sitecustomize in the project": Row("value = os.environ.get('SITE')", edit("sitecustomize.py", "'2'", "'3'"), "sitecustomize", {"sitecustomize.py": "import os\nos.environ['SITE'] = '2'\n"}),
+}
+
+KERNEL = {
     "matplotlibrc of the user": Row("import matplotlib.pyplot as plt\nvalue = plt.rcParams['figure.dpi']", write("~/home/.config/matplotlib/matplotlibrc", "figure.dpi: 60\n"), "matplotlib", {"~/home/.config/matplotlib/matplotlibrc": "figure.dpi: 50\n"}),
     "a start-up file of IPython": Row("import pandas as pd\nvalue = pd.options.display.max_rows", write("~/home/.ipython/profile_default/startup/00.py", "import pandas\npandas.options.display.max_rows = 30\n"), "00.py", {"~/home/.ipython/profile_default/startup/00.py": "import pandas\npandas.options.display.max_rows = 20\n"}),
     "settings of IPython": Row(("1\n2", "value = get_ipython().ast_node_interactivity"), write("~/home/.ipython/profile_default/ipython_kernel_config.py", "c.InteractiveShell.ast_node_interactivity = 'all'\n"), "ipython"),
@@ -229,7 +232,7 @@ PACKAGES = {
     "a RECORD with other line ends": tiny(write("~/site/tiny§.py", "V = 3\n"), before=install("tiny§", "2.0", {"tiny§.py": "V = 2\n"}, record="\r\n")),
     "an egg-info package": tiny(write("~/site/tiny§.py", "V = 3\n"), before=install("tiny§", "2.0", {"tiny§.py": "V = 2\n"}, info="egg-info")),
     "an egg-info package of the same version": tiny(install("tiny§", "2.0", {"tiny§.py": "V = 3\n"}, info="egg-info"), before=install("tiny§", "2.0", {"tiny§.py": "V = 2\n"}, info="egg-info")),
-    "a name with other letters": tiny(install("Tiny.Pack-§", "3.0", {"tiny§.py": "V = 3\n"}), before=install("Tiny.Pack-§", "2.0", {"tiny§.py": "V = 2\n"}), reason="§"),
+    "a name with other letters": tiny(install("Tiny.Pack-§", "3.0", {"tiny§.py": "V = 3\n"}), before=install("Tiny.Pack-§", "2.0", {"tiny§.py": "V = 2\n"}), reason="tiny-pack-"),
     "editable package by a path file": tiny(write("~/src§/tiny§/__init__.py", "V = 3\n"), before=(write("~/src§/tiny§/__init__.py", "V = 2\n"), lambda place: editable(place))),
     "editable package by a finder": tiny(write("~/src§/tiny§/__init__.py", "V = 3\n"), before=(write("~/src§/tiny§/__init__.py", "V = 2\n"), lambda place: editable(place, finder=True))),
     "editable package: its target": tiny(lambda place: editable(place, folder_name="~/new§"), before=(write("~/src§/tiny§/__init__.py", "V = 2\n"), write("~/new§/tiny§/__init__.py", "V = 3\n"), lambda place: editable(place))),
