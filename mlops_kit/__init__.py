@@ -6,6 +6,7 @@ Modules:
 - `mlops_kit.capture.code_observer`: Sits in the process of a step and notes which modules it loads, which functions run, and where names are looked for
 - `mlops_kit.capture.distributions`: Which installed distribution a file belongs to, and in what state that distribution is
 - `mlops_kit.capture.environment`: What may influence a result besides code and data: how it is fixed, and recorded
+- `mlops_kit.capture.held_files`: Without the access log: which files compiled code has open, looked at after each cell
 - `mlops_kit.capture.import_search`: Where a name would be imported from, found without importing anything
 - `mlops_kit.capture.instruments`: The code that makes a process observe itself
 - `mlops_kit.capture.mentions`: Which names a piece of code uses, and whether it could find names that it does not use

@@ -139,6 +139,7 @@ class Auditor:
         self.logged, self.written = set(), set()
         self.resolving: set[int] = set() # threads
         self.is_open = False
+        self.is_coarse = False  # see `held_files`
         self.made: tuple[str, ...] = ()  # folders that the step itself has made
         self.journal: int | None = None  # without one the notes are kept
         self.reading_all: tuple[int, int] | None = None  # see `_instruction`
@@ -332,6 +333,8 @@ class Auditor:
         "A program is started; a Python that won't execute our `sitecustomize` is one whose code nobody sees"
         words = [*map(os.fsdecode, command)] if isinstance(command, (list, tuple)) else [os.fsdecode(command)]
         self.note("program", words[0].split()[0])
+        for path in filter(os.path.isfile, words[1:] if self.is_coarse else ()):
+            self.note_file(self.locate(path), os.O_RDONLY)
         path = (os.environ if environment is None else environment).get("PYTHONPATH", "")
         is_observed = path.startswith(self.own[0]) and not _LEAVES_SITE_OUT.search(" ".join(words))
         if not is_observed and re.search("python", " ".join([os.path.basename(words[0]), *words[1:]])):

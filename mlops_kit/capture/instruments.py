@@ -16,6 +16,7 @@ from pathlib import Path
 from .audit_hooks import start_auditing, stop_auditing
 from .code_observer import begin_imports, finish_observing, observe_child, start_observing
 from .environment import WATCHED_VARIABLES, render_call_code
+from .held_files import start_looking
 from ..engine import start_access_log
 
 # %% ../../nbs/30_capture/13_instruments.ipynb #341f60c3
@@ -56,7 +57,7 @@ def render_prelude(
     audit = render_call_code(start_auditing, **paths, **told, variables=WATCHED_VARIABLES)
     child_code = render_call_code(start_access_log) + audit + render_call_code(observe_child, **told)
     observe = render_call_code(start_observing, **told, child_code=child_code)
-    return log + audit + render_call_code(begin_imports) + seed_code + "\n" + observe
+    return log + audit + render_call_code(start_looking) + render_call_code(begin_imports) + seed_code + "\n" + observe
 
 # %% ../../nbs/30_capture/13_instruments.ipynb #3fb13a9a
 def render_postlude() -> str:

@@ -21,9 +21,9 @@ from pathlib import Path
 
 # %% ../../nbs/20_engine/26_access_log.ipynb #c7bb1d96
 def access_library() -> Path | None:
-    "Where the library is; None where it could not be built"
+    "Where the library is; None where it could not be built, or is not wanted: MLOPS_NO_PRELOAD is set"
     path = Path(find_spec("mlops_kit").origin).parent / "engine/_access_log.abi3.so"
-    return path if path.exists() else None
+    return path if path.exists() and not os.environ.get("MLOPS_NO_PRELOAD") else None
 
 # %% ../../nbs/20_engine/26_access_log.ipynb #3c6b8a8e
 def _loadable_path(

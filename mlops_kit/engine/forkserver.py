@@ -25,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 
 import mlops_kit
-from .access_log import preload_variables
+from .access_log import access_library, preload_variables
 from .import_graph import start_graph
 from mlops_kit.engine.process import (
     PR_SET_CHILD_SUBREAPER, JsonLines, setup_child, serve_child_request, kill_tree, prctl,
@@ -54,7 +54,7 @@ def environment_id(
     site = Path(sysconfig.get_path("purelib"))
     packages = _installed_packages(site, site.stat().st_mtime_ns)
     interpreter = [sys.prefix, os.path.realpath(sys.executable), sys.version]
-    content = [*interpreter, packages, [str(KIT_FOLDER), *_kit_sources()], threads]
+    content = [*interpreter, packages, [str(KIT_FOLDER), *_kit_sources()], str(access_library()), threads]
     return blake2b(canonical_json(content), digest_size=10).hexdigest()
 
 # %% ../../nbs/20_engine/30_forkserver.ipynb #0b5c5e75
