@@ -114,7 +114,6 @@ NEUTRAL = {
     "a new module that nobody imports": lambda notes: (notes / "../new.py").write_text("x = 1"),
     "a touched file": lambda notes: os.utime(notes / "content.txt"),
     "a touched folder": lambda notes: os.utime(notes / "names"),
-    "compiled modules": lambda notes: (notes / "names/__pycache__").mkdir(),
     "a file written again with the same content": lambda notes: (notes / "content.txt").write_bytes((notes / "content.txt").read_bytes()),
     "a file that does not fit a pattern, in another folder": lambda notes: (notes / "other").mkdir(),
 }

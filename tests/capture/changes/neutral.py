@@ -139,6 +139,7 @@ FILES = {
     "mode of a file that is only read": data(READ, lambda place: place.path("d§/read.txt").chmod(0o600)),
     "a README in a folder globbed for *.csv": data(GLOB, write("d§/README.md", "")),
     "compiled byte code in a globbed folder": data(GLOB, folder("d§/__pycache__")),
+    "compiled byte code beside a module in a listed folder": Row("value = sorted(one for one in os.listdir(here) if one.endswith('.py'))", folder("d§/__pycache__"), files={"d§/a.py": ""}),
     "a file below a folder that was listed": Row("value = sorted(os.listdir(here))", write("d§/s/new", ""), files={"d§/s/x": ""}),
     "a file on the other side of the project": data(READ, write("other§/new.txt", "2")),
     "what the step itself wrote": Row("(here / 'mine.txt').write_text('1')\nvalue = (here / 'mine.txt').read_text()", lambda place: None),
