@@ -16,7 +16,7 @@ from pathlib import Path
 from .audit_hooks import start_auditing, stop_auditing
 from .code_observer import begin_imports, finish_observing, observe_child, start_observing
 from .environment import WATCHED_VARIABLES, render_call_code
-from .held_files import start_looking
+from .held_files import finish_looking, start_looking
 from ..engine import start_access_log
 
 # %% ../../nbs/30_capture/13_instruments.ipynb #341f60c3
@@ -62,4 +62,4 @@ def render_prelude(
 # %% ../../nbs/30_capture/13_instruments.ipynb #3fb13a9a
 def render_postlude() -> str:
     "Python code that lets the observers write down what they know"
-    return render_call_code(finish_observing) + render_call_code(stop_auditing)
+    return "".join(map(render_call_code, (finish_observing, finish_looking, stop_auditing)))

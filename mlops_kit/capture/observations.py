@@ -27,7 +27,7 @@ from .instruments import is_stdlib
 from .mentions import can_enumerate, mentioned_words, reads_history
 from .native_accesses import native_notes
 from mlops_kit.capture.questions import (
-    CurrentState, are_questions, folder_listing, origin_name, place_name, place_path,
+    CurrentState, are_questions, as_text, folder_listing, from_text, origin_name, place_name, place_path,
 )
 from .source_units import executed_source, source_units, used_definitions
 from ..engine import read_access_log
@@ -154,7 +154,7 @@ class _Collector:
             self.add_file(note)
         elif kind in _DATA and kind != "variable":
             folder, *pattern = name.split("//", 1)
-            self.add("//".join([f"{kind} {place_name(folder, self.project)}", *pattern]), note=note)
+            self.add("//".join([f"{kind} {place_name(folder, self.project)}", *map(as_text, pattern)]), note=note)
         elif kind in ("variable", "program", "distribution"):
             place = place_name(name, self.project) if os.path.isabs(name) else name
             self.add(f"{kind} {place}", note=note)
@@ -387,7 +387,7 @@ def stage_observed(
         kind, _, what = name.partition(" ")
         is_ours = not os.path.isabs(what) and not what.startswith(("<env>/", "~/"))
         if kind in _STAGED and is_ours and answer not in (None, CHANGED_BY_STEP):
-            _stage(store, kind, answer, project / what)
+            _stage(store, kind, answer, project / from_text(what))
 
 # %% ../../nbs/30_capture/20_observations.ipynb #01da9424
 _STAGED = "file", "folder", "there", "stat"
@@ -398,7 +398,7 @@ def _stage(store: Store, kind: str, answer: str, target: Path) -> None:
         checkout(store, answer, target)
     elif kind == "folder" and answer in store:
         for name, is_folder in json.loads(get_bytes(store, answer)):
-            _make(target / name, is_folder)
+            _make(target / from_text(name), is_folder)
     elif kind in ("there", "stat"):
         _make(target, answer.startswith("folder"))
 

@@ -262,7 +262,6 @@ NATIVE = {
     "SQLite": looks("import sqlite3\nbase = sqlite3.connect(here / 'a.db')\nvalue = base.execute('SELECT v FROM t').fetchall()\nbase.close()", lambda place: database(place, "a", 3), "a.db", NOTHING, before=lambda place: database(place, "a", 2)),
     "SQLite, attached": looks("import sqlite3\nbase = sqlite3.connect(here / 'a.db')\nbase.execute('ATTACH ? AS other', (str(here / 'b.db'),))\nvalue = base.execute('SELECT v FROM other.t').fetchall()\nbase.close()", lambda place: database(place, "b", 3), "b.db", NOTHING, before=lambda place: (database(place, "a", 1), database(place, "b", 2))),
     "SQLite, read only": looks("import sqlite3\nbase = sqlite3.connect(f'file:{here}/a.db?mode=ro', uri=True)\nvalue = base.execute('SELECT v FROM t').fetchall()\nbase.close()", lambda place: database(place, "a", 3), "a.db", NOTHING, before=lambda place: database(place, "a", 2)),
-    "SQLite, write-ahead log": looks("import sqlite3\nbase = sqlite3.connect(f'file:{here}/a.db?mode=ro', uri=True)\nvalue = base.execute('SELECT v FROM t').fetchall()\nbase.close()", lambda place: OPEN[place].execute("UPDATE t SET v = 3"), "a.db", NOTHING, before=lambda place: write_ahead(place)),
     "SQLite by SQLAlchemy": looks("import sqlalchemy\nwith sqlalchemy.create_engine(f'sqlite:///{here}/a.db').connect() as base:\n    value = [row[0] for row in base.execute(sqlalchemy.text('SELECT v FROM t'))]", lambda place: database(place, "a", 3), "a.db", NOTHING, before=lambda place: database(place, "a", 2)),
     "SQLite by pandas": looks("import pandas as pd, sqlite3\nvalue = pd.read_sql('SELECT v FROM t', sqlite3.connect(here / 'a.db')).v.tolist()", lambda place: database(place, "a", 3), "a.db", NOTHING, before=lambda place: database(place, "a", 2)),
     "SQLite finds no database": looks("import sqlite3\ntry:\n    value = sqlite3.connect(f'file:{here}/a.db?mode=ro', uri=True).execute('SELECT v FROM t').fetchall()\nexcept sqlite3.OperationalError:\n    value = ''", lambda place: database(place, "a", 3), "a.db", NOTHING),
@@ -294,7 +293,6 @@ NATIVE = {
 
 # what can't be seen from within: a hit that says so is as good as a miss
 UNSEEN = {
-    "a system call": looks(LIBC + "fd = libc.syscall(2, path, 0)\nlibc.read(fd, buffer, 9)\nvalue = buffer.value.decode()", THREE),
     "a static program": looks(f"{READS}value = run(here / 'static', here / 'a.txt')", THREE, before=lambda place: static_program(place)),
     "a program that clears its environment twice": program("run('env', '-i', '/bin/sh', '-c', f'exec env -i cat {here}/a.txt')"),
 }
