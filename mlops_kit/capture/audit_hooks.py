@@ -232,11 +232,11 @@ class Auditor:
         return isinstance(path, str) and path.endswith(".pyc") and path.startswith(self.installed)
 
     def note_file(self, path: str, flags: int) -> None:
-        "Note a file that is read, written, or both; whoever appends to one can see how long it is"
-        state, is_read_only = self.file_state(path), flags & os.O_ACCMODE == os.O_RDONLY
-        if state != [] and (is_read_only or state is not None and not flags & os.O_TRUNC):
-            self.note("file", path, state=state)
-        if not is_read_only:
+        "Note a file that is read, written, or both; whoever opens one to write can see how long it is"
+        state, access = self.file_state(path), flags & os.O_ACCMODE
+        if state != [] and (access == os.O_RDONLY or state is not None and not flags & os.O_TRUNC):
+            self.note("length" if access == os.O_WRONLY else "file", path, state=state)
+        if access != os.O_RDONLY:
             self.note_write(path)
 
     def keep_answers(self, variables: Mapping[str, str]) -> None:
@@ -518,7 +518,7 @@ def _matches(name: str) -> list[str]:
     return sorted(glob(pattern, root_dir=folder, recursive=True))
 
 _ANSWERS: dict[str, Callable[[str], object]] = {
-    "file": _file_answer, "stat": _file_answer, "there": lambda path: [os.path.isdir(path), os.path.exists(path)],
+    "file": _file_answer, "length": _file_answer, "stat": _file_answer, "there": lambda path: [os.path.isdir(path), os.path.exists(path)],
     "link": os.readlink, "folder": lambda path: sorted(os.listdir(path)),
     "entries": lambda path: sorted([entry.name, *_file_answer(entry.path)] for entry in os.scandir(path)),
     "glob": _matches, "rglob": _matches, "pathglob": _matches,

@@ -150,7 +150,7 @@ class _Collector:
     def add_note(self, note: dict) -> None:
         "Add what one note of the auditor asks"
         kind, name = note["kind"], note["name"] if "name" in note else ""
-        if kind == "file":
+        if kind == "file" or kind == "length" and name not in self.written:  # a log that grows is no input
             self.add_file(note)
         elif kind in _DATA and kind != "variable":
             folder, *pattern = name.split("//", 1)
