@@ -518,7 +518,8 @@ def _matches(name: str) -> list[str]:
     return sorted(glob(pattern, root_dir=folder, recursive=True))
 
 _ANSWERS: dict[str, Callable[[str], object]] = {
-    "file": _file_answer, "length": _file_answer, "stat": _file_answer, "there": lambda path: [os.path.isdir(path), os.path.exists(path)],
+    "file": _file_answer, "length": _file_answer, "stat": _file_answer,
+    "there": lambda path: [os.path.isdir(path), os.path.exists(path)],
     "link": os.readlink, "folder": lambda path: sorted(os.listdir(path)),
     "entries": lambda path: sorted([entry.name, *_file_answer(entry.path)] for entry in os.scandir(path)),
     "glob": _matches, "rglob": _matches, "pathglob": _matches,
