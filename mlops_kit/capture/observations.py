@@ -27,7 +27,8 @@ from .instruments import is_stdlib
 from .mentions import can_enumerate, mentioned_words, reads_history
 from .native_accesses import native_notes
 from mlops_kit.capture.questions import (
-    CurrentState, are_questions, as_text, folder_listing, from_text, origin_name, place_name, place_path,
+    CurrentState, are_questions, as_text, folder_listing, from_text, is_system_file, origin_name, place_name,
+    place_path,
 )
 from .source_units import executed_source, source_units, used_definitions
 from ..engine import read_access_log
@@ -51,7 +52,8 @@ class Observations:
 
     def undeclared(self) -> list[str]:
         "The questions about data: what a user could have declared"
-        return [name for name in self.details if name.partition(" ")[0] in _DATA]
+        data = [name.partition(" ") for name in self.details if name.partition(" ")[0] in _DATA]
+        return [f"{kind} {what}" for kind, _, what in data if not is_system_file(what)]
 
 # %% ../../nbs/30_capture/20_observations.ipynb #00c542a9
 _DATA = "file", "folder", "entries", "glob", "rglob", "pathglob", "there", "stat", "link", "variable"

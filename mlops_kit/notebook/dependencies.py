@@ -70,7 +70,7 @@ def cell_statements(
     "Number of a code cell -> digests of its statements; cells that say nothing are left out"
     counted = {cell: _counted_statements(cell, notebook, given) for cell in notebook.cells}
     digests = {cell.number: _statement_digests(cell, statements) for cell, statements in counted.items()}
-    digests[notebook.parameters_cell].append("values are injected here")
+    digests[notebook.parameters_cell].append(f"values are injected here: {', '.join(sorted(given))}")
     return {number: said for number, said in digests.items() if said}
 
 def cell_digests(
