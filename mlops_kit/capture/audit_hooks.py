@@ -162,7 +162,7 @@ class Auditor:
         }
         self.originals, self.realpath = {name: getattr(os, name) for name in listeners}, os.path.realpath
         for name, listener in listeners.items():
-            _replace(name, listener)
+            _replace(self, name, listener)
         os.path.realpath = _resolving(os.path.realpath, self.resolving)
         _AuditedEnviron.auditor, os.environ.__class__, self.is_open = self, _AuditedEnviron, True
         return self
@@ -177,8 +177,7 @@ class Auditor:
         "Write into this journal from now on, and first what was kept"
         self.journal = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         is_read = lambda note: note["kind"] != "variable" or self.variables.fullmatch(note["name"])
-        lines = [json.dumps(note) + "\n" for note in self.kept if is_read(note)]
-        os.write(self.journal, "".join(lines).encode())
+        self.kept = [note for note in self.kept if is_read(note) and not self._write(note)]
 
     def note(self, kind: str, name: str, **more) -> None:
         "Write one thing down, once"
@@ -186,10 +185,16 @@ class Auditor:
         if self.is_open and (kind, name, importer) not in self.logged:
             self.logged.add((kind, name, importer))
             line = {"kind": kind, "name": name, "cell": _current_cell(), "importer": importer, **more}
-            if self.journal is None:
+            if self.journal is None or not self._write(line):
                 self.kept.append(line)
-            else:
-                os.write(self.journal, json.dumps(line).encode() + b"\n")
+
+    def _write(self, line: dict) -> bool:
+        "Write a line into the journal; False when the disk is full, for example"
+        content = json.dumps(line).encode() + b"\n"
+        try:
+            return os.write(self.journal, content) == len(content)
+        except OSError:
+            return False
 
     def is_own(self, path: str) -> bool:
         "Whether a path is no business of anybody's but the step, or the kernel"
@@ -219,12 +224,13 @@ class Auditor:
             return
         if self.is_own(path := self.locate(path)):
             return
-        if _is_line_cache(sys._getframe(3)):  # the code observer knows more
+        frame = _calling_frame()
+        if _is_line_cache(frame):  # the code observer knows more
             return
         if not self.is_installed(path):
             self.note_file(source_path(path), flags)
         else:
-            question = metadata_question(_calling_frame())
+            question = metadata_question(frame)
             self.note(*(question if question == ENTRY_POINTS else ("package", path)))
 
     def _is_compiled_package(self, path: str | bytes | os.PathLike) -> bool:
@@ -376,29 +382,33 @@ def _make_hook(auditor: Auditor) -> Callable[[str, tuple], None]:
 
     def hook(event: str, args: tuple) -> None:
         if event in listeners and auditor.is_open:
-            try:
-                listeners[event](*args)
-            except Exception:
-                pass
+            _tell(auditor, event, listeners[event], args)
 
     return hook
 
+def _tell(auditor: Auditor, event: str, listener: Callable, args: tuple, **more) -> None:
+    "Call a listener; what it can't handle is told. Calls with wrong arguments, or for what isn't there, fail anyway"
+    try:
+        listener(*args, **more)
+    except (OSError, TypeError, ValueError):
+        pass
+    except Exception as error:
+        auditor.note("unlogged", f"{event}: {type(error).__name__}")
+
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #c875ee7c
-def _telling(function: Callable, callback: Callable) -> Callable:
-    "The same function, which first hands its arguments to a callback"
+def _telling(auditor: Auditor, function: Callable, listener: Callable) -> Callable:
+    "The same function, which first hands its arguments to a listener"
     @wraps(function)
     def wrapper(*args, **kwargs):
-        try:
-            callback(*args, **kwargs)
-        except Exception:
-            pass
+        _tell(auditor, function.__name__, listener, args, **kwargs)
         return function(*args, **kwargs)
     return wrapper
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #343cef71
-def _replace(name: str, callback: Callable) -> None:
+def _replace(auditor: Auditor, name: str, listener: Callable) -> None:
     "Let a function of `os` tell what it is asked"
-    before, after = getattr(os, name), _telling(getattr(os, name), callback)
+    before = getattr(os, name)
+    after = _telling(auditor, before, listener)
     setattr(os, name, after)
     for able in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids):
         able |= {after} if before in able else set()
@@ -478,8 +488,10 @@ def start_auditing(
     current.__enter__()
 
 def stop_auditing() -> None:
-    "Note nothing any more: what happens while the process ends changes no result"
+    "Note nothing any more: what happens while the process ends changes no result. OSError when notes were lost"
     current.is_open = False
+    if current.kept:
+        raise OSError("what the step has used could not be written down: is the disk full?")
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #46a1ecc7
 def start_keeping(

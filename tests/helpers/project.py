@@ -96,6 +96,11 @@ class Project:
         "Call `mlops run`; how each step ended"
         return {name: step["status"] for name, step in self.json("run", "pipeline=demo", *words, code=code)["steps"].items()}
 
+    def must_run(self, *words: str, **environment: str) -> set[str]:
+        "The steps that a plan would run"
+        plan = self.json("plan", "pipeline=demo", *words, **environment)
+        return {name for name, decision in plan.items() if decision["action"] != "hit"}
+
     def edit(self, name: str, old: str, new: str) -> None:
         "Change the text of a file"
         path = self.root / name

@@ -161,15 +161,10 @@ def inherits(tmp_path_factory) -> Project:
     return project
 
 
-def must_run(project: Project, **environment: str) -> set[str]:
-    "The steps that would run with these variables"
-    return {name for name, step in project.json("plan", "pipeline=demo", **environment).items() if step["action"] != "hit"}
-
-
 @pytest.mark.parametrize("pattern", [pattern for pattern in INHERITED if pattern != "MLOPS_FAILPOINT"])
 def test_a_variable_that_passes_counts(inherits: Project, tmp_path: Path, pattern: str):
     rule, name = INHERITED[pattern]
-    found = must_run(inherits, **{name: f"/bin:{tmp_path}" if name == "PATH" else str(tmp_path)})
+    found = inherits.must_run(**{name: f"/bin:{tmp_path}" if name == "PATH" else str(tmp_path)})
     if rule == ALWAYS:
         assert len(found) == len(INHERITED) + len(FIXED) + 1
     else:
@@ -183,7 +178,7 @@ def test_other_variables_are_fixed_or_unseen(inherits: Project, tmp_path: Path, 
         patch.setenv(name, "7")
         values.append(make_env_variables(tmp_path, 1).get(name))
     assert values[0] == values[1]
-    assert name in ("PYTHONPATH", "PYTHONHASHSEED") or must_run(inherits, **{name: "7"}) == set()
+    assert name in ("PYTHONPATH", "PYTHONHASHSEED") or inherits.must_run(**{name: "7"}) == set()
 
 
 def test_where_the_environment_lies_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
