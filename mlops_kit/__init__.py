@@ -40,6 +40,7 @@ Modules:
 - `mlops_kit.engine.inprocess`: Execute a notebook's cells in this process, with the outputs of a Jupyter kernel
 - `mlops_kit.engine.kernel`: Execute a notebook's cells in a real Jupyter kernel, through papermill: the reference engine
 - `mlops_kit.engine.papermill_engine`: Run papermill in a child process: save less often, keep secrets out, say how it ended
+- `mlops_kit.engine.preloader`: Imports packages before a notebook needs them, and notes what they look at meanwhile
 - `mlops_kit.engine.process`: A child process that can be killed together with everything it started
 - `mlops_kit.errors`: The errors that the kit raises on purpose, each with what happened, where, and what to do
 - `mlops_kit.examples.digits`: The digits example: handwritten digits, and a small network that reads them

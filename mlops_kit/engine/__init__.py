@@ -16,7 +16,8 @@ from .access_log import Access, exclude_own_files, preload_variables, read_acces
 from mlops_kit.engine.execute import (
     GRACEFUL, Execution, ExecutionOutcome, RunningNotebook, current_thread_count, execute_notebook, find_imports,
 )
-from .forkserver import KIT_FOLDER, ChildProcess, query_servers, connect_server, preload_modules
+from .forkserver import ChildProcess, query_servers, connect_server, preload_modules
+from .preloader import KIT_FOLDER
 from .process import PR_SET_PDEATHSIG, handle_signals, kill_tree, prctl
 
 # %% ../../nbs/20_engine/90_engine.ipynb #df99bd54

@@ -7,6 +7,7 @@ which modules are loaded and what they did to `warnings.filters`, and the variab
 """
 import json
 import os
+import platform
 import random
 import shutil
 from importlib.util import find_spec
@@ -193,3 +194,16 @@ def test_the_flights_pipeline_gives_the_same_in_every_way(tmp_path):
     assert len(done["warm"]) == 5
     for way in WAYS:
         assert done[way] == done["warm"], way
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names of other processors")
+def test_libraries_are_loaded_with_the_variables_of_the_caller(project):
+    "Also by a fork server that loads them in advance, and after it has served others"
+    project.notebook("kind", "import numpy\nfrom threadpoolctl import threadpool_info", "result.write_text(str([pool['architecture'] for pool in threadpool_info() if 'architecture' in pool]))")
+    project.pipeline("kind: {notebook: notebooks/kind.ipynb, outs: {result: result.json}}")
+    seen = {}
+    for engine in ("mlops", "kernel"):
+        for kind in ("Nehalem", "Sandybridge"):
+            run = project.json("run", "pipeline=demo", f"engine={engine}", f"store=.of-{engine}", OPENBLAS_CORETYPE=kind)
+            seen[engine, kind] = run["steps"]["kind"]["outs"]["result"]
+    assert seen["mlops", "Nehalem"] == seen["kernel", "Nehalem"] != seen["mlops", "Sandybridge"] == seen["kernel", "Sandybridge"]
