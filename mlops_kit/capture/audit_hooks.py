@@ -11,14 +11,13 @@ This module is loaded by its path into processes that know nothing of the kit: i
 
 # %% auto #0
 __all__ = ['ENTRY_POINTS', 'current', 'is_below', 'is_kernel_file', 'absolute_path', 'asked_function', 'is_import',
-           'metadata_question', 'Auditor', 'source_path', 'start_auditing', 'stop_auditing', 'start_keeping',
-           'answer_now']
+           'metadata_question', 'Auditor', 'source_path', 'start_auditing', 'stop_auditing', 'start_keeping']
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #5ae2137f
 import json, os, posix, re, sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
-from glob import glob, has_magic
+from glob import has_magic
 from importlib.util import source_from_cache
 from itertools import takewhile
 from threading import get_ident
@@ -144,7 +143,6 @@ class Auditor:
         self.journal: int | None = None  # without one the notes are kept
         self.reading_all: tuple[int, int] | None = None  # see `_instruction`
         self.kept: list[dict] = []
-        self.answers: list[object] = []  # what was seen, for the notes that are kept
         sys.addaudithook(_make_hook(self))
 
     def set_places(self, own: Sequence[str], installed: Iterable[str]) -> None:
@@ -244,17 +242,6 @@ class Auditor:
             self.note("length" if access == os.O_WRONLY else "file", path, state=state)
         if access != os.O_RDONLY:
             self.note_write(path)
-
-    def keep_answers(self, variables: Mapping[str, str]) -> None:
-        "Keep what there was to see for all notes since the last time"
-        for note in self.kept[len(self.answers):]:
-            self.answers.append(note.get("state") or answer_now(note, variables))
-
-    def sees_change(self, variables: Mapping[str, str] | None) -> bool:
-        "Whether something would look different now. `variables`: of the environment; None when they don't matter"
-        seen = zip(self.kept, self.answers)
-        matters = lambda note: variables is not None or not note["kind"].startswith("variable")
-        return any(answer_now(note, variables) != answer for note, answer in seen if matters(note))
 
     def note_write(self, path: str) -> None:
         "Note that something is written; what a module writes while it is imported in advance is not the step's"
@@ -502,37 +489,3 @@ def start_keeping(
     global current
     current = Auditor(own, installed)
     return current
-
-# %% ../../nbs/30_capture/10_audit_hooks.ipynb #b2870512
-def answer_now(
-    note: dict,                   # of an auditor
-    variables: Mapping[str, str], # of the environment
-) -> object:
-    "What there is to see now; None for what is the same as long as no package changes"
-    kind, name = note["kind"], note["name"]
-    if kind == "variable":
-        return hash(variables.get(name))  # it may be a secret
-    if kind == "variables":
-        return hash(tuple(sorted(variables.items())))
-    try:
-        return _ANSWERS[kind](name) if kind in _ANSWERS else None
-    except OSError:
-        return None
-
-def _file_answer(path: str) -> list[int]:
-    "What tells whether a file was changed"
-    status = os.stat(path)
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-
-def _matches(name: str) -> list[str]:
-    "The paths that match a pattern in a folder"
-    folder, _, pattern = name.partition("//")
-    return sorted(glob(pattern, root_dir=folder, recursive=True))
-
-_ANSWERS: dict[str, Callable[[str], object]] = {
-    "file": _file_answer, "length": _file_answer, "stat": _file_answer,
-    "there": lambda path: [os.path.isdir(path), os.path.exists(path)],
-    "link": os.readlink, "folder": lambda path: sorted(os.listdir(path)),
-    "entries": lambda path: sorted([entry.name, *_file_answer(entry.path)] for entry in os.scandir(path)),
-    "glob": _matches, "rglob": _matches, "pathglob": _matches,
-}
