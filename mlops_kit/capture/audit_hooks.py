@@ -15,7 +15,7 @@ __all__ = ['ENTRY_POINTS', 'current', 'is_below', 'is_kernel_file', 'absolute_pa
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #5ae2137f
 import json, os, posix, re, sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from glob import has_magic
 from importlib.util import source_from_cache
@@ -297,8 +297,7 @@ class Auditor:
 
     def on_link_stat(self, path, *, dir_fd: int | None = None) -> None:
         "Somebody wants to know how a file or a link is"
-        if get_ident() not in self.resolving:
-            self.on_stat(path, dir_fd=dir_fd, follow_symlinks=False)
+        self.on_stat(path, dir_fd=dir_fd, follow_symlinks=False)
 
     def on_read_link(self, path, *, dir_fd: int | None = None) -> None:
         "Somebody wants to know where a link leads"
@@ -383,19 +382,25 @@ def _tell(auditor: Auditor, event: str, listener: Callable, args: tuple, **more)
         auditor.note("unlogged", f"{event}: {type(error).__name__}")
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #c875ee7c
-def _telling(auditor: Auditor, function: Callable, listener: Callable) -> Callable:
+def _telling(
+    auditor: Auditor,
+    function: Callable,
+    listener: Callable,
+    silent: Collection[int] = (), # threads that need not tell
+) -> Callable:
     "The same function, which first hands its arguments to a listener"
     @wraps(function)
     def wrapper(*args, **kwargs):
-        _tell(auditor, function.__name__, listener, args, **kwargs)
+        if get_ident() not in silent:
+            _tell(auditor, function.__name__, listener, args, **kwargs)
         return function(*args, **kwargs)
     return wrapper
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #343cef71
 def _replace(auditor: Auditor, name: str, listener: Callable) -> None:
     "Let a function of `os` tell what it is asked"
-    before = getattr(os, name)
-    after = _telling(auditor, before, listener)
+    before, silent = getattr(os, name), auditor.resolving if name == "lstat" else ()
+    after = _telling(auditor, before, listener, silent)
     setattr(os, name, after)
     for able in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids):
         able |= {after} if before in able else set()
