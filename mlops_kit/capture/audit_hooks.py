@@ -14,7 +14,7 @@ __all__ = ['ENTRY_POINTS', 'current', 'is_below', 'is_kernel_file', 'absolute_pa
            'metadata_question', 'Auditor', 'source_path', 'start_auditing', 'stop_auditing', 'start_keeping']
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #5ae2137f
-import json, os, posix, re, sys
+import ctypes, json, os, posix, re, sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from glob import has_magic
@@ -58,9 +58,11 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
 def _calling_frame() -> FrameType:
     "The frame that has called this module"
     frame = sys._getframe(1)
-    while frame.f_code.co_filename == _calling_frame.__code__.co_filename:
+    while frame.f_code.co_filename == _THIS_FILE:
         frame = frame.f_back
     return frame
+
+_THIS_FILE = _calling_frame.__code__.co_filename
 
 def _is_stdlib(frame: FrameType) -> bool:
     "Does the code of a frame belong to the standard library?"
@@ -138,11 +140,12 @@ class Auditor:
         self.logged, self.written = set(), set()
         self.resolving: set[int] = set() # threads
         self.is_open = False
-        self.is_coarse = False  # see `held_files`
+        self.is_coarse = False  # there is no access log, see `held_files`
         self.made: tuple[str, ...] = ()  # folders that the step itself has made
         self.journal: int | None = None  # without one the notes are kept
         self.reading_all: tuple[int, int] | None = None  # see `_instruction`
         self.kept: list[dict] = []
+        self.listeners = {event: [listener] for event, listener in _event_listeners(self).items()}
         sys.addaudithook(_make_hook(self))
 
     def set_places(self, own: Sequence[str], installed: Iterable[str]) -> None:
@@ -170,6 +173,10 @@ class Auditor:
         os.path.realpath = self.realpath
         for name, original in self.originals.items():
             setattr(os, name, original)
+
+    def listen(self, event: str, listener: Callable) -> None:
+        "Call a function with the arguments of an audit event, too: each hook more would cost at every event"
+        self.listeners.setdefault(event, []).append(listener)
 
     def write_into(self, journal: str) -> None:
         "Write into this journal from now on, and first what was kept"
@@ -280,7 +287,7 @@ class Auditor:
     def on_stat(self, path, *_, dir_fd: int | None = None, follow_symlinks: bool = True, **more) -> None:
         "Somebody wants to know whether a file is there, or how it is"
         is_open = isinstance(path, int)  # then it is known that it is there
-        if self.is_own(path := self.locate(path, dir_fd)):
+        if self._is_package_file(path) or self.is_own(path := self.locate(path, dir_fd)):
             return
         frame = _calling_frame()
         if self.is_installed(path):
@@ -294,6 +301,12 @@ class Auditor:
             self.note("there", path)
         if not follow_symlinks:
             self.on_read_link(path)
+
+    def _is_package_file(self, path: str | bytes | os.PathLike | int) -> bool:
+        "Whether this is plainly in a package, and tells nothing about which packages there are"
+        if not isinstance(path, str) or not path.startswith(self.installed) or ".." in path:
+            return False
+        return path not in sys.path and "-info" not in path
 
     def on_link_stat(self, path, *, dir_fd: int | None = None) -> None:
         "Somebody wants to know how a file or a link is"
@@ -327,10 +340,14 @@ class Auditor:
         self.note("program", words[0].split()[0])
         for path in filter(os.path.isfile, words[1:] if self.is_coarse else ()):
             self.note_file(self.locate(path), os.O_RDONLY)
-        path = (os.environ if environment is None else environment).get("PYTHONPATH", "")
-        is_observed = path.startswith(self.own[0]) and not _LEAVES_SITE_OUT.search(" ".join(words))
+        is_observed = self._lends_startup(environment) and not _LEAVES_SITE_OUT.search(" ".join(words))
         if not is_observed and re.search("python", " ".join([os.path.basename(words[0]), *words[1:]])):
             self.note("unseen", words[0])
+
+    def _lends_startup(self, environment: Mapping | None) -> bool:
+        "Will a program find our `sitecustomize`? The access log sees to it, otherwise the variables must do it"
+        path = (os.environ if environment is None else environment).get("PYTHONPATH", "")
+        return ":" not in self.own[0] and (not self.is_coarse or path.startswith(self.own[0]))
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #57602782
 def source_path(path: str) -> str:
@@ -341,9 +358,9 @@ def source_path(path: str) -> str:
         return path
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #981eccf9
-def _make_hook(auditor: Auditor) -> Callable[[str, tuple], None]:
-    "An audit hook that reports to the auditor"
-    listeners = {
+def _event_listeners(auditor: Auditor) -> dict[str, Callable]:
+    "What the auditor does at audit events"
+    return {
         "open": lambda path, mode, flags: auditor.on_open(path, flags),
         "sqlite3.connect": lambda name: auditor.on_open(os.fsdecode(name).removeprefix("file:").partition("?")[0], 0),
         "os.mkdir": lambda path, mode, folder: auditor.on_make(path, folder, True),
@@ -366,10 +383,12 @@ def _make_hook(auditor: Auditor) -> Callable[[str, tuple], None]:
         "os.system": auditor.on_start_program,
     }
 
-    def hook(event: str, args: tuple) -> None:
+def _make_hook(auditor: Auditor) -> Callable[[str, tuple], None]:
+    "The audit hook: a function, which is called faster than a method"
+    def hook(event: str, args: tuple, listeners=auditor.listeners) -> None:
         if event in listeners and auditor.is_open:
-            _tell(auditor, event, listeners[event], args)
-
+            for listener in listeners[event]:
+                _tell(auditor, event, listener, args)
     return hook
 
 def _tell(auditor: Auditor, event: str, listener: Callable, args: tuple, **more) -> None:
@@ -474,6 +493,7 @@ def start_auditing(
         return
     current = current or Auditor((), [])  # the fork server has one
     current.set_places((folder, store), installed)
+    current.is_coarse = not hasattr(ctypes.CDLL(None), "mlops_access_log")
     current.variables = re.compile(variables)
     current.written, current.made = set(), ()
     current.write_into(journal)

@@ -14,7 +14,7 @@ __all__ = ['current', 'nested_code', 'CallTracker', 'file_state', 'CodeObserver'
 
 # %% ../../nbs/30_capture/08_code_observer.ipynb #32b8d8fa
 import atexit, ctypes, gc, json, linecache, os, posix, sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from types import CodeType, FrameType, FunctionType, ModuleType
 
@@ -71,10 +71,6 @@ class CallTracker:
         self.started.clear()  # another function may get the id of this one
         return not before and after
 
-    def is_blinded_by(self, event: str) -> bool:
-        "Does an audit event say that functions may run from now on which nobody sees?"
-        return self.uses_monitoring and event in _BLINDING
-
 # %% ../../nbs/30_capture/08_code_observer.ipynb #fc969e78
 def file_state(path: str) -> list[int] | None:
     "What tells whether a file was changed; None when there is none"
@@ -104,7 +100,7 @@ class CodeObserver:
             self.tell_at_once()
         else:
             self.note("observing")
-        sys.addaudithook(self.make_hook())
+        self.listen(sys.modules["_mlops_audit_hooks"].current)
         self.stderr, self.original_lines, linecache.getlines = sys.stderr, linecache.getlines, self.read_lines
 
     def note(self, kind: str, **more) -> None:
@@ -149,18 +145,22 @@ class CodeObserver:
             self.told.add(path)
             self.note("seen", searches={}, files=[path], released=[])
 
-    def make_hook(self) -> Callable[[str, tuple], None]:
-        "The audit hook: a function, which is called faster than a method"
-        def hook(event: str, args: tuple) -> None:
-            if event == "exec":
-                self.on_exec(args[0])
-            elif event == "import" and args[1]:  # a compiled module
-                self.on_installed(args[1])
-            elif event == "object.__getattr__" and args[1] == "__code__":
-                self.read.update(id(part) for part in gc.get_referents(args[0]) if isinstance(part, CodeType))
-            elif self.tracker.is_blinded_by(event):
-                self.stop_counting("unseen")
-        return hook
+    def listen(self, auditor) -> None:
+        "Be told of audit events"
+        auditor.listen("exec", self.on_exec)
+        auditor.listen("import", lambda name, file, *more: file and self.on_installed(file))  # a compiled module
+        auditor.listen("object.__getattr__", self.on_get_attribute)
+        for event in _BLINDING if self.tracker.uses_monitoring else ():
+            auditor.listen(event, lambda *args: self.stop_counting("unseen"))
+
+    def on_get_attribute(self, owner: object, name: str) -> None:
+        "Somebody reads an attribute that tells about the interpreter: the code of a function"
+        if name == "__code__" and not self.is_of_package(owner):
+            self.read.update(id(part) for part in gc.get_referents(owner) if isinstance(part, CodeType))
+
+    def is_of_package(self, function: FunctionType) -> bool:
+        "Whether a function belongs to an installed package"
+        return str(function.__globals__.get("__file__")).startswith(self.installed)
 
     def on_exec(self, code: CodeType) -> None:
         "A module is about to be executed"
@@ -282,13 +282,14 @@ except ImportError as error:
 """
 
 def _observe_children(journal: str, code: str) -> None:
-    "Let Python processes that this one starts execute some code first"
+    "Let Python processes that this one starts execute some code first: see also `access_log`"
     folder = os.path.join(os.path.dirname(journal), "startup")
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "sitecustomize.py"), "w") as file:
         file.write(_STARTUP_TEMPLATE.format(folder=folder, code=code, journal=journal))
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = folder + (os.pathsep + before if before else "")
+    if sys.modules["_mlops_audit_hooks"].current.is_coarse:
+        before = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = folder + (os.pathsep + before if before else "")
 
 # %% ../../nbs/30_capture/08_code_observer.ipynb #ab111448
 def observe_child(

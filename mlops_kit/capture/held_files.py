@@ -12,7 +12,7 @@ This module is loaded by its path into processes that know nothing of the kit: i
 __all__ = ['known', 'mapped_files', 'open_files', 'start_looking', 'finish_looking']
 
 # %% ../../nbs/30_capture/11_held_files.ipynb #52f444b7
-import ctypes, os, sys
+import os, sys
 
 # %% ../../nbs/30_capture/11_held_files.ipynb #11ee1bc4
 def mapped_files() -> set[str]:
@@ -39,10 +39,8 @@ def start_looking() -> None:
     "Note from now on which files are held after each cell, unless there is an access log"
     auditor = sys.modules["_mlops_audit_hooks"].current
     known.update(mapped_files())
-    if hasattr(ctypes.CDLL(None), "mlops_access_log") or auditor.is_coarse:
-        return
-    auditor.is_coarse = True
-    if shell := getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)():
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell and auditor.is_coarse:
         shell.events.register("post_run_cell", lambda *_: _note(mapped_files() | open_files()))
 
 def finish_looking() -> None:

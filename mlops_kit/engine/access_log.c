@@ -45,12 +45,14 @@
 #define LOG "MLOPS_ACCESS_LOG="
 #define SKIP "MLOPS_ACCESS_SKIP="
 #define PRELOAD "LD_PRELOAD="
+#define FOLDERS "PYTHONPATH="
 #define SLOTS (1 << 14)
 #define MOST_VARIABLES 4096
 
 static char log_variable[sizeof LOG + PATH_MAX] = LOG, skip_variable[sizeof SKIP + 4 * PATH_MAX] = SKIP;
 static char *const log_path = log_variable + sizeof LOG - 1, *const skip = skip_variable + sizeof SKIP - 1;
 static char library[PATH_MAX], working_folder[PATH_MAX];
+static char startup[PATH_MAX + 8]; /* the folder beside the log whose sitecustomize.py Python processes are to execute */
 static int begun, lost, activated, moved; /* moved: the working folder may have changed */
 static int log_fd = -1;
 static struct stat log_state;
@@ -204,7 +206,9 @@ static int is_there(int folder, const char *path, int how) {
  * addresses don't count. Returns whether the log can be written. */
 int mlops_access_log(const char *path, const char *skipped, uintptr_t from, uintptr_t to) {
     int goes_on = *log_path != 0;
+    const char *file = strrchr(path, '/');
     snprintf(log_path, PATH_MAX, "%s", path);
+    snprintf(startup, sizeof startup, "%.*sstartup", file ? (int)(file + 1 - path) : 0, path);
     snprintf(skip, 4 * PATH_MAX, "%s", strlen(skipped) < 4 * PATH_MAX ? skipped : "");
     left_out_from = from, left_out_to = to, log_fd = -1, activated = begun = 1;
     memset(seen, 0, sizeof seen);
@@ -562,40 +566,53 @@ static size_t count(char *const words[]) {
     return number;
 }
 
-static void join_preload(char *text, const char *given) { /* this library before those that are there */
-    text = stpcpy(stpcpy(stpcpy(text, PRELOAD), library), *given ? ":" : "");
-    strcpy(text, given);
+/* A variable that is a list: a text before those that are there, unless it is one of them. */
+struct list { const char *name, *first; };
+#define LISTS {{PRELOAD, library}, {FOLDERS, startup}}
+static int list_count(void) { /* not the second where there is no such folder, or its name can't be in a list */
+    return strchr(startup, ':') || !is_there(HERE, startup, F_OK) ? 1 : 2;
+}
+
+static char *join(char *text, const struct list *list, const char *given) { /* returns where the text ends */
+    text = stpcpy(stpcpy(stpcpy(text, list->name), list->first), *given ? ":" : "");
+    return stpcpy(text, given);
+}
+
+static size_t find(char *const given[], size_t number, const char *name) { /* with its "="; number: it is not there */
+    size_t at = 0, length = strchr(name, '=') + 1 - name;
+    while (at < number && strncmp(given[at], name, length)) at++;
+    return at;
 }
 
 /* The variables of a program, and ours where they are missing, so that the log goes on. */
 static char *const *complete(char **full, char *text, char *const given[]) {
-    size_t number = count(given), preload = number;
+    size_t number = count(given);
     if (!*log_path || number > MOST_VARIABLES) return given;
     memcpy(full, given, number * sizeof *full);
-    full[number] = PRELOAD;
-    for (size_t at = 0; at < number; at++)
-        if (!strncmp(full[at], PRELOAD, sizeof PRELOAD - 1)) preload = at;
-    const char *present = full[preload] + sizeof PRELOAD - 1;
-    if (!strstr(present, library)) full[preload] = (join_preload(text, present), text);
-    number += preload == number;
+    const struct list lists[] = LISTS, *end = lists + list_count();
+    for (const struct list *list = lists; list < end; list++) {
+        size_t at = find(full, number, list->name);
+        const char *present = at < number ? full[at] + strlen(list->name) : "";
+        if (strstr(present, list->first)) continue;
+        full[at] = text;
+        text = join(text, list, present) + 1;
+        number += at == number;
+    }
     for (char *const *own = (char *const[]){log_variable, skip_variable, NULL}; *own; own++) {
-        size_t at = 0, length = strchr(*own, '=') + 1 - *own;
-        while (at < number && strncmp(full[at], *own, length)) at++;
+        size_t at = find(full, number, *own);
         full[at] = *own;
         number += at == number;
     }
     full[number] = NULL;
     return full;
 }
-static size_t longest(char *const words[]) {
-    size_t length = 0;
-    for (; words && *words; words++)
-        if (!strncmp(*words, PRELOAD, sizeof PRELOAD - 1)) length = strlen(*words);
-    return length;
+static size_t length_of(char *const given[], const char *name) {
+    size_t number = count(given), at = find(given, number, name);
+    return at < number ? strlen(given[at]) : 0;
 }
 #define COMPLETE(given) \
     size_t total = *log_path && count(given) <= MOST_VARIABLES ? count(given) : 0; \
-    char *room[total + 4], text[sizeof PRELOAD + PATH_MAX + longest(given)]; \
+    char *room[total + 5], text[2 * (sizeof PRELOAD + PATH_MAX + 16) + length_of(given, PRELOAD) + length_of(given, FOLDERS)]; \
     char *const *full = complete(room, text, given)
 
 /* Note a program before it replaces this one: afterwards there is nobody who could. */
@@ -687,14 +704,17 @@ ALIAS(setrlimit64, setrlimit)
 
 /* These start a shell with the variables of this process, which may have dropped ours. */
 static void lend_variables(void) {
-    static char preload[sizeof PRELOAD + 2 * PATH_MAX];
-    const char *present = variable(PRELOAD);
+    static char texts[2][sizeof PRELOAD + 2 * PATH_MAX + 16];
     if (!counts(NULL)) return;
     putenv(log_variable);
     putenv(skip_variable);
-    if (present && (strstr(present, library) || strlen(present) >= PATH_MAX)) return;
-    join_preload(preload, present ? present : "");
-    putenv(preload);
+    const struct list lists[] = LISTS, *end = lists + list_count();
+    for (const struct list *list = lists; list < end; list++) {
+        const char *present = variable(list->name);
+        if (present && (strstr(present, list->first) || strlen(present) >= PATH_MAX)) continue;
+        join(texts[list - lists], list, present ? present : "");
+        putenv(texts[list - lists]);
+    }
 }
 HOOK(int, system, const char *command) { lend_variables(); return NEXT(system)(command); }
 HOOK(FILE *, popen, const char *command, const char *mode) { lend_variables(); return NEXT(popen)(command, mode); }

@@ -76,6 +76,18 @@ def _python_addresses() -> tuple[int, int]:
     addresses = [address for start, end, path in spans if path == python for address in (start, end)]
     return min(addresses), max(addresses)
 
+# %% ../../nbs/20_engine/26_access_log.ipynb #0f518f08
+def _hide_startup(
+    folder: str, # of the log
+) -> None:
+    "Take what the library lends off the variables: what this process starts gets it all the same"
+    lent, before = os.path.join(folder, "startup"), os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if lent in before:
+        del os.environ["PYTHONPATH"]
+        before.remove(lent)
+    if any(before):
+        os.environ["PYTHONPATH"] = os.pathsep.join(before)
+
 # %% ../../nbs/20_engine/26_access_log.ipynb #802599bb
 def start_access_log(
     log: str | None = None,   # an empty file is made; None: go on with the log of the process that started this one
@@ -83,10 +95,10 @@ def start_access_log(
 ) -> bool:
     "Begin to log in this process and all that it will start; False unless it was started with `preload_variables`"
     begin = getattr(ctypes.CDLL(None), "mlops_access_log", None)
-    # no business of the user's; what the process starts gets them all the same
     given = [os.environ.pop(name, "") for name in ("MLOPS_ACCESS_LOG", "MLOPS_ACCESS_SKIP", "LD_PRELOAD")]
     if begin is None or not (path := log or given[0]):
         return False
+    _hide_startup(os.path.dirname(path))
     begin.argtypes = ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t
     Path(path).touch(0o600)
     return bool(begin(os.fsencode(os.path.abspath(path)), os.fsencode(_skip_text(skip)), *_python_addresses()))

@@ -1,6 +1,8 @@
 """What other processes look at for a step counts like what its own cells look at: the fork server, and Python children."""
 import json
 import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -158,9 +160,9 @@ WAYS = {
     "pool": lambda: of_pool("fork"), "fork": of_fork, "loky": of_loky, "killed": of_killed,
     "isolated": lambda: run(sys.executable, "-Ic", started), "bare": lambda: run(sys.executable, "-c", started, env={"MLOPS_PROJECT": project}),
 }'''
-REPORTING = {"script", "written", "module", "code", "exec", "shell", "magic", "spawn", "executor", "loky"}
+REPORTING = {"script", "written", "bare", "module", "code", "exec", "shell", "magic", "spawn", "executor", "loky"}
 WHOLE = {"pool", "fork", "killed"}
-SILENT = {"isolated", "bare"}  # what such a process reads is seen by the access log alone
+SILENT = {"isolated"}  # what such a process reads is seen by the access log alone
 SCRIPTS = {"script", "module", "exec", "shell"}
 EDITS = {  # what changes -> the steps that must run
     "a function that only the child calls": (lambda project: project.edit("shop.py", "return number *", "return 2 * number *"), REPORTING | WHOLE | SILENT),
@@ -228,8 +230,15 @@ print(sys.path, sys.argv, json.__file__, re.__file__, sitecustomize.__file__, ge
 raise ValueError("as always")"""
 
 
+def outputs_of_children(project: Project) -> list:
+    """For each way to start a Python child: its return code and what it printed; and the same with a PYTHONPATH of the step's own."""
+    outs = project.json("run", "pipeline=demo")["steps"]["alike"]["outs"]
+    text = (project.root / f".mlops/objects/{outs['result'][:2]}/{outs['result'][2:]}").read_text()
+    return json.loads(re.sub(r"\.mlops/tmp/[\w-]+", "FOLDER", text))
+
+
 @pytest.mark.parametrize("with_sitecustomize", [True, False])
-def test_a_python_child_does_not_notice_that_it_is_observed(project, with_sitecustomize):
+def test_a_python_child_does_not_notice_that_it_is_observed(project, monkeypatch, with_sitecustomize):
     (project.root / "scripts").mkdir()
     (project.root / "scripts/tells.py").write_text(TELLS if with_sitecustomize else TELLS.replace("sitecustomize", "shlex"))
     (project.root / "scripts/json.py").write_text("")
@@ -237,7 +246,23 @@ def test_a_python_child_does_not_notice_that_it_is_observed(project, with_sitecu
         (project.root / "sitecustomize.py").write_text("VALUE = 1\n")
     project.notebook("alike", ALIKE, "import json\nresult.write_text(json.dumps(seen))")
     project.pipeline("alike: {notebook: notebooks/alike.ipynb, outs: {result: result.json}}")
-    outs = project.json("run", "pipeline=demo")["steps"]["alike"]["outs"]
-    seen = json.loads((project.root / f".mlops/objects/{outs['result'][:2]}/{outs['result'][2:]}").read_text())
-    assert [observed for observed, plain in seen] == [plain for observed, plain in seen]
-    assert all("as always" in observed[2] or "sitecustomize" in observed[2] for observed, _ in seen)
+    observed = outputs_of_children(project)
+    shutil.rmtree(project.root / ".mlops")
+    monkeypatch.setenv("MLOPS_NO_PRELOAD", "1")  # then a PYTHONPATH of the step's own leaves our sitecustomize out
+    coarse = outputs_of_children(project)
+    plain = [alone for _, alone in coarse]
+    assert [one for one, _ in observed] == [one for _, one in observed] == [one for one, _ in coarse] == plain
+    assert all("as always" in one[2] or "sitecustomize" in one[2] for one in plain)
+
+
+def test_what_observes_a_step_is_not_among_its_variables(project):
+    project.notebook("variables", """import json, os, subprocess, sys
+TELL = "import os; print({name: os.environ.get(name) for name in ('PYTHONPATH', 'LD_PRELOAD', 'MLOPS_ACCESS_LOG', 'MLOPS_ACCESS_SKIP')})"
+child = lambda **options: subprocess.run([sys.executable, "-c", TELL], capture_output=True, text=True, check=True, **options).stdout
+os.system("true")
+seen = [eval(child()), eval(child(env=dict(os.environ))), {name: os.environ.get(name) for name in eval(child())}]
+result.write_text(json.dumps(seen))""")
+    project.pipeline("variables: {notebook: notebooks/variables.ipynb, outs: {result: result.json}}")
+    outs = project.json("run", "pipeline=demo")["steps"]["variables"]["outs"]
+    for variables in json.loads((project.root / f".mlops/objects/{outs['result'][:2]}/{outs['result'][2:]}").read_text()):
+        assert {name: value for name, value in variables.items() if value} == {"PYTHONPATH": str(project.root)}
