@@ -34,7 +34,7 @@ test: $(READY) ## every check of a change, the cheap ones first
 	@echo "== lessons: the notebooks themselves"
 	@nbdev-test --n-workers 2 --skip-folder-re '^([_.]|steps$$)'
 	@echo "== tests: processes, command line, wheel"
-	@pytest -q tests --ignore tests/test_shape.py --ignore tests/engine/test_truth.py -n 2 --dist loadfile --no-loadscope-reorder
+	@pytest -q tests --ignore tests/test_shape.py --ignore tests/engine/test_truth.py -n 3 --dist loadfile --no-loadscope-reorder
 	@pytest -q tests/engine/test_truth.py
 
 test-long: $(READY) ## the tests that take minutes

@@ -268,16 +268,23 @@ _HISTORY_MAGICS = frozenset("""
     history hist save macro edit ed rerun recall rep notebook pastebin store logstart logon
 """.split())
 
-def _is_history(node: ast.AST) -> bool:
+_NAMESPACES = frozenset("globals locals vars __dict__ f_globals f_locals".split())
+
+def _is_history(
+    node: ast.AST,
+    in_text: bool = False, # names may be texts: the cell looks into a namespace
+) -> bool:
     "Does a node stand for what IPython keeps?"
     magic = _find_magic(node)
     if magic:
         return magic.name in _HISTORY_MAGICS
+    if in_text and isinstance(node, ast.Constant):
+        return _HISTORY.fullmatch(str(node.value)) is not None
     return isinstance(getattr(node, "ctx", None), ast.Load) and _HISTORY.fullmatch(_last_name(node)) is not None
 
 def reads_history(
     source: str, # of a cell
 ) -> bool:
     "Can a cell see what cells say, beyond their effect, or what they showed?"
-    tree = _parse(source)
-    return tree is None or any(map(_is_history, _all_nodes(tree)))
+    tree, in_text = _parse(source), not _NAMESPACES.isdisjoint(mentioned_words(source))
+    return tree is None or any(_is_history(node, in_text) for node in _all_nodes(tree))

@@ -13,7 +13,7 @@ import os, re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from .audit_hooks import is_below, is_kernel_file, source_path
+from .audit_hooks import is_below, is_kernel_file, is_system_file, links_to, source_path
 from .code_observer import file_state
 from .environment import WATCHED_VARIABLES
 from .instruments import is_stdlib, site_folders
@@ -29,7 +29,7 @@ def state_when_read(
 ) -> list[int] | None:
     "The state of a file when a record was made of it, as far as it can be told"
     now = file_state(path)
-    if now and now[2] < begun:
+    if now and (now[2] < begun or now[1] < begun and os.stat(path).st_nlink > 1):  # another name changes nothing
         return now
     return _BEFORE if found else None
 
@@ -41,6 +41,7 @@ class _Translator:
     "Makes notes of accesses"
     accesses: list[Access]
     begun: int
+    folder: str # of the step
 
     def __post_init__(self):
         self.opened = {access.path for access in self.accesses if access.kind in ("read", "list")}
@@ -58,6 +59,7 @@ class _Translator:
         if is_below(access.path, _SITES):
             yield "package", {}
         else:
+            yield from self.on_folder(access)
             path = source_path(access.path)
             yield "file", {"name": path, "state": state_when_read(path, access.found, self.begun)}
 
@@ -67,14 +69,28 @@ class _Translator:
 
     def on_list(self, access: Access) -> Iterator[tuple[str, dict]]:
         yield "distributions" if is_below(access.path, _SITES) else "folder", {}
+        yield from self.on_folder(access)
+
+    def on_folder(self, access: Access) -> Iterator[tuple[str, dict]]:
+        "Where the links on the way to a folder lead: what is found below it later may have the name of its real place"
+        if os.path.isdir(access.path) and not is_system_file(access.path):
+            links = links_to(access.path)
+            yield from (("link", {"name": link}) for link in links if not self.folder.startswith(f"{link}/"))
 
     def on_stat(self, access: Access) -> Iterator[tuple[str, dict]]:
         if not is_below(access.path, _SITES) and (self.has_programs or access.path not in self.opened):
             yield "there" if os.path.isdir(access.path) else "stat", {}
+            yield from self.on_folder(access)
 
     def on_link(self, access: Access) -> Iterator[tuple[str, dict]]:
         yield "link", {}
         yield from self.on_stat(access)
+
+    def on_made(self, access: Access) -> Iterator[tuple[str, dict]]:
+        yield "made", {}
+
+    def on_network(self, access: Access) -> Iterator[tuple[str, dict]]:
+        yield "network", {}
 
     def on_write(self, access: Access) -> Iterator[tuple[str, dict]]:
         yield "write", {}
@@ -105,4 +121,4 @@ def native_notes(
     is_file = lambda access: access.path.startswith("/") and access.kind != "program"
     is_own = lambda path: is_below(path, own) or is_kernel_file(path) or is_stdlib(path)
     others = [one for one in exclude_own_files(accesses) if not (is_file(one) and is_own(one.path))]
-    return list(_Translator(others, begun).translate())
+    return list(_Translator(others, begun, own[0]).translate())

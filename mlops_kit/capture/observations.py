@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .audit_hooks import is_system_file
 from .code_observer import file_state
 from .distributions import owners_of, pack_files
 from .environment import required_packages
@@ -27,8 +28,7 @@ from .instruments import is_stdlib
 from .mentions import can_enumerate, mentioned_words, reads_history
 from .native_accesses import native_notes
 from mlops_kit.capture.questions import (
-    CurrentState, are_questions, as_text, folder_listing, from_text, is_system_file, origin_name, place_name,
-    place_path,
+    CurrentState, are_questions, as_text, folder_listing, from_text, origin_name, place_name, place_path, state_left,
 )
 from .source_units import executed_source, source_units, used_definitions
 from ..engine import read_access_log
@@ -57,6 +57,7 @@ class Observations:
 
 # %% ../../nbs/30_capture/20_observations.ipynb #00c542a9
 _DATA = "file", "folder", "entries", "glob", "rglob", "pathglob", "there", "stat", "link", "variable"
+_LOOKS = "file", "there", "stat"
 CHANGED_BY_STEP = "changed by the step itself"
 
 # %% ../../nbs/30_capture/20_observations.ipynb #252a936b
@@ -139,6 +140,7 @@ class _Collector:
         "All observations"
         for note in self.notes:
             self.add_note(note)
+        self.add_made()
         if not self.is_complete:
             self.found.other_accesses["coarse"] = {COARSE: None}
         self.add_code()
@@ -187,8 +189,16 @@ class _Collector:
         if path in self.written and (was is None or was[2] >= self.begun):
             return
         self.add(name, note=note)
-        if was != now and path not in self.written:
+        if _has_changed(was, now) and path not in self.written:
             self.found.changed_files.append(name)
+
+    def add_made(self) -> None:
+        "Add what the step made outside its folder and looked at, before or afterwards: others may change it"
+        looks = {kind: {note["name"] for note in self.notes if note["kind"] == kind} for kind in ("made", *_LOOKS)}
+        files = {path for path in self.written.intersection(*[set().union(*looks.values())]) if not os.path.isdir(path)}
+        for path in sorted(files | looks["made"]):
+            if state := state_left(Path(path)):
+                self.add(f"left {place_name(path, self.project)}", state)
 
     def changed_answers(self) -> dict[str, str]:
         "The answers about files that were there before and that the step has changed"
@@ -209,8 +219,8 @@ class _Collector:
             self.add(f"module {place}", detail)
             for function in detail["ran"] if detail else ():
                 self.add(f"code {place}:{function}")
-        noted = [note for note in self.notes if note["kind"] == "module"]
-        self.found.changed_files += [note["name"] for note in noted if note["state"] != file_state(note["name"])]
+        states = [(note["name"], note["state"]) for note in self.notes if note["kind"] == "module"]
+        self.found.changed_files += [path for path, was in states if _has_changed(was, file_state(path))]
 
     def _can_enumerate(self) -> bool:
         "Whether some code that ran could find functions whose names are not written anywhere"
@@ -311,6 +321,12 @@ class _Collector:
         "Whether a module belongs to the standard library or a package"
         return found is not None and (is_stdlib(found) or bool(owners_of(self.state.installed, [found]).packages))
 
+
+# %% ../../nbs/30_capture/20_observations.ipynb #c17f44e2
+def _has_changed(was: list[int] | None, now: list[int] | None) -> bool:
+    "Whether a file was changed, by its states; another name or other rights change nothing"
+    content = lambda state: state and (*state[:2], *state[3:])
+    return content(was) != content(now)
 
 # %% ../../nbs/30_capture/20_observations.ipynb #20dd3a3c
 def _read_source(path: str) -> bytes:

@@ -5,7 +5,7 @@
  * write. Its number says whether the thing was there (0 or 1); for programs it is a process.
  *
  *   r opened to read    w made (0); opened to write, moved, removed (1)    s stat, access    k lstat, readlink, realpath
- *   l listed            m library loaded                             v variable        u can't be followed
+ *   l listed            m library loaded          v variable         n connected to    u can't be followed
  *   x about to be executed by this process    f it could not be    y started as this process    p begins, observed
  *   t symbolic link made: the number is the length of its path, which where it leads to follows
  *   h this process observes itself from now on: what it asked for until then was on Python's own account
@@ -16,6 +16,7 @@
  */
 #undef _FORTIFY_SOURCE /* its inline definitions would be in the way */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -31,7 +32,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -311,6 +315,7 @@ ASK(KIND, int, == 0, __fxstatat, fd, path, (version, fd, path, state, flags),
 ALIAS(__xstat64, __xstat) ALIAS(__lxstat64, __lxstat) ALIAS(__fxstatat64, __fxstatat)
 
 typedef int sift(const struct dirent *), compare(const struct dirent **, const struct dirent **);
+ASK('s', int, >= 0, inotify_add_watch, HERE, path, (fd, path, mask), int fd, const char *path, uint32_t mask)
 ASK('l', DIR *, != NULL, opendir, HERE, path, (path), const char *path)
 ASK('l', DIR *, != NULL, fdopendir, fd, "", (fd), int fd)
 #if __GLIBC_PREREQ(2, 30)
@@ -456,6 +461,14 @@ static int flags_of(const char *mode) {
 FOPEN(fopen, (path, mode), const char *path, const char *mode)
 FOPEN(freopen, (path, mode, old), const char *path, const char *mode, FILE *old)
 ALIAS(fopen64, fopen) ALIAS(freopen64, freopen)
+
+HOOK(int, shm_open, const char *name, int flags, mode_t mode) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "/dev/shm/%s", name + (*name == '/'));
+    int before = was_there(HERE, path, flags), fd = NEXT(shm_open)(name, flags, mode);
+    if (COUNTS) note_open(fd, flags, before, HERE, path);
+    return fd;
+}
 
 /* -- functions that make, change and remove ------------------------------------------------------------------------ */
 
@@ -701,6 +714,33 @@ HOOK(int, setrlimit, __rlimit_resource_t resource, const struct rlimit *limit) {
     return NEXT(setrlimit)(resource, limit);
 }
 ALIAS(setrlimit64, setrlimit)
+
+/* Another user may not write the log. */
+#define BECOME(name, args, changes, ...) HOOK(int, name, __VA_ARGS__) { \
+    if ((changes) && counts(NULL)) note_name('u', 0, "a process with other rights"); \
+    return NEXT(name) args; }
+#define OTHER(id) ((id) != (uid_t)-1 && (id) != geteuid())
+BECOME(setuid, (id), OTHER(id), uid_t id)
+BECOME(seteuid, (id), OTHER(id), uid_t id)
+BECOME(setreuid, (real, id), OTHER(real) || OTHER(id), uid_t real, uid_t id)
+BECOME(setresuid, (real, id, saved), OTHER(real) || OTHER(id), uid_t real, uid_t id, uid_t saved)
+
+/* What a server answers can't be asked again. On this machine nobody else answers than what somebody started here. */
+static void note_address(const struct sockaddr *address) {
+    char host[INET6_ADDRSTRLEN] = "", text[sizeof host + 8];
+    const struct sockaddr_in *four = (const void *)address;
+    const struct sockaddr_in6 *six = (const void *)address;
+    if (address->sa_family == AF_INET && ntohl(four->sin_addr.s_addr) >> 24 != 127)
+        inet_ntop(AF_INET, &four->sin_addr, host, sizeof host);
+    if (address->sa_family == AF_INET6 && !IN6_IS_ADDR_LOOPBACK(&six->sin6_addr))
+        inet_ntop(AF_INET6, &six->sin6_addr, host, sizeof host);
+    snprintf(text, sizeof text, "%s:%d", host, ntohs(four->sin_port)); /* at the same place in both */
+    if (*host) note_name('n', 1, text);
+}
+HOOK(int, connect, int fd, __CONST_SOCKADDR_ARG address, socklen_t size) { /* as glibc declares it */
+    if (size >= sizeof(struct sockaddr_in) && COUNTS) note_address(address.__sockaddr__);
+    return NEXT(connect)(fd, address, size);
+}
 
 /* These start a shell with the variables of this process, which may have dropped ours. */
 static void lend_variables(void) {

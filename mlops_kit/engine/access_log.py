@@ -117,6 +117,7 @@ KINDS = {
     "k": "link",     # the same of the path itself, where a link is not followed; where it leads
     "m": "library",  # loaded; a bare name is searched for by the loader
     "v": "variable", # asked for by name
+    "n": "network",  # an address and a port that were connected to
     "u": "unseen",   # something was not logged: a folder that was walked through, a damaged record
     "p": "program",
 }
@@ -220,11 +221,13 @@ def read_access_log(path: Path) -> list[Access]:
 
 # %% ../../nbs/20_engine/26_access_log.ipynb #2167959f
 def exclude_own_files(accesses: Iterable[Access]) -> list[Access]:
-    "The accesses without those to files that the processes had made themselves; writes stay"
+    "The accesses without those to files that the processes had made themselves; that they read them stays, as `made`"
     made, others = set(), []
     for access in accesses:
         if access.kind == "write" and not access.found:
             made.add(access.path)
         if access.kind in ("write", "variable", "program") or access.path not in made:
             others.append(access)
-    return others
+        elif access.kind in ("read", "list"):
+            others.append(Access("made", True, access.path))
+    return list(dict.fromkeys(others))

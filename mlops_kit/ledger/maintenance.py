@@ -187,10 +187,7 @@ def _find_stale_scratch(store: Store, grace: float) -> list[Path]:
         changed = max(path.lstat().st_ctime for path in (folder, *folder.rglob("*")))
         return time.time() - changed >= grace
 
-    def has_record(folder: Path) -> bool:
-        return (store.root / f"records/{folder.name}.json").exists()
-
-    return [folder for folder in _list_folder(store.root / "partial") if has_record(folder) or is_stale(folder)]
+    return [*filter(is_stale, _list_folder(store.root / "partial"))]
 
 # %% ../../nbs/25_ledger/30_maintenance.ipynb #5d9cd07f
 @dataclass(frozen=True)

@@ -29,6 +29,18 @@ def ast_digest(
     return digest("\n".join(ast.dump(node) for node in nodes).encode())
 
 # %% ../../nbs/15_notebook/10_dependencies.ipynb #534b270c
+_PLAIN_TYPES = frozenset("bool bytes date dict float frozenset int list Path set str timedelta tuple".split())
+_ACTIVE = ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom
+
+def _is_plain(node: ast.stmt) -> bool:
+    "Does a statement import something, or make values of literals, and look at no names but those that it mentions?"
+    parts = [*ast.walk(node)]
+    calls = [part.func for part in parts if isinstance(part, ast.Call)]
+    is_quiet = all(getattr(function, "id", "") in _PLAIN_TYPES for function in calls)
+    is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    is_known = is_text or isinstance(node, (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.Pass))
+    return is_known and is_quiet and not any(isinstance(part, _ACTIVE) for part in parts)
+
 def _assigned_names(node: ast.stmt) -> set[str]:
     "The names that an assignment binds, if it does nothing else"
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
@@ -38,15 +50,16 @@ def _assigned_names(node: ast.stmt) -> set[str]:
 
 # %% ../../nbs/15_notebook/10_dependencies.ipynb #08287f81
 def _read_names(nodes: list[ast.stmt]) -> set[str]:
-    "The names that statements read"
-    parts = (part for node in nodes for part in ast.walk(node))
-    return {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)}
+    "The names that statements read, also as attributes: a module may be `__main__`"
+    parts = [part for node in nodes for part in ast.walk(node)]
+    names = {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)}
+    return names | {part.attr for part in parts if isinstance(part, ast.Attribute)}
 
 # %% ../../nbs/15_notebook/10_dependencies.ipynb #d1a4c0c9
 def _counted_statements(cell: Cell, notebook: Notebook, given: Collection[str]) -> list[ast.stmt]:
     "The statements of a cell that count"
     body = parse_cell(cell.source).body
-    if cell.number != notebook.parameters_cell:
+    if cell.number != notebook.parameters_cell or not all(map(_is_plain, body)):
         return body
     replaced = set(given) - _read_names(body)
     return [node for node in body if not (names := _assigned_names(node)) or not names <= replaced]

@@ -1,6 +1,6 @@
 """What it costs a step to be observed: the time of one cell, in a process that observes itself and in one that does not. The order changes, the medians are compared.
 
-    python tests/bench/observation.py [--rounds 7] [--epochs 3] [CASE...]
+    python tests/bench/observation.py [--rounds 7] [--epochs 10] [CASE...]
 """
 import argparse
 import json
@@ -64,7 +64,7 @@ def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=10)  # as in conf/pipeline/flights.yaml
     parser.add_argument("cases", nargs="*", default=[*CELLS])
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
@@ -30,11 +31,12 @@ ROWS: dict[str, dict[str, Row]] = {  # group -> rows of one project
 NEEDED = "torch", "safetensors", "onnxruntime"  # by some rows
 MISSING = [name for name in NEEDED if not find_spec(name)]
 ROWS = {group: {name: row for name, row in rows.items() if not any(package in f"{row.cells} {row.files}" for package in MISSING)} for group, rows in ROWS.items()}
-PARTS = {  # every third row of several groups, in one project: all of them take minutes
+EVERY = 5  # each day another fifth of the rows of several groups, in one project: all of them take minutes
+PARTS = {
     "some code": ("imports", "reached", "defined", "cells"), "some data": ("files", "names", "declared", "programs", "native"), "some passed": ("passed",),
     "some packages": ("packages",), "some neutral": ("neutral code", "neutral cells", "neutral files"), "some caller": ("caller",),
 }
-SOME = {part: {f"{group}, {name}": row for group in groups for name, row in list(ROWS[group].items())[::3]} for part, groups in PARTS.items()}
+SOME = {part: {f"{group}, {name}": row for group in groups for name, row in list(ROWS[group].items())[time.localtime().tm_yday % EVERY::EVERY]} for part, groups in PARTS.items()}
 MOUNTED = surroundings.PLACES + ("/etc/opt", "/usr/local/games")
 ELSEWHERE = {"elsewhere": surroundings.ELSEWHERE} | {f"inside {place}": surroundings.INSIDE for place in surroundings.PLACES}  # as root
 EXPECTED = {name: "hit" for name in ROWS if name.startswith("neutral")} | {"neutral": "hit"} | {"in doubt": "hit", "unseen": "noted"} | dict.fromkeys(("caller", "home", "kernel", "kernel start"), "any")

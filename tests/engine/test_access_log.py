@@ -123,6 +123,10 @@ CALLS = {
         "c.posix_spawn_file_actions_init(y), c.posix_spawn_file_actions_addopen(y, 0, b'a.txt', 0, 0), c.posix_spawn_file_actions_addopen(y, 1, b'n', 0x241, 0o600)", "r1a.txt w0n"),
     "setrlimit": ("c.setrlimit(1, (ctypes.c_ulong * 2)(1 << 30, 1 << 30))", "u0a process with a limited file size"),
     "setrlimit64": ("c.setrlimit64(1, (ctypes.c_ulong * 2)(1 << 30, 1 << 30))", "u0a process with a limited file size"),
+    "setuid": ("c.setuid(65534)", "u0a process with other rights"), "seteuid": ("c.seteuid(65534)", "u0a process with other rights"),
+    "setreuid": ("c.setreuid(-1, 65534)", "u0a process with other rights"), "setresuid": ("c.setresuid(os.geteuid(), -1, os.geteuid())", ""),
+    "inotify_add_watch": ("c.inotify_add_watch(c.inotify_init(), b'a.txt', 2)", "s1a.txt"), "shm_open": ("c.shm_open(b'/no-such', 0, 0)", "r0/dev/shm/no-such"),
+    "connect": ("__import__('socket').socket(2, 2).connect_ex(('192.0.2.1', 9)), __import__('socket').socket(2, 2).connect_ex(('127.0.0.1', 9))", "n1192.0.2.1:9"),
     "system": ("os.environ.clear(), c.system(b'cat a.txt')", "r1a.txt"), "popen": ("os.environ.clear(), c.pclose(f(c.popen(b'cat a.txt', b'r')))", "r1a.txt"),
 }
 PRELUDE = """
@@ -137,7 +141,7 @@ def fork():
     pid = os.fork()
     return pid and os.waitpid(pid, 0)
 """
-KINDS = {"r": "read", "w": "write", "s": "stat", "k": "link", "l": "list", "v": "variable", "m": "library", "u": "unseen"}
+KINDS = {"r": "read", "w": "write", "s": "stat", "k": "link", "l": "list", "v": "variable", "m": "library", "n": "network", "u": "unseen"}
 
 
 def test_every_function_that_is_redefined_is_in_the_table():
@@ -442,7 +446,7 @@ def test_a_program_does_the_same_with_and_without(name: str, root: Path, tmp_pat
 def test_the_library_needs_only_what_every_c_library_has():
     lines = subprocess.run(["nm", "-D", "--undefined-only", access_library()], capture_output=True, text=True, check=True).stdout.split("\n")
     needed = {line.split()[-1].partition("@")[0] for line in lines if " U " in line}
-    assert needed <= set("""__environ environ __errno_location closedir dl_iterate_phdr dladdr dlerror dlsym fileno fstat getpid getrlimit memcpy memset
+    assert needed <= set("""__environ environ __errno_location closedir dl_iterate_phdr dladdr dlerror dlsym fileno fstat geteuid getpid getrlimit inet_ntop memcpy memset
         putenv readdir snprintf stpcpy strchr strcmp strcpy strcspn strlen strncmp strrchr strstr syscall __stack_chk_fail""".split())
 
 

@@ -158,7 +158,7 @@ def dirty(subjects, tmp_path_factory):
         one.project.edit("conf/pipeline/demo.yaml", "name: seven", "name: six")
 
 
-@pytest.mark.parametrize("every, first", [(6, time.localtime().tm_yday % 6), pytest.param(1, 0, marks=pytest.mark.long)])
+@pytest.mark.parametrize("every, first", [(20, time.localtime().tm_yday % 20), pytest.param(1, 0, marks=pytest.mark.long)])
 def test_gc_killed_at_every_change(subjects, dirty, every, first):
     def kill_at(subject, number: int) -> bool:
         shutil.rmtree(subject.store)

@@ -341,6 +341,11 @@ def parameter(line: str, old: str, new: str, value: str = "repr(x)", **more) -> 
     return Row(f"value = {value}", cell(old, new), "", parameters=GIVEN.format(line), **more)
 
 
+def given(lines: str, old: str, new: str) -> Row:
+    "A row that changes the default of a parameter that gets a value"
+    return parameter(lines, old, new, "str(y)", step="params: {x: 5}")
+
+
 def swap(found: list[dict]) -> None:
     "Change the places of two cells"
     found[2:4] = found[3:1:-1]
@@ -367,6 +372,11 @@ CELLS = {
     "name without annotation in the parameters cell": parameter("x = 1", "x = 1", "x = 2"),
     "function in the parameters cell": parameter("def x():\n    return 2", "return 2", "return 3", "x()"),
     "import in the parameters cell": Row("value = kind.__name__", cell("import ceil as", "import floor as"), "", parameters=GIVEN.format("from math import ceil as kind")),
+    **{f"default of a given parameter, {way}": given(*row) for way, row in {
+        "bound to a second name": ("x: int = (y := 1)", "1)", "2)"), "by globals": ("x: int = 1\ny = globals()['x']", "= 1", "= 2"), "by locals": ("x: int = 1\ny = locals().copy()['x']", "= 1", "= 2"),
+        "by eval": ("x: int = 1\ny = eval('x')", "= 1", "= 2"), "by a shell": ("x: int = 1\ny = !echo $x", "= 1", "= 2"), "by __main__": ("import __main__\nx: int = 1\ny = __main__.x", "= 1", "= 2"),
+        "by a frame": ("import sys\nx: int = 1\ny = sys._getframe().f_locals['x']", "= 1", "= 2"),
+    }.items()},
     "default written as int and as float": parameter("x: float = 1", "x: float = 1\n", "x: float = 1.0\n"),
     "default written as bool and as int": parameter("x: int | bool = True", "= True", "= 1"),
     "default whose keys become texts": parameter("x: dict = {0: 1}", "{0: 1}", "{'0': 1}"),

@@ -1,4 +1,5 @@
 """Changes of what a step reads, whoever reads it: Python, a native library, another process."""
+import atexit
 import json
 import mmap
 import os
@@ -21,7 +22,23 @@ def looks(cell: str | tuple[str, ...], change: Change | tuple[Change, ...], reas
 THREE = write("d§/a.txt", "3")
 APPEARS = write("d§/flag", "3")
 NOTHING: dict[str, str | bytes] = {}
+CACHE = "cache = here / 'cache'\n"
 ONE_ROW, TWO_ROWS = {"d§/1.csv": "a\n1\n"}, {"d§/1.csv": "a\n1\n", "d§/2.csv": "a\n2\n"}
+
+def shares(content: str) -> Change:
+    "Fill shared memory that has the name of a row"
+    def change(place: Place) -> None:
+        path = Path(f"/dev/shm/mlops-d{place.number}-{place.root.parent.name}")
+        path.write_text(content)
+        atexit.register(path.unlink, missing_ok=True)
+    return change
+
+
+def linked(cell: str) -> Row:
+    "A row that reads a file below a link, which leads elsewhere later"
+    files: dict[str, str | bytes] = {"d§/v1/a.txt": "2", "d§/v2/a.txt": "3", "d§/v1/deep/x": "", "d§/v2/deep/x": ""}
+    return looks(f"before = os.getcwd()\n{cell}", link("d§/l", "v2"), "link", files, before=link("d§/l", "v1"))
+
 
 # -- files by Python's own means ---------------------------------------------------------------------------------------------
 
@@ -48,6 +65,13 @@ FILES = {
     "a link that the step makes": looks("os.symlink(here / 'a.txt', 'mine')\nvalue = Path('mine').read_text()", THREE),
     "filecmp": looks("import filecmp\nvalue = filecmp.cmp(here / 'a.txt', here / 'b.txt', shallow=False)", THREE, files={"d§/a.txt": "2", "d§/b.txt": "2"}),
     "working folder, then a relative path": looks("before = os.getcwd()\nos.chdir(here)\nvalue = open('a.txt').read()\nos.chdir(before)", THREE),
+    "working folder through a link": linked("os.chdir(here / 'l')\nvalue = open('a.txt').read()\nos.chdir(before)"),
+    "a linked folder by its descriptor": linked("fd = os.open(here / 'l', os.O_RDONLY)\nvalue = os.read(os.open('a.txt', os.O_RDONLY, dir_fd=fd), 9).decode()"),
+    "a link above a folder, by its descriptor": linked("fd = os.open(here / 'l/deep', os.O_RDONLY)\nvalue = os.read(os.open('../a.txt', os.O_RDONLY, dir_fd=fd), 9).decode()"),
+    "a cache that is looked for": looks(CACHE + "if not cache.exists():\n    cache.write_text('2')\nvalue = cache.read_text()", write("d§/cache", "3"), "cache", NOTHING, before=folder("d§")),
+    "a cache that is tried": looks(CACHE + "try:\n    value = cache.read_text()\nexcept FileNotFoundError:\n    value = '2'\n    cache.write_text(value)", write("d§/cache", "3"), "cache", NOTHING, before=folder("d§")),
+    "a cache that is read by a program": looks(CACHE + "import subprocess\nif not cache.exists():\n    cache.write_text('2')\nvalue = subprocess.check_output(['cat', cache], text=True)", write("d§/cache", "3"), "cache", NOTHING, before=folder("d§")),
+    "a folder that the step makes and lists": looks(CACHE + "cache.mkdir(exist_ok=True)\n(cache / 'a').write_text('2')\nvalue = sorted(os.listdir(cache))", write("d§/cache/b", "3"), "cache", NOTHING, before=folder("d§")),
     "path with ..": looks("value = (here / '../d§/./a.txt').read_text()", THREE),
     "path by /proc/self/cwd": looks("before = os.getcwd()\nos.chdir(here)\nvalue = open('/proc/self/cwd/a.txt').read()\nos.chdir(before)", THREE),
     "path by /proc/self/fd": looks("fd = os.open(here / 'a.txt', os.O_RDONLY)\nvalue = open(f'/proc/self/fd/{fd}').read()", THREE),
@@ -252,6 +276,7 @@ LIBC = "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\npath = os.fsenc
 NATIVE = {
     "libc's open": looks(LIBC + "fd = libc.open(path, 0)\nlibc.read(fd, buffer, 9)\nvalue = buffer.value.decode()", THREE),
     "libc's fopen": looks(LIBC + "libc.fopen.restype = ctypes.c_void_p\nfile = libc.fopen(path, b'r')\nlibc.fgets(buffer, 9, ctypes.c_void_p(file))\nvalue = buffer.value.decode()", THREE),
+    "shared memory by its name": looks(LIBC + "fd = libc.shm_open(f'/mlops-{here.name}-{os.path.basename(os.path.dirname(project))}'.encode(), 0, 0)\nlibc.read(fd, buffer, 9)\nvalue = buffer.value.decode()", shares("3"), "shm", NOTHING, before=shares("2")),
     "libc's access": looks(LIBC + "value = libc.access(os.fsencode(here / 'flag'), 0)", APPEARS, "flag"),
     "libc's stat through glob": looks(LIBC + "value = libc.system(os.fsencode(f'test -e {here}/flag'))", APPEARS, "flag"),
     "libc's popen": looks(LIBC + "libc.popen.restype = ctypes.c_void_p\nfile = libc.popen(b'cat ' + path, b'r')\nlibc.fgets(buffer, 9, ctypes.c_void_p(file))\nvalue = buffer.value.decode()", THREE),
@@ -293,6 +318,7 @@ NATIVE = {
 
 # what can't be seen from within: a hit that says so is as good as a miss
 UNSEEN = {
+    "another interpreter in the process": looks("try:\n    import _interpreters as others\nexcept ImportError:\n    import _xxsubinterpreters as others\none = others.create()\nothers.run_string(one, f'open(\"value\", \"w\").write(open({str(here / \"a.txt\")!r}).read())')\nothers.destroy(one)\nvalue = open('value').read()", THREE),
     "a static program": looks(f"{READS}value = run(here / 'static', here / 'a.txt')", THREE, before=lambda place: static_program(place)),
     "a program that clears its environment twice": program("run('env', '-i', '/bin/sh', '-c', f'exec env -i cat {here}/a.txt')"),
 }

@@ -129,6 +129,8 @@ CELLS = {
     "tolerance named late": Row("value = {'a': 1}", setting("{result: result.json}", "{result: result.json}, metrics: result, tolerance: {result: 0.1}")),
 }
 FILES = {
+    "a cache of the step is removed": data("cache = here / 'cache'\ntry:\n    value = cache.read_text()\nexcept FileNotFoundError:\n    value = '2'\n    cache.write_text(value)", remove("d§/cache")),
+    "another name for a file": data("os.link(here / 'read.txt', 'mine')\nvalue = open('mine').read()", write("d§/unread.txt", "2")),
     "a file that nobody reads": data(READ, write("d§/unread.txt", "2")),
     "a new file": data(READ, write("d§/new.txt", "2")),
     "a new folder": data(READ, folder("d§/new")),
