@@ -134,7 +134,7 @@ def _split_records(content: bytes) -> Iterator[_Record]:
     "The records of a log; a damaged one as unseen"
     pieces = content.split(b"\0")
     for piece, after in zip(pieces, [*pieces[1:], b"torn"]):
-        match = None if after else re.fullmatch(rb"([rwlskmvutxfyph])(\d+)@(\d+):(.*)", piece, re.S)
+        match = None if after else re.fullmatch(rb"([rwlskmvnutxfyph])(\d+)@(\d+):(.*)", piece, re.S)
         if match:
             yield _Record(match[1].decode(), int(match[2]), int(match[3]), match[4])
         elif piece:
