@@ -44,20 +44,35 @@ _SYSTEM_FOLDERS = "/usr/", "/lib/", "/lib32/", "/lib64/", "/bin/", "/sbin/"
 
 def is_system_file(path: str) -> bool:
     "Whether a file comes with the system, whose packages fix the times of their files"
-    return is_below(path, _SYSTEM_FOLDERS) and not is_below(path, ("/usr/local/",))
+    return is_below(path, _SYSTEM_FOLDERS) and not is_below(path, ("/usr/local/", "/usr/src/"))
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #fff7047a
 def absolute_path(path: int | str | bytes | os.PathLike, folder: int | None = None) -> str:
     "A path from the root; it may be relative to an open folder, or a file descriptor. OSError when it is too long"
     if isinstance(path, int):
         return posix.readlink(f"/proc/self/fd/{path}")
-    start = os.getcwd() if folder is None else posix.readlink(f"/proc/self/fd/{folder}")
-    found = os.path.normpath(os.path.join(start, os.fsdecode(path)))
-    if len(os.fsencode(found)) >= _PATH_MAX:  # nobody could look there again
+    text = os.fsdecode(path)
+    if not text.startswith("/"):
+        text = f"{os.getcwd() if folder is None else posix.readlink(f'/proc/self/fd/{folder}')}/{text}"
+    if len(os.fsencode(text)) >= _PATH_MAX:  # nobody could look there again
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-    return found
+    before, _, after = text.rpartition("/../")  # behind a link, `..` is not where it seems to be
+    return os.path.normpath(f"{_behind_links(f'{before}/..')}/{after}" if before else text)
 
 _PATH_MAX = 4096
+
+def _behind_links(path: str, depth: int = 40) -> str:
+    "The real place of an absolute path"
+    place = ""
+    for part in path.split("/"):
+        if part == "..":
+            place = place.rpartition("/")[0]
+        elif part not in ("", "."):
+            place = f"{place}/{part}"
+            if depth and _is_link(place):
+                target = os.path.join(os.path.dirname(place), posix.readlink(place))
+                place = _behind_links(target, depth - 1)
+    return place
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #e0cb92ab
 def links_to(
@@ -192,12 +207,13 @@ class Auditor:
         self.originals, self.realpath = {name: getattr(os, name) for name in listeners}, os.path.realpath
         for name, listener in listeners.items():
             _replace(self, name, listener)
-        os.path.realpath = _resolving(os.path.realpath, self.resolving)
-        _AuditedEnviron.auditor, os.environ.__class__, self.is_open = self, _AuditedEnviron, True
+        os.path.realpath = _resolving(self, os.path.realpath)
+        _AuditedEnviron.auditor, self.is_open = self, True
+        os.environ.__class__ = os.environb.__class__ = _AuditedEnviron
         return self
 
     def __exit__(self, *error) -> None:
-        self.is_open, os.environ.__class__ = False, os._Environ
+        self.is_open, os.environ.__class__, os.environb.__class__ = False, os._Environ, os._Environ
         os.path.realpath = self.realpath
         for name, original in self.originals.items():
             setattr(os, name, original)
@@ -231,7 +247,11 @@ class Auditor:
 
     def is_own(self, path: str) -> bool:
         "Whether a path is no business of anybody's but the step, or the kernel"
-        return is_below(path, self.own + self.made) or is_kernel_file(path) or path in self.written
+        return is_below(path, self.own) or is_kernel_file(path) or self.is_made(path)
+
+    def is_made(self, path: str) -> bool:
+        "Whether the step itself has made this, outside its folder"
+        return path in self.written or is_below(path, self.made) and self.file_state(path) is not None
 
     def locate(self, path, folder: int | None = None) -> str:
         "The path of something; that behind the links of the step's own and the kernel's"
@@ -288,7 +308,7 @@ class Auditor:
 
     def note_made(self, path: str) -> None:
         "Note that the step looks at what it has made outside its folder: others may change it later"
-        if path in self.written or is_below(path, self.made):
+        if self.is_made(path):
             self.note("made", path)
 
     def note_write(self, path: str) -> None:
@@ -367,7 +387,7 @@ class Auditor:
             self.note_file(path, flags)
 
     def on_change_folder(self, path) -> None:
-        "The working folder becomes another one: it must be there"
+        "The working folder becomes another one, or a path is resolved: it must be there"
         if not self.is_own(path := absolute_path(path)):
             self.note("there", path)
             self.note_links(path)
@@ -375,7 +395,7 @@ class Auditor:
     def on_connect(self, host, port) -> None:
         "An address is looked up or connected to; a package's own programs on this machine don't count"
         caller = next(frame for frame in _frames(_calling_frame()) if not _is_stdlib(frame))
-        is_local = str(host).startswith(("127.", "::1", "localhost"))
+        is_local = str(host).startswith("127.") or host in ("::1", "localhost")
         if host and not (is_local and self.is_installed(caller.f_code.co_filename)):
             self.note("network", f"{host}:{port}")
 
@@ -421,6 +441,9 @@ def _event_listeners(auditor: Auditor) -> dict[str, Callable]:
         "import": lambda name, file, *more: file and auditor.on_open(file, 0),
         "ctypes.dlopen": lambda name: name and "/" in name and auditor.on_open(name, 0),
         "socket.connect": lambda socket, address: isinstance(address, tuple) and auditor.on_connect(*address[:2]),
+        "socket.sendto": lambda socket, address: isinstance(address, tuple) and auditor.on_connect(*address[:2]),
+        "socket.sendmsg": lambda socket, address: isinstance(address, tuple) and auditor.on_connect(*address[:2]),
+        "socket.gethostbyname": lambda host: auditor.on_connect(host, 0),
         "socket.getaddrinfo": lambda host, port, *more: auditor.on_connect(host, port),
         "subprocess.Popen": lambda program, command, folder, variables: auditor.on_start_program(command, variables),
         "os.posix_spawn": lambda path, words, variables: auditor.on_start_program([path, *words[1:]], variables),
@@ -474,15 +497,17 @@ def _replace(auditor: Auditor, name: str, listener: Callable) -> None:
         able |= {after} if before in able else set()
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #cae179e6
-def _resolving(realpath: Callable, threads: set[int]) -> Callable:
-    "The same function, and which threads are in it: each link that it finds is read, and nothing else is learned"
+def _resolving(auditor: Auditor, realpath: Callable) -> Callable:
+    "The same function, and which threads are in it: each link that it finds is read; a strict one looks for the file"
     @wraps(realpath)
-    def wrapper(*args, **kwargs):
-        threads.add(get_ident())
+    def wrapper(path, *, strict=False):
+        if strict:
+            _tell(auditor, "realpath", auditor.on_change_folder, (path,))
+        auditor.resolving.add(get_ident())
         try:
-            return realpath(*args, **kwargs)
+            return realpath(path, strict=strict)
         finally:
-            threads.discard(get_ident())
+            auditor.resolving.discard(get_ident())
     return wrapper
 
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #fa9cbbb8
@@ -491,9 +516,10 @@ class _AuditedEnviron(os._Environ):
     auditor = None
 
     def __getitem__(self, name):
-        if self.auditor and self.auditor.variables.fullmatch(name) and not self._is_incidental(sys._getframe(1)):
-            if _instruction(sys._getframe(1)) != self.auditor.reading_all:
-                self.auditor.note("variable", name)
+        if self.auditor and self.auditor.variables.fullmatch(text := os.fsdecode(name)):
+            frame = sys._getframe(1)
+            if not self._is_incidental(frame) and _instruction(frame) != self.auditor.reading_all:
+                self.auditor.note("variable", text)
         return super().__getitem__(name)
 
     def _is_incidental(self, frame: FrameType) -> bool:

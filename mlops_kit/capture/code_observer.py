@@ -262,8 +262,12 @@ _STARTUP_TEMPLATE = """import os, sys
 folder, loaded = {folder!r}, set(sys.modules)
 sys.path[:] = [path for path in sys.path if path != folder]
 sys.path_importer_cache.pop(folder, None)
-script = os.path.realpath(sys.argv[0])
-beside = os.listdir(os.path.dirname(script) if os.path.isfile(script) else ".")
+beside = []
+try:
+    script = os.path.realpath(sys.argv[0])
+    beside = os.listdir(os.path.dirname(script) if os.path.isfile(script) else ".")
+except OSError:
+    pass
 try:
     exec({code!r}, {{}})
 except Exception:

@@ -58,8 +58,10 @@ class _Translator:
     def on_read(self, access: Access) -> Iterator[tuple[str, dict]]:
         if is_below(access.path, _SITES):
             yield "package", {}
-        else:
+        elif os.path.isdir(access.path):
+            yield "there", {}
             yield from self.on_folder(access)
+        else:
             path = source_path(access.path)
             yield "file", {"name": path, "state": state_when_read(path, access.found, self.begun)}
 

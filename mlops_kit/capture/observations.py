@@ -12,7 +12,7 @@ __all__ = ['CHANGED_BY_STEP', 'COARSE', 'Observations', 'unobserved_accesses', '
            'read_questions', 'load_questions', 'store_observed', 'stage_observed', 'describe_observation']
 
 # %% ../../nbs/30_capture/20_observations.ipynb #f632ad6e
-import json, os
+import json, os, re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -58,6 +58,7 @@ class Observations:
 # %% ../../nbs/30_capture/20_observations.ipynb #00c542a9
 _DATA = "file", "folder", "entries", "glob", "rglob", "pathglob", "there", "stat", "link", "variable"
 _LOOKS = "file", "there", "stat"
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 CHANGED_BY_STEP = "changed by the step itself"
 
 # %% ../../nbs/30_capture/20_observations.ipynb #252a936b
@@ -180,7 +181,8 @@ class _Collector:
     def add_access(self, kind: str, name: str, note: dict) -> None:
         "Note what can't be asked again, or only in part"
         if kind != "write" or os.path.exists(name):
-            self.found.other_accesses.setdefault(kind, {})[place_name(name, self.project)] = note["cell"]
+            place = _CONTROLS.sub("?", place_name(name, self.project))
+            self.found.other_accesses.setdefault(kind, {}).setdefault(place, note["cell"])
 
     def add_file(self, note: dict) -> None:
         "Add a file that was read"
@@ -271,8 +273,9 @@ class _Collector:
     def _imported_names(self) -> set[str]:
         "The top-level modules that the cells and the modules of the step import somewhere"
         trees = [parse_cell(cell) for cell in self.cells]
-        with suppress(SyntaxError, ValueError):
-            trees += [parse_source(_read_source(path)) for path in self.modules]
+        for path in self.modules:
+            with suppress(SyntaxError, ValueError, RecursionError):
+                trees.append(parse_source(_read_source(path)))
         return {name.partition(".")[0] for tree in trees for name, _ in import_statements(tree, "")}
 
     def add_structure(self) -> None:

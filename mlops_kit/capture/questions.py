@@ -19,7 +19,7 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
-from .audit_hooks import is_system_file
+from .audit_hooks import is_kernel_file, is_system_file
 from mlops_kit.capture.distributions import (
     Installed, distributions_state, entry_points_state, find_installed, package_state, startup_state, unpack_files,
 )
@@ -136,7 +136,7 @@ def _left_answer(
 _PATH_QUESTIONS: dict[str, Callable[[Path], str | None]] = {
     "file": _file_digest, "folder": lambda path: digest(folder_listing(path)) if path.is_dir() else None,
     "entries": lambda path: _entries(path) if path.is_dir() else None, "there": _kind_of_file, "stat": _file_status,
-    "link": lambda path: os.readlink(path),
+    "link": lambda path: as_text(os.readlink(path)),
 }
 
 # %% ../../nbs/30_capture/18_questions.ipynb #8d29db09
@@ -199,7 +199,7 @@ class CurrentState:
             if kind == "cells":
                 answers[name] = digest([*cells]) if what else _cell_structure(cells)
             elif kind in ("module", "code"):
-                path, _, function = what.partition(":")
+                path, _, function = what.rpartition(":") if kind == "code" else (what, "", "")
                 answers[name] = units[path].get(function)
             else:
                 answers[name] = self._ask_once(name, detail)
@@ -210,7 +210,7 @@ class CurrentState:
         key = name if detail is None else f"{name} {json.dumps(detail, sort_keys=True)}"
         if key not in self.answers:
             self.answers[key] = None
-            with suppress(OSError, ValueError, NotImplementedError):  # names and patterns that can't be
+            with suppress(OSError, ValueError, NotImplementedError, IndexError, RecursionError):  # what can't be
                 self.answers[key] = self._ask(*name.partition(" ")[::2], detail)
         return self.answers[key]
 
@@ -244,7 +244,9 @@ class CurrentState:
     def _source(self, place: str) -> bytes | None:
         "The source of a module"
         path = place_path(place, self.project)
-        return path.read_bytes() if path.is_file() else None
+        with suppress(OSError, ValueError):
+            return path.read_bytes() if path.is_file() else None
+        return None
 
     def _units(self, place: str, detail: dict | None, mentioned: Callable[[], frozenset[str]]) -> dict[str, str]:
         "The units of a module that count"
@@ -285,13 +287,24 @@ def _are_texts(values: Any) -> bool:
     "Is this a list of texts?"
     return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
+def _is_safe_place(what: str) -> bool:
+    "Is this a place that may be looked at? Reading files of the kernel may block, and no search begins at the root"
+    folder, _, pattern = what.partition("//")
+    is_plain = ".." not in folder.split("/") and not is_kernel_file(folder)
+    return is_plain and (not pattern or folder not in ("", "/") and len(pattern) < _LONGEST_PATTERN)
+
+_LONGEST_PATTERN = 4096
+
 def _is_question(name: str, detail: Any) -> bool:
     "Can this be asked?"
-    match name.partition(" ")[0], detail:
+    kind, _, what = name.partition(" ")
+    if kind in (*_PATH_QUESTIONS, "glob", "rglob", "pathglob", "left", "module", "code") and not _is_safe_place(what):
+        return False
+    match kind, detail:
         case "package", {"files": str(), "modules": modules, **rest}:
             return isinstance(modules, dict) and _are_texts([*modules.values()]) and not rest
         case "module", {"ran": ran, "known": known, **rest}:
-            return _are_texts(ran) and _are_texts(known or []) and not rest
+            return _are_texts(ran) and (known is None or _are_texts(known)) and not rest
         case "import", list():
             return _are_texts(detail)
         case "left", str():
@@ -307,7 +320,7 @@ def are_questions(details: Any) -> bool:
     if not isinstance(details, dict) or not all(_is_question(*item) for item in details.items()):
         return False
     functions = [name.removeprefix("code ") for name in details if name.startswith("code ")]
-    return all(f"module {function.partition(':')[0]}" in details for function in functions)
+    return all(f"module {function.rpartition(':')[0]}" in details for function in functions)
 
 _PLAIN_QUESTIONS = {
     *_PATH_QUESTIONS, *_OTHER_QUESTIONS, "glob", "rglob", "pathglob", "import", "module", "code", "cells",

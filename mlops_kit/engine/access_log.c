@@ -214,7 +214,7 @@ int mlops_access_log(const char *path, const char *skipped, uintptr_t from, uint
     snprintf(log_path, PATH_MAX, "%s", path);
     snprintf(startup, sizeof startup, "%.*sstartup", file ? (int)(file + 1 - path) : 0, path);
     snprintf(skip, 4 * PATH_MAX, "%s", strlen(skipped) < 4 * PATH_MAX ? skipped : "");
-    left_out_from = from, left_out_to = to, log_fd = -1, activated = begun = 1;
+    left_out_from = from, left_out_to = to, log_fd = -1, activated = !goes_on, begun = 1;
     memset(seen, 0, sizeof seen);
     moved = !read_link(HERE, "/proc/self/cwd", working_folder) || working_folder[0] != '/';
     if (!moved && !working_folder[1]) working_folder[0] = 0;
@@ -269,6 +269,7 @@ __attribute__((constructor)) static void start(void) {
 
 __attribute__((destructor)) static void end(void) { /* a fork that was activated knows its libraries itself */
     if (*log_path && !activated) dl_iterate_phdr(note_object, NULL);
+    if (lost) append('u', 0, "", "", "records were lost", "");
 }
 
 /* -- functions that look ------------------------------------------------------------------------------------------- */
@@ -425,7 +426,7 @@ static void note_open(int fd, int flags, int before, int folder, const char *pat
         note('s', 1, folder, path);
     } else {
         if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) note('s', 0, folder, path);
-        else if (reads || !before) note_opened('r', before, fd, folder, path);
+        else if (reads) note_opened('r', before, fd, folder, path);
         if (changes) note_opened('w', before && !empties, fd, folder, path);
     }
 }

@@ -133,11 +133,13 @@ class Server:
             return op
         if op == "run":
             self.retire()
-            lines.send({"event": "refused"})
+            with suppress(OSError):  # the caller may be gone
+                lines.send({"event": "refused"})
         if op == "preload":
             self.preloader(request["preload"], request["environment"])
         if op in ("status", "stop"):
-            lines.send(self.status())
+            with suppress(OSError):
+                lines.send(self.status())
         connection.close()
         return op
 
@@ -341,6 +343,8 @@ def query_servers(
             lines.connection.connect(str(path))
             lines.send({"op": op})
             answers.append({"socket": str(path), **(lines.read(10) or {})})
+        except TimeoutError:
+            answers.append({"socket": str(path), "status": "busy"})
         except OSError:
             path.unlink(missing_ok=True)
         lines.connection.close()

@@ -13,7 +13,7 @@ This module is loaded by its path into processes that know nothing of the kit: i
 __all__ = ['MODULE_NAME', 'current', 'is_external', 'with_parents', 'ImportGraph', 'start_graph']
 
 # %% ../../nbs/20_engine/28_import_graph.ipynb #b9947544
-import builtins, sys
+import builtins, os, sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.machinery import ModuleSpec
 from importlib.util import resolve_name
@@ -30,6 +30,11 @@ def is_external(name: str) -> bool:
 def _files_of(names: Iterable[str]) -> dict[str, str | None]:
     "The files of modules from outside of the standard library"
     return {name: getattr(sys.modules[name], "__file__", None) for name in names if is_external(name)}
+
+def _place(entry: object) -> str:
+    "A folder of `sys.path`; a relative one as it is now, `` is the working folder"
+    text = str(entry)
+    return text if not text or text.startswith("/") else os.path.abspath(text)
 
 def with_parents(name: str) -> Iterator[str]:
     "A dotted name and those of its packages"
@@ -114,7 +119,7 @@ class ImportGraph:
         if sys._getframe(2).f_code.co_name == "_find_and_load_unlocked":  # not of `importlib.util.find_spec`
             self.imports.setdefault(importer, set()).add(name)
         standard = path is None and self.is_recording
-        folders = None if standard else [*map(str, path or sys.path)]
+        folders = None if standard else [*map(_place, path or sys.path)]
         places = self.searches.setdefault(importer, {}).setdefault(name, [])
         places += [] if folders in places else [folders]
         self.on_search(name, folders)

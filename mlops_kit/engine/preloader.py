@@ -36,6 +36,7 @@ class ModulePreloader:
     def __init__(self):
         self.tried, self.graph, self.auditor = set(), start_graph(), _start_auditor()
         self.answers: list[object] = []        # what there was to see, for each note of the auditor
+        self.files: dict[str, object] = {}     # file of an imported module -> its state
         self.warning_modules = {"tqdm.autonotebook"}  # modules that warn; tqdm.auto silences this one
 
     def __call__(
@@ -70,11 +71,15 @@ class ModulePreloader:
         "Keep what there was to see for all notes since the last time"
         for note in self.auditor.kept[len(self.answers):]:
             self.answers.append(note.get("state") or answer_now(note, variables))
+        files = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
+        self.files |= {path: _state_now(path) for path in files - self.files.keys() if isinstance(path, str)}
 
     def is_outdated(self, environment: Mapping[str, str]) -> bool:
         "Whether modules that were imported would see something else if this process imported them now"
         variables, seen = step_variables(environment), zip(self.auditor.kept, self.answers)
         matters = lambda note: variables is not None or not note["kind"].startswith("variable")
+        if any(_state_now(path) != state for path, state in self.files.items()):
+            return True
         return any(answer_now(note, variables) != answer for note, answer in seen if matters(note))
 
     def is_installed(self, package: str) -> bool:
@@ -127,10 +132,16 @@ def _file_answer(path: str) -> list[int]:
     status = os.stat(path)
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
+def _state_now(path: str) -> list[int] | None:
+    "The same; None when there is none"
+    with suppress(OSError):
+        return _file_answer(path)
+    return None
+
 def _matches(name: str) -> list[str]:
     "The paths that match a pattern in a folder"
     folder, _, pattern = name.partition("//")
-    return sorted(glob(pattern, root_dir=folder, recursive=True))
+    return sorted(glob(pattern, root_dir=folder, recursive=True, include_hidden=True))
 
 _ANSWERS: dict[str, Callable[[str], object]] = {
     "file": _file_answer, "length": _file_answer, "stat": _file_answer,

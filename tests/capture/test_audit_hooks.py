@@ -4,7 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from mlops_kit.capture import audit_hooks
+from mlops_kit.capture.environment import VariableDigests
+from mlops_kit.capture.questions import CurrentState, are_questions
 
 START = """import runpy, sys
 hooks = runpy.run_path({path!r})
@@ -44,3 +47,27 @@ def test_notes_that_can_not_be_written_end_the_step(tmp_path):
     limit = "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
     done = audited(tmp_path, f"{limit}open('a.txt').close()\nhooks['stop_auditing']()")
     assert done.returncode == 1 and "could not be written down" in done.stderr
+
+
+@pytest.mark.parametrize("call", ["os.environ['COLOUR']", "os.environb[b'COLOUR']", "os.getenv('COLOUR')", "os.getenvb(b'COLOUR')"])
+def test_a_variable_is_told_however_it_is_read(tmp_path, call):
+    code = f"import os\nos.environ['COLOUR'] = 'red'\nhooks['start_auditing'].__globals__['current'].variables = __import__('re').compile('COLOUR')\n{call}\nhooks['stop_auditing']()"
+    assert audited(tmp_path, code).returncode == 0
+    assert notes(tmp_path)["variable"] == ["COLOUR"]
+
+
+HARMFUL = {
+    "definitions that are none": {"module a.py": {"ran": [], "known": False}}, "a file of the kernel": {"file /proc/kmsg": None}, "a device": {"stat /dev/zero": None},
+    "a way out": {"file ../../x": None}, "a search at the root": {"rglob ///**/*": None}, "an endless pattern": {"glob .//" + "*/" * 4000: None}, "a function of nothing": {"code a.py:f": None},
+}
+
+
+@pytest.mark.parametrize("kind", HARMFUL)
+def test_a_question_that_could_do_harm_is_not_asked(kind):
+    assert not are_questions(HARMFUL[kind])
+
+
+@pytest.mark.parametrize("name", ["module /etc/shadow", "module a:b.py", "pathglob .//.", "file a\0b", "link .", "entries /root/none"])
+def test_an_odd_question_has_an_answer(tmp_path, name):
+    assert are_questions({name: None})
+    CurrentState(tmp_path, VariableDigests(b"key")).answer_all({name: None})

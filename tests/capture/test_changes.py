@@ -128,6 +128,13 @@ def test_packages_that_the_fork_server_does_not_hold(tmp_path, warm):
     assert not {name: str(verdict) for name, verdict in ended.items() if verdict.kind != "right"}
 
 
+@pytest.mark.parametrize("name", ["patched in place", "loose module"])
+def test_a_package_that_the_fork_server_holds_is_patched(tmp_path, name):
+    "Nothing else changes that would make another server"
+    verdicts = replace(trial("packages", tmp_path / "work"), rows={name: surroundings.PACKAGES[name]}, is_thorough=True).judge("miss")
+    assert verdicts[name].kind == "right", verdicts[name]
+
+
 def test_pass_env_is_a_list(project):
     project.notebook("step", "result.write_text('1')")
     project.pipeline("step: {notebook: notebooks/step.ipynb, outs: {result: result.json}}")

@@ -22,7 +22,7 @@ def text(name):
 SEEN = {
     "file": text("toned.txt"), "missing": text("missing.txt"), "there": (home / "there.txt").exists(),
     "folder": sorted(os.listdir(home / "folder")), "glob": len(list((home / "folder").glob("*.txt"))),
-    "variable": os.environ.get("XDG_TONE", "none"), "all": {name: value for name, value in os.environ.items() if name.startswith("TONE_")},
+    "variable": os.environ.get("XDG_DATA_TONE", "none"), "all": {name: value for name, value in os.environ.items() if name.startswith("TONE_")},
     "stat": (home / "stat.txt").stat().st_size,
 }
 '''
@@ -33,7 +33,7 @@ CHANGES = {  # what a package reads while it is imported -> a change of it
     "folder": lambda home: (home / "folder/b").write_text(""),
     "glob": lambda home: (home / "folder/b.txt").write_text(""),
     "stat": lambda home: (home / "stat.txt").write_text("123"),
-    "variable": lambda home: {"XDG_TONE": "loud"},
+    "variable": lambda home: {"XDG_DATA_TONE": "loud"},
     "all": lambda home: {"TONE_A": "loud"},
 }
 

@@ -28,6 +28,7 @@ def registry(register: str, plugin: str, use: str, **more: str) -> dict[str, str
 FAST_SLOW = "try:\n    from fast§ import price\nexcept ImportError:\n    from slow§ import price\n"
 IMPORTS = {
     "plain import": code(SHOP, "import shop§\nvalue = shop§.price(3)", SHOPS),
+    "a relative place on the path": Row("before = os.getcwd()\nos.chdir(here)\nsys.path.insert(0, '.')\ntry:\n    import fast§\n    value = 1\nexcept ImportError:\n    value = 0\nos.chdir(before)\nsys.path.pop(0)", write("d§/fast§.py", ""), "fast", {"d§/x": ""}),
     "import under another name": code(SHOP, "from shop§ import price as cost\nvalue = cost(3)", SHOPS),
     "getattr on a package that re-exports": code(PACKAGE, "import pkg§\nvalue = getattr(pkg§, 'price')(3)", CORE, "core"),
     "re-export through two packages": code(PACKAGE | {"top§/__init__.py": "from pkg§ import price as cost\n"}, "from top§ import cost\nvalue = cost(3)", CORE, "core"),
