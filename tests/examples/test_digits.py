@@ -12,11 +12,17 @@ STEPS = ["ingest", "split", "train", "evaluate", "export", "report"]
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
-    "A copy of this repository's project in which both smoke experiments have run"
+    "A copy of this repository's project in which the smoke experiment has run"
     project = Project.of_repository(tmp_path_factory.mktemp("digits") / "project")
     project.run = project.json("run", "pipeline=digits", "experiment=digits_smoke")
-    project.federated = project.json("run", "pipeline=digits_federated", "experiment=federated_smoke")
     return project
+
+
+@pytest.fixture(scope="module")
+def federated(digits):
+    "The same, after the federated one"
+    digits.federated = digits.json("run", "pipeline=digits_federated", "experiment=federated_smoke")
+    return digits
 
 
 def page_of(project: Project, run: dict) -> str:
@@ -37,8 +43,9 @@ def test_every_step_runs_once(digits):
     assert digits.run["metrics"]["evaluate"]["accuracy"] > 0.3, "hardly better than guessing"
 
 
-def test_pipelines_share_what_they_have_in_common(digits):
-    assert {name: digits.federated["steps"][name]["status"] for name in ("ingest", "split")} == {"ingest": "hit", "split": "hit"}
+@pytest.mark.long
+def test_pipelines_share_what_they_have_in_common(federated):
+    assert {name: federated.federated["steps"][name]["status"] for name in ("ingest", "split")} == {"ingest": "hit", "split": "hit"}
 
 
 def test_nobody_sees_the_test_images_before_they_are_judged_on(digits):
@@ -47,13 +54,22 @@ def test_nobody_sees_the_test_images_before_they_are_judged_on(digits):
     assert [name for name, one in records.items() if test in (digest for _, digest in one["parts"]["ins"].values())] == ["evaluate", "export", "report"]
 
 
-def test_the_reports_are_whole(digits):
-    for run in (digits.run, digits.federated):
-        page = page_of(digits, run)
-        assert page.lower().startswith("<!doctype html>") and str(digits.root) not in page
-        assert "<script" not in page and "http://" not in page.replace("http://www.w3.org", "")
-        missing = [name for name, step in run["steps"].items() if name != "report" and step["key"][:12] not in page]
-        assert missing == [], "the report does not say where these came from"
+def check_report(project: Project, run: dict) -> None:
+    "The report of a run stands alone, and names all steps"
+    page = page_of(project, run)
+    assert page.lower().startswith("<!doctype html>") and str(project.root) not in page
+    assert "<script" not in page and "http://" not in page.replace("http://www.w3.org", "")
+    missing = [name for name, step in run["steps"].items() if name != "report" and step["key"][:12] not in page]
+    assert missing == [], "the report does not say where these came from"
+
+
+def test_the_report_is_whole(digits):
+    check_report(digits, digits.run)
+
+
+@pytest.mark.long
+def test_the_report_of_the_federated_run_is_whole(federated):
+    check_report(federated, federated.federated)
 
 
 def test_a_small_network_is_as_good_and_smaller(digits):
@@ -69,9 +85,10 @@ def test_a_proof_forgives_the_latency_and_nothing_else(digits):
     assert {one["where"] for found in verdict["outs"].values() for one in found} <= {"latency_ms_onnx", "latency_ms_int8"}
 
 
-def test_no_row_leaves_its_client(digits):
+@pytest.mark.long
+def test_no_row_leaves_its_client(federated):
     "Rows and whatever holds them are given to steps of the same client only; a mean is given weights and counts"
-    records, store, given = records_of(digits, digits.federated), Store(digits.root / ".mlops"), defaultdict(set)
+    records, store, given = records_of(federated, federated.federated), Store(federated.root / ".mlops"), defaultdict(set)
     for name, record in records.items():
         for _, digest in record["parts"]["ins"].values():
             for one in [digest, *(inner for _, inner, _ in (tree_entries(store, digest) if digest.endswith(".tree") else ()))]:
@@ -87,9 +104,10 @@ def test_no_row_leaves_its_client(digits):
         assert set(records[name]["parts"]["ins"]) == {"learned", "counts"} and not records[name]["sources"]
 
 
-def test_the_lineage_of_the_common_network_names_every_round(digits):
-    weights = digits.federated["steps"]["join@2"]["outs"]["weights"]
-    told = json.dumps(digits.json("lineage", weights))
+@pytest.mark.long
+def test_the_lineage_of_the_common_network_names_every_round(federated):
+    weights = federated.federated["steps"]["join@2"]["outs"]["weights"]
+    told = json.dumps(federated.json("lineage", weights))
     missing = [name for name in ("start", "join@1", *(f"local@{number}@{client}" for number in (1, 2) for client in ("north", "south"))) if f'"{name}"' not in told]
     assert missing == []
 

@@ -100,6 +100,7 @@ def test_jupyter_gives_the_same(flights):
     assert {name: digest_path(folder / file) for name, file in OUTS.items()} == train_outs(flights)
 
 
+@pytest.mark.long
 def test_the_library_gives_the_same(flights, tmp_path):
     code = "import json, mlops_kit; run = mlops_kit.run('flights', ['experiment=smoke', 'store=other'], until=['train']); print(json.dumps(run.steps['train']['outs']))"
     environment = os.environ | {"PYTHONPATH": str(flights.root)}

@@ -56,6 +56,7 @@ def reason(project) -> str:
     return decision["action"] if decision["action"] == "hit" else decision["reason"]
 
 
+@pytest.mark.long
 def test_what_only_a_rank_uses_counts(ranks):
     assert ranks.statuses() == {"shares": "ran"} and reason(ranks) == "hit"
     ranks.edit("shares.py", "return 3", "return 4")

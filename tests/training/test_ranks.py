@@ -156,6 +156,7 @@ def until(condition, seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.long
 def test_two_processes_give_the_same_bytes_each_time_and_one_record(project):
     training_pipeline(project)
     done = project.json("run", "pipeline=demo", "trainer=ddp_sim")
