@@ -13,7 +13,7 @@ This module is loaded by its path into processes that know nothing of the kit: i
 __all__ = ['MODULE_NAME', 'current', 'is_external', 'with_parents', 'ImportGraph', 'start_graph']
 
 # %% ../../nbs/20_engine/28_import_graph.ipynb #b9947544
-import builtins, os, sys
+import builtins, os, posix, sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.machinery import ModuleSpec
 from importlib.util import resolve_name
@@ -32,9 +32,10 @@ def _files_of(names: Iterable[str]) -> dict[str, str | None]:
     return {name: getattr(sys.modules[name], "__file__", None) for name in names if is_external(name)}
 
 def _place(entry: object) -> str:
-    "A folder of `sys.path`; a relative one as it is now, `` is the working folder"
+    "An entry of `sys.path`; a folder by its place, as the working folder may change. Some entries are names of hooks"
     text = str(entry)
-    return text if not text or text.startswith("/") else os.path.abspath(text)
+    is_folder = text and not text.startswith("/") and posix.access(text, posix.F_OK)  # `os.stat` may be listened to
+    return os.path.abspath(text) if is_folder else text
 
 def with_parents(name: str) -> Iterator[str]:
     "A dotted name and those of its packages"

@@ -134,7 +134,8 @@ ALWAYS, READ, NEVER = "counts in any case", "counts when it is read", "never cou
 INHERITED = {  # alternative in the pattern -> the rule, a name that fits
     "PATH": (READ, "PATH"), "HOME": (READ, "HOME"), "USER": (READ, "USER"), "LOGNAME": (READ, "LOGNAME"),
     "SHELL": (READ, "SHELL"), "TMPDIR": (READ, "TMPDIR"), "VIRTUAL_ENV": (READ, "VIRTUAL_ENV"),
-    "CONDA_PREFIX": (READ, "CONDA_PREFIX"), r"XDG_(CONFIG|DATA|CACHE|STATE)_\w+": (READ, "XDG_CACHE_HOME"), r"SSL_CERT_\w+": (READ, "SSL_CERT_FILE"),
+    "CONDA_PREFIX": (READ, "CONDA_PREFIX"), r"SSL_CERT_\w+": (READ, "SSL_CERT_FILE"),
+    **{rf"XDG_{what}_\w+": (READ, f"XDG_{what}_HOME") for what in ("CONFIG", "DATA", "CACHE", "STATE")},
     "REQUESTS_CA_BUNDLE": (READ, "REQUESTS_CA_BUNDLE"), r"\w+_proxy": (READ, "https_proxy"), r"\w+_PROXY": (READ, "HTTPS_PROXY"),
     r"JUPYTER_\w+": (READ, "JUPYTER_PATH"), "LD_LIBRARY_PATH": (ALWAYS, "LD_LIBRARY_PATH"),
     r"NVIDIA_\w+": (ALWAYS, "NVIDIA_TF32_OVERRIDE"), r"OPENBLAS_\w+": (ALWAYS, "OPENBLAS_CORETYPE"),
