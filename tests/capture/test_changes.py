@@ -115,7 +115,7 @@ def test_a_change_is_never_a_hit_and_nothing_else_is_a_miss(folders, group, name
     assert verdict.kind == "right", verdict
 
 
-@pytest.mark.parametrize("group", ["home", "later", "composed"])
+@pytest.mark.parametrize("group", ["later", "composed", pytest.param("home", marks=pytest.mark.long)])
 def test_the_run_does_what_the_plan_says(tmp_path, group):
     verdicts = judged(group, tmp_path, is_thorough=True)
     assert not {name: str(verdict) for name, verdict in verdicts.items() if verdict.kind == "broken"}

@@ -197,6 +197,7 @@ def test_the_flights_pipeline_gives_the_same_in_every_way(tmp_path):
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="names of other processors")
+@pytest.mark.long
 def test_libraries_are_loaded_with_the_variables_of_the_caller(project):
     "Also by a fork server that loads them in advance, and after it has served others"
     project.notebook("kind", "import numpy\nfrom threadpoolctl import threadpool_info", "result.write_text(str([pool['architecture'] for pool in threadpool_info() if 'architecture' in pool]))")

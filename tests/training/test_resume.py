@@ -342,7 +342,8 @@ def asked(project, number: int, batches: int = 15) -> dict:
     return in_order(project)["steps"]["train"]
 
 
-@pytest.mark.parametrize("number, status", [(signal.SIGTERM, "preempted"), pytest.param(signal.SIGINT, "interrupted", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, "preempted"), (signal.SIGINT, "interrupted")])
 def test_a_run_that_is_stopped_resumes_where_it_stopped(slow, number, status):
     step = asked(slow, number)
     assert step["status"] == status

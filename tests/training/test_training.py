@@ -151,6 +151,7 @@ print(type(build({"_target_": "loud.Own"})).__name__, type(build({"_target_": "l
     assert done.stdout == "imported\nOwn Own\n"
 
 
+@pytest.mark.long
 def test_weights_and_biases_gets_the_history_and_leaves_nothing_behind(project: Path):
     run = project.parent / "run"
     run.mkdir()

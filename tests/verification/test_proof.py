@@ -202,6 +202,7 @@ def test_a_declared_tolerance(project):
     assert "write <out>=<number>" in project.mlops("verify", "--tolerance", "result", code=2)
 
 
+@pytest.mark.long
 def test_rounds_another_engine_and_a_source_that_was_not_kept(project):
     (project.root / "words.txt").write_text("a b")
     project.notebook("counts", HEAD, WRITE.format("len(Path('in/words.txt').read_text().split())"))
