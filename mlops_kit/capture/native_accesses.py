@@ -53,6 +53,7 @@ class _Translator:
             for kind, more in getattr(self, f"on_{access.kind}")(access):
                 yield {"kind": kind, "name": access.path, "cell": None, **more}
         if self.has_programs:  # they get all variables, and nobody sees which of them they look at
+            yield {"kind": "watched", "name": "variables", "cell": None}
             yield from ({"kind": "variable", "name": name, "cell": None} for name in _watched(os.environ))
 
     def on_read(self, access: Access) -> Iterator[tuple[str, dict]]:

@@ -160,7 +160,7 @@ class _Collector:
         elif kind in _DATA and kind != "variable":
             folder, *pattern = name.split("//", 1)
             self.add("//".join([f"{kind} {place_name(folder, self.project)}", *map(as_text, pattern)]), note=note)
-        elif kind in ("variable", "program", "distribution"):
+        elif kind in ("variable", "watched", "program", "distribution"):
             place = place_name(name, self.project) if os.path.isabs(name) else name
             self.add(f"{kind} {place}", note=note)
             if kind == "program" and not note.get("observed", self.is_complete):
@@ -433,7 +433,7 @@ def _make(path: Path, is_folder: bool) -> None:
 # %% ../../nbs/30_capture/20_observations.ipynb #361b6c31
 _WORDS = {
     "startup": "the code that every Python runs at its start", "entry points": "entry points of installed packages",
-    "distributions": "the list of installed packages",
+    "distributions": "the list of installed packages", "watched variables": "which variables are set",
     "shadowed": "a module of the standard library that is hidden", "cells": "how the notebook is cut into cells",
     "cells as text": "the text of a cell",
 }

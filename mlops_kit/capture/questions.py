@@ -23,7 +23,7 @@ from .audit_hooks import is_kernel_file, is_system_file
 from mlops_kit.capture.distributions import (
     Installed, distributions_state, entry_points_state, find_installed, package_state, startup_state, unpack_files,
 )
-from .environment import VariableDigests
+from .environment import WATCHED_VARIABLES, VariableDigests
 from .import_search import ImportSearch, locate, shadowed_stdlib, standard_path, start_search
 from .mentions import mentioned_words
 from .source_units import source_units, top_level_definitions
@@ -274,6 +274,7 @@ class CurrentState:
 # %% ../../nbs/30_capture/18_questions.ipynb #6dd20f58
 _OTHER_QUESTIONS: dict[str, Callable[[CurrentState, str], str | None]] = {
     "variable": lambda state, name: state.variables(name),
+    "watched": lambda state, _: ", ".join(sorted(name for name in os.environ if re.fullmatch(WATCHED_VARIABLES, name))),
     "program": lambda state, name: _program_digest(name, state.project),
     "distribution": lambda state, name: package_state(state.installed, name, ()),
     "entry": lambda state, _: entry_points_state(state.installed),

@@ -195,7 +195,7 @@ _DATA_LABELS = {
     "entries": "the sizes and times of files in undeclared folder {}", "glob": "the files that match {}",
     "rglob": "the files that match {}", "pathglob": "the files that match {}", "there": "the existence of {}",
     "stat": "the size or time of {}", "link": "the target of link {}", "variable": "environment variable {}",
-    "program": "program {}", "left": "{}, which the step made,",
+    "program": "program {}", "left": "{}, which the step made,", "watched": "which {} are set",
 }
 _DATA_VERBS = {"is new": "is now read", "is gone": "is no longer read"}
 

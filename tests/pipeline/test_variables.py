@@ -145,6 +145,14 @@ INHERITED = {  # alternative in the pattern -> the rule, a name that fits
 FIXED = ("LANG", "LC_ALL", "TZ", "PYTHONHASHSEED", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "SOURCE_DATE_EPOCH", "PYTHONPATH")
 
 
+def test_a_variable_that_a_program_may_see_appears(project):
+    "A shell takes it from all variables, and asks nobody"
+    project.notebook("step", "result.write_text(get_ipython().getoutput('echo ${XDG_DATA_TONE:-none}')[0])")
+    project.pipeline("step: {notebook: notebooks/step.ipynb, outs: {result: result.json}}")
+    project.mlops("run", "pipeline=demo")
+    assert project.must_run() == set() and project.must_run(XDG_DATA_TONE="loud") == {"step"}
+
+
 def test_every_variable_that_passes_has_a_rule():
     assert set(_INHERITED_VARIABLES.pattern.split("|")) == set(INHERITED)
 
