@@ -493,6 +493,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                        'mlops_kit/capture/observations.py'),
                                                 'mlops_kit.capture.observations._has_changed': ( '30_capture/observations.html#_has_changed',
                                                                                                  'mlops_kit/capture/observations.py'),
+                                                'mlops_kit.capture.observations._is_below_project': ( '30_capture/observations.html#_is_below_project',
+                                                                                                      'mlops_kit/capture/observations.py'),
                                                 'mlops_kit.capture.observations._make': ( '30_capture/observations.html#_make',
                                                                                           'mlops_kit/capture/observations.py'),
                                                 'mlops_kit.capture.observations._merge_code': ( '30_capture/observations.html#_merge_code',

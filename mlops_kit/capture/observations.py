@@ -22,7 +22,7 @@ from typing import Any
 from .audit_hooks import is_system_file
 from .code_observer import file_state
 from .distributions import owners_of, pack_files
-from .environment import required_packages
+from .environment import is_secret_file, required_packages
 from .import_search import locate
 from .instruments import is_stdlib
 from .mentions import can_enumerate, mentioned_words, reads_history
@@ -388,14 +388,20 @@ def store_observed(
     answers: dict[str, str | None],
     room: float,                     # bytes for one file
 ) -> None:
-    "Keep what was observed in the store"
+    "Keep what was observed below the project in the store; files that usually hold secrets, and all others, stay out"
     for name, answer in answers.items():
         kind, _, what = name.partition(" ")
         path = place_path(what, project)
+        if not _is_below_project(what) or is_secret_file(what):
+            continue
         if kind == "folder" and answer:
             put_bytes(store, folder_listing(path))
         elif kind == "file" and answer not in (None, "folder", CHANGED_BY_STEP) and path.stat().st_size <= room:
             put_path(store, path.resolve())
+
+def _is_below_project(what: str) -> bool:
+    "Does a question name a place below the project?"
+    return not os.path.isabs(what) and not what.startswith(("<env>/", "~/")) and ".." not in what.split("/")
 
 # %% ../../nbs/30_capture/20_observations.ipynb #5129896c
 def stage_observed(
@@ -406,8 +412,7 @@ def stage_observed(
     "Lay out the data below the project that was observed; what lies elsewhere stays where it is"
     for name, answer in sorted(answers.items(), key=lambda item: item[0].partition(" ")[0] != "file"):
         kind, _, what = name.partition(" ")
-        is_ours = not os.path.isabs(what) and not what.startswith(("<env>/", "~/"))
-        if kind in _STAGED and is_ours and answer not in (None, CHANGED_BY_STEP):
+        if kind in _STAGED and _is_below_project(what) and answer not in (None, CHANGED_BY_STEP):
             _stage(store, kind, answer, project / from_text(what))
 
 # %% ../../nbs/30_capture/20_observations.ipynb #01da9424
@@ -419,7 +424,8 @@ def _stage(store: Store, kind: str, answer: str, target: Path) -> None:
         checkout(store, answer, target)
     elif kind == "folder" and answer in store:
         for name, is_folder in json.loads(get_bytes(store, answer)):
-            _make(target / from_text(name), is_folder)
+            if os.path.basename(entry := from_text(name)) == entry and entry not in ("", ".", ".."):
+                _make(target / entry, is_folder)
     elif kind in ("there", "stat"):
         _make(target, answer.startswith("folder"))
 

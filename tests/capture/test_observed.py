@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
+from mlops_kit.capture import stage_observed
+from mlops_kit.store import Store, put_bytes
 
 LOOKS = '''import importlib, json, os, sqlite3, sys
 from pathlib import Path
@@ -248,3 +250,24 @@ def test_other_engines_observe_the_same(project, engine):
     project.statuses(f"engine={engine}")
     assert "file beside.txt" in json.loads(project.records()[0].read_text())["parts"]["observed"]
     assert project.statuses() == {"beside": "hit"}
+
+
+@pytest.mark.parametrize("name", ["../outside.txt", ".env", "conf.d/credentials.json"])
+def test_what_lies_elsewhere_or_holds_secrets_is_compared_and_not_kept(project, name):
+    path = project.root / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("PASSWORD=hunter-seven-2")
+    project.notebook("step", f"import os\nfrom pathlib import Path\nresult.write_text(str(len(Path(os.environ['MLOPS_PROJECT'], {name!r}).read_text())))")
+    project.pipeline("step: {notebook: notebooks/step.ipynb, outs: {result: result.json}}")
+    project.mlops("run", "pipeline=demo")
+    kept = [file for file in (project.root / ".mlops").rglob("*") if file.is_file() and b"hunter-seven" in file.read_bytes()]
+    assert kept == [] and project.must_run() == set()
+    path.write_text("PASSWORD=hunter-seven-3")
+    assert project.must_run() == {"step"}
+
+
+def test_a_recorded_folder_is_laid_out_in_its_place_only(tmp_path):
+    store = Store(tmp_path / "store")
+    names = put_bytes(store, json.dumps([["fine", False], ["../out", True], ["/tmp/mlops-out", True], ["a/b", False], ["..", True]]).encode())
+    stage_observed(store, {"folder data": names, "there ../beside": "file", "stat a/../../beside": "file"}, tmp_path / "project")
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if "store" not in path.parts) == ["project", "project/data", "project/data/fine"]
