@@ -71,7 +71,7 @@ def _observed_files(request: StepRequest) -> Iterator[str]:
     questions = read_questions(store, record["questions"]) if record else None
     for question in questions or ():
         kind, _, name = question.partition(" ")
-        path = place_path(name, project)
+        path = Path(os.path.normpath(place_path(name, project)))
         if kind in ("file", "module", "there", "stat") and path.is_relative_to(project) and path.is_file():
             yield name
 

@@ -120,7 +120,7 @@ class RecordedSource(TypedDict):
 
 class RecordedNotebook(TypedDict):
     "The notebook that a step executed"
-    name: Line                     # path, relative to the project
+    name: RelativePath             # below the project
     digest: Digest                 # of its text, without secrets
     parameters_cell: int           # counted from 1
 
@@ -152,7 +152,7 @@ class Record(TypedDict):
     parts: KeyParts
     questions: Digest              # how to ask again what it was seen to use: `parts["observed"]` has the answers
     looked: dict[str, Any]         # question -> the cell that asked it first, and the file's state then
-    notes: dict[str, Any]          # what else may explain a difference: "network", "program", "clock", ...
+    notes: dict[Name, dict[Line, int | None]] # what else may explain a difference: "network", "clock" ... -> In [n]
     outs: dict[Name, Out]
     metrics: dict[str, Any]
     metrics_out: Name | None       # the output that holds the metrics
