@@ -1453,6 +1453,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                 'mlops_kit/engine/forkserver.py'),
                                              'mlops_kit.engine.forkserver._peer_uid': ( '20_engine/forkserver.html#_peer_uid',
                                                                                         'mlops_kit/engine/forkserver.py'),
+                                             'mlops_kit.engine.forkserver._python_path': ( '20_engine/forkserver.html#_python_path',
+                                                                                           'mlops_kit/engine/forkserver.py'),
                                              'mlops_kit.engine.forkserver._reap_child': ( '20_engine/forkserver.html#_reap_child',
                                                                                           'mlops_kit/engine/forkserver.py'),
                                              'mlops_kit.engine.forkserver._resident_memory': ( '20_engine/forkserver.html#_resident_memory',

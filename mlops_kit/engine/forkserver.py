@@ -312,12 +312,17 @@ def _spawn_python(
         "import linecache, sys; linecache.cache.clear(); sys.path.insert(0, sys.argv.pop(1)); "
         f"from mlops_kit.engine.forkserver import {function}; {function}()"
     )
-    command = [sys.executable, "-P", "-Xfrozen_modules=off", "-c", code, str(KIT_FOLDER.parent)]
+    command = [_python_path(), "-P", "-Xfrozen_modules=off", "-c", code, str(KIT_FOLDER.parent)]
     with open(log, "ab") as output:
         return subprocess.Popen(
             command, stdin=connection, stdout=output, stderr=output, env=environment, cwd=folder,
             start_new_session=True,
         )
+
+def _python_path() -> str:
+    "This interpreter, by one name however the kit was started: steps see it"
+    plain = Path(sys.executable).with_name("python")
+    return str(plain) if plain.exists() and plain.samefile(sys.executable) else sys.executable
 
 # %% ../../nbs/20_engine/30_forkserver.ipynb #77ff1f73
 def preload_modules(
