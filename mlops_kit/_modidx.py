@@ -43,6 +43,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                            'mlops_kit/capture/audit_hooks.py'),
                                                'mlops_kit.capture.audit_hooks.Auditor.on_connect': ( '30_capture/audit_hooks.html#auditor.on_connect',
                                                                                                      'mlops_kit/capture/audit_hooks.py'),
+                                               'mlops_kit.capture.audit_hooks.Auditor.on_import': ( '30_capture/audit_hooks.html#auditor.on_import',
+                                                                                                    'mlops_kit/capture/audit_hooks.py'),
                                                'mlops_kit.capture.audit_hooks.Auditor.on_link_stat': ( '30_capture/audit_hooks.html#auditor.on_link_stat',
                                                                                                        'mlops_kit/capture/audit_hooks.py'),
                                                'mlops_kit.capture.audit_hooks.Auditor.on_list_folder': ( '30_capture/audit_hooks.html#auditor.on_list_folder',

@@ -296,6 +296,13 @@ class Auditor:
             question = metadata_question(frame)
             self.note(*(question if question == ENTRY_POINTS else ("package", path)))
 
+    def on_import(self, name: str, file: str | None, *more) -> None:
+        "A module is imported, from a file if it is compiled code; some make interpreters that have no hooks"
+        if name in ("_interpreters", "_xxsubinterpreters"):
+            self.note("unlogged", "a subinterpreter")
+        if file:
+            self.on_open(file, 0)
+
     def _is_compiled_package(self, path: str | bytes | os.PathLike) -> bool:
         "Whether this is compiled code of a package: read to import it, and then it is known that it was"
         return isinstance(path, str) and path.endswith(".pyc") and path.startswith(self.installed)
@@ -448,7 +455,7 @@ def _event_listeners(auditor: Auditor) -> dict[str, Callable]:
         "glob.glob/2": lambda *call: auditor.on_search("rglob" if call[1] else "glob", call[2] or "", call[0], call[3]),
         "pathlib.Path.glob": lambda path, pattern: auditor.on_search("pathglob", path, pattern),
         "pathlib.Path.rglob": lambda path, pattern: auditor.on_search("pathglob", path, f"**/{pattern}"),
-        "import": lambda name, file, *more: file and auditor.on_open(file, 0),
+        "import": auditor.on_import,
         "ctypes.dlopen": lambda name: name and "/" in name and auditor.on_open(name, 0),
         "socket.connect": lambda socket, address: isinstance(address, tuple) and auditor.on_connect(*address[:2]),
         "socket.sendto": lambda socket, address: isinstance(address, tuple) and auditor.on_connect(*address[:2]),
@@ -459,7 +466,6 @@ def _event_listeners(auditor: Auditor) -> dict[str, Callable]:
         "os.posix_spawn": lambda path, words, variables: auditor.on_start_program([path, *words[1:]], variables),
         "os.exec": lambda path, words, variables: auditor.on_start_program([path, *words[1:]], variables),
         "os.system": auditor.on_start_program,
-        "cpython.PyInterpreterState_New": lambda: auditor.note("unlogged", "a subinterpreter"),
     }
 
 def _make_hook(auditor: Auditor) -> Callable[[str, tuple], None]:
