@@ -24,6 +24,11 @@ from itertools import takewhile
 from threading import get_ident
 from types import FrameType
 
+try:
+    import _interpreters # from Python 3.13 on, where making one is no audit event
+except ImportError:
+    _interpreters = None
+
 # %% ../../nbs/30_capture/10_audit_hooks.ipynb #e8df61f0
 def is_below(
     path: str,
@@ -218,6 +223,8 @@ class Auditor:
         for name, listener in listeners.items():
             _replace(self, name, listener)
         os.path.realpath = _resolving(self, os.path.realpath)
+        if _interpreters and not hasattr(_interpreters.create, "__wrapped__"):
+            _interpreters.create = _telling(self, _interpreters.create, self.on_interpreter)
         _AuditedEnviron.auditor, self.is_open = self, True
         os.environ.__class__ = os.environb.__class__ = _AuditedEnviron
         return self
@@ -296,12 +303,9 @@ class Auditor:
             question = metadata_question(frame)
             self.note(*(question if question == ENTRY_POINTS else ("package", path)))
 
-    def on_import(self, name: str, file: str | None, *more) -> None:
-        "A module is imported, from a file if it is compiled code; some make interpreters that have no hooks"
-        if name in ("_interpreters", "_xxsubinterpreters"):
-            self.note("unlogged", "a subinterpreter")
-        if file:
-            self.on_open(file, 0)
+    def on_interpreter(self, *_, **__) -> None:
+        "Another interpreter begins in this process: it has no hooks"
+        self.note("unlogged", "a subinterpreter")
 
     def _is_compiled_package(self, path: str | bytes | os.PathLike) -> bool:
         "Whether this is compiled code of a package: read to import it, and then it is known that it was"
@@ -455,7 +459,7 @@ def _event_listeners(auditor: Auditor) -> dict[str, Callable]:
         "glob.glob/2": lambda *call: auditor.on_search("rglob" if call[1] else "glob", call[2] or "", call[0], call[3]),
         "pathlib.Path.glob": lambda path, pattern: auditor.on_search("pathglob", path, pattern),
         "pathlib.Path.rglob": lambda path, pattern: auditor.on_search("pathglob", path, f"**/{pattern}"),
-        "import": auditor.on_import,
+        "import": lambda name, file, *more: file and auditor.on_open(file, 0),
         "ctypes.dlopen": lambda name: name and "/" in name and auditor.on_open(name, 0),
         "socket.connect": lambda socket, address: isinstance(address, tuple) and auditor.on_connect(*address[:2]),
         "socket.sendto": lambda socket, address: isinstance(address, tuple) and auditor.on_connect(*address[:2]),
@@ -466,6 +470,7 @@ def _event_listeners(auditor: Auditor) -> dict[str, Callable]:
         "os.posix_spawn": lambda path, words, variables: auditor.on_start_program([path, *words[1:]], variables),
         "os.exec": lambda path, words, variables: auditor.on_start_program([path, *words[1:]], variables),
         "os.system": auditor.on_start_program,
+        "cpython.PyInterpreterState_New": auditor.on_interpreter,
     }
 
 def _make_hook(auditor: Auditor) -> Callable[[str, tuple], None]:
