@@ -118,7 +118,7 @@ IMPORTS = {
 }
 
 SHADOWED = {  # each changes what every step of the project may import
-    "a module of the standard library is shadowed": code({}, "import colorsys\nvalue = hasattr(colorsys, 'MINE')", write("colorsys.py", "MINE = 1\n"), "colorsys"),
+    "a module of the standard library is shadowed": code({}, "import sched\nvalue = hasattr(sched, 'MINE')", write("sched.py", "MINE = 1\n"), "sched"),
     "a package of the standard library is shadowed": code({}, "from wsgiref import util\nvalue = hasattr(util, 'MINE')", (write("wsgiref/__init__.py", ""), write("wsgiref/util.py", "MINE = 1\n")), "wsgiref"),
     "a module that the standard library imports is shadowed": code({}, "import compileall\nvalue = hasattr(compileall.filecmp, 'MINE')", write("filecmp.py", "MINE = 1\n"), "filecmp"),
 }
